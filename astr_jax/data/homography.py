@@ -1,0 +1,245 @@
+"""Training pairs made from one photograph: two virtual cameras look at it, lying in a plane.
+
+The ground truth is the homography between the two images and what of each image is visible.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+
+from astr_jax.data import cameras, photometry
+from astr_jax.data.loader import Prefetch
+from astr_jax.data.photometry import PhotometricConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HomographyConfig:
+    """Which pairs are made. Difficulty 0 uses the easy ranges, difficulty 1 the full ones."""
+
+    height: int = 240
+    width: int = 320
+    max_view_angle: float = 60.0  # degrees between the two viewing directions
+    max_rotation: float = 45.0  # degrees about the optical axis, image 0 to image 1
+    min_scale: float = 0.4  # of image 1 against image 0, where the cameras look
+    max_scale: float = 2.5
+    easy_view_angle: float = 10.0
+    easy_rotation: float = 10.0
+    easy_scale: float = 1.25  # scale in [1 / this, this] at difficulty 0
+    max_shift: float = 0.5  # between the points looked at, in lengths of the larger footprint
+    min_zoom: float = 1.0  # mean zoom, against the one at which the image just fits the photograph
+    max_zoom: float = 1.8
+    min_overlap: float = 0.3  # share of the closer image that both see; a third of it in the other
+    max_depth_range: float = 5.0  # farthest / nearest depth in an image
+    mirror_probability: float = 0.5  # of the photograph, before both views
+    light: PhotometricConfig = dataclasses.field(default_factory=PhotometricConfig)
+
+    def __post_init__(self):
+        if min(self.height, self.width) < 32:
+            raise ValueError(f"Images must be at least 32 x 32; got {self.height} x {self.width}.")
+        if not 0 <= self.easy_view_angle <= self.max_view_angle <= 80:
+            raise ValueError(
+                "View angles are degrees with 0 <= easy_view_angle <= max_view_angle <= 80; "
+                f"got {self.easy_view_angle} and {self.max_view_angle}."
+            )
+        if not 0 <= self.easy_rotation <= self.max_rotation <= 180:
+            raise ValueError(
+                "Rotations are degrees with 0 <= easy_rotation <= max_rotation <= 180; "
+                f"got {self.easy_rotation} and {self.max_rotation}."
+            )
+        easy = self.easy_scale
+        if not 0.2 <= self.min_scale <= 1 / easy <= easy <= self.max_scale <= 5:
+            raise ValueError(
+                "Scales must obey 0.2 <= min_scale <= 1 / easy_scale <= easy_scale <= max_scale "
+                f"<= 5; got {self.min_scale}, {easy} and {self.max_scale}."
+            )
+        if not 0.5 <= self.min_zoom <= self.max_zoom:
+            raise ValueError(
+                "Zooms must obey 0.5 <= min_zoom <= max_zoom; "
+                f"got {self.min_zoom} and {self.max_zoom}."
+            )
+        highest = 0.6 * min(1.0, self.min_zoom) ** 2
+        if not 0 < self.min_overlap <= highest:
+            raise ValueError(
+                f"min_overlap must be in (0, {highest:.2f}] with min_zoom {self.min_zoom}, else it "
+                f"may not be reached; got {self.min_overlap}."
+            )
+        if self.max_depth_range < 1.5:
+            raise ValueError(f"max_depth_range must be 1.5 or more; got {self.max_depth_range}.")
+        if not (self.max_shift >= 0 and 0 <= self.mirror_probability <= 1):
+            raise ValueError(
+                "max_shift must not be negative and mirror_probability must be in [0, 1]; "
+                f"got {self.max_shift} and {self.mirror_probability}."
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+
+class Pair(NamedTuple):
+    """Two images of one photograph, with exact ground truth.
+
+    H_0to1 maps pixels of image 0 to pixels of image 1, pixel centres at whole numbers. It is not
+    scaled to H[2, 2] = 1: its third row gives depth 1 / depth 0, so it is positive wherever a
+    point is before both cameras. A pixel is visible where it shows the photograph: not beyond its
+    edge, not behind an occluder. A match needs both its ends visible and inside the images.
+    """
+
+    image0: UInt8[np.ndarray, "H W"]
+    image1: UInt8[np.ndarray, "H W"]
+    visible0: Bool[np.ndarray, "H W"]
+    visible1: Bool[np.ndarray, "H W"]
+    H_0to1: Float32[np.ndarray, "3 3"]
+
+
+def sample_views(
+    photo_size: tuple[int, int],
+    rng: np.random.Generator,
+    difficulty: float,
+    config: HomographyConfig,
+) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]:
+    """Draws two views of a photograph of size (h, w) that share enough of it.
+
+    Draws again until the overlap holds, each time a little milder, so that it always ends: the
+    mildest pair looks straight at the photograph's centre twice.
+    """
+    for ease in np.linspace(1.0, 0.0, 60):
+        views = _draw_views(photo_size, rng, difficulty, ease, config)
+        if max(cameras.depth_range(v, config.size) for v in views) > config.max_depth_range:
+            continue
+        shares = cameras.common_shares(*views, photo_size, config.size)
+        if max(shares) >= config.min_overlap and min(shares) >= config.min_overlap / 3:
+            return views
+    raise ValueError(
+        f"No two views of a photograph of size {photo_size} overlap by {config.min_overlap}. "
+        "Use larger photographs, or a lower min_overlap."
+    )
+
+
+def _draw_views(photo_size, rng, difficulty, ease, config):
+    """Draws two views; ease in [0, 1] scales all that sets them apart."""
+
+    def reach(easy, full):
+        return ease * (easy + difficulty * (full - easy))
+
+    widest = np.radians(reach(config.easy_view_angle, config.max_view_angle))
+    angle = np.arccos(rng.uniform(np.cos(widest), 1))  # every direction is equally likely
+    turn = np.radians(reach(config.easy_rotation, config.max_rotation)) * rng.uniform(-1, 1)
+    upright = np.radians(reach(config.easy_rotation, config.max_rotation) / 3) * rng.uniform(-1, 1)
+    log_easy = np.log(config.easy_scale)
+    log_scale = rng.uniform(
+        reach(-log_easy, np.log(config.min_scale)), reach(log_easy, np.log(config.max_scale))
+    )
+    height, width = config.size
+    whole = np.array([photo_size[1], photo_size[0]], float)
+    fit = max(width / whole[0], height / whole[1])
+    zoom = fit * np.exp(rng.uniform(np.log(config.min_zoom), np.log(config.max_zoom)))
+    zooms = zoom * np.exp([-log_scale / 2, log_scale / 2])
+
+    seen = np.array([width, height]) / zooms.min()  # the larger footprint, photograph pixels
+    room = np.maximum(np.array([width, height]) / zoom - whole, 0.0) * 0.25
+    room = np.maximum(room, (whole - np.array([width, height]) / zoom) / 2)
+    middle = (whole - 1) / 2 + ease * room * rng.uniform(-1, 1, 2)
+    shift = reach(0.3, 1.0) * config.max_shift * seen * rng.uniform(-1, 1, 2)
+    axis, share = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)  # image 0 is the milder one
+    views = [
+        cameras.view_from_photo(
+            target=tuple(np.clip(middle + side * shift, 0, whole - 1)),
+            zoom=zooms[k],
+            tilt=tilt,
+            tilt_axis=axis,
+            roll=roll,
+            focal=rng.uniform(0.9, 2.0) * max(config.size),
+            size=config.size,
+        )
+        for k, side, tilt, roll in (
+            (0, -0.5, -share * angle, upright),
+            (1, 0.5, (1 - share) * angle, upright + turn),
+        )
+    ]
+    return (views[1], views[0]) if rng.random() < 0.5 else (views[0], views[1])
+
+
+def make_pair(
+    photo: UInt8[np.ndarray, "h w"],
+    rng: np.random.Generator,
+    difficulty: float,
+    config: HomographyConfig,
+    occluders: Sequence[np.ndarray] = (),
+) -> Pair:
+    """Makes one pair from a photograph; occluders are photographs to take foreign pieces from."""
+    if not (photo.ndim == 2 and photo.dtype == np.uint8 and min(photo.shape) >= 16):
+        raise ValueError(
+            "A photograph must be uint8 grey [h w] of at least 16 x 16 pixels; "
+            f"got {photo.dtype} {photo.shape}. Read it with photos.read_photo."
+        )
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty must be in [0, 1]; got {difficulty}.")
+    if rng.random() < config.mirror_probability:
+        photo = cv2.flip(photo, 1)
+    views = sample_views(photo.shape, rng, difficulty, config)
+    strength = 0.3 + 0.7 * difficulty
+    image0, visible0 = _take_picture(photo, views[0], rng, strength, config, occluders)
+    image1, visible1 = _take_picture(photo, views[1], rng, strength, config, occluders)
+    H_0to1 = views[1] @ np.linalg.inv(views[0])
+    return Pair(image0, image1, visible0, visible1, H_0to1.astype(np.float32))
+
+
+def _take_picture(photo, view, rng, strength, config, occluders):
+    """Returns (image, visible): the view of the photograph, with all that befalls a picture."""
+    visible = cameras.inside_photo(view, photo.shape, config.size)
+    image = cameras.render(photo, view, config.size)
+    if rng.random() < 0.7 and not visible.all():  # else the photograph goes on, mirrored
+        around = photometry.filling(config.size, rng, occluders)
+        image = cv2.copyTo(image, visible.view(np.uint8), around)
+    image, visible = photometry.occlude(image, visible, rng, strength, config.light, occluders)
+    image = photometry.relight(image, rng, strength, config.light)
+    image = photometry.retone(image, rng, strength, config.light)
+    return photometry.degrade(image, rng, strength, config.light), visible
+
+
+class HomographyPairs:
+    """An endless, repeatable list of pairs: pair i depends on (seed, i, difficulty) alone."""
+
+    def __init__(self, photos: Sequence[np.ndarray], config: HomographyConfig, seed: int):
+        if len(photos) == 0:
+            raise ValueError("HomographyPairs needs at least one photograph; got none.")
+        self.photos, self.config, self.seed = photos, config, seed
+
+    def pair(self, index: int, difficulty: float) -> Pair:
+        """Makes pair `index`."""
+        rng = np.random.default_rng([self.seed, index])
+        photo = self.photos[rng.integers(len(self.photos))]
+        return make_pair(photo, rng, difficulty, self.config, self.photos)
+
+    def batch(self, step: int, batch_size: int, difficulty: float) -> dict[str, np.ndarray]:
+        """Stacks the pairs of one step: the fields of Pair, each with a leading axis of pairs."""
+        first = step * batch_size
+        pairs = [self.pair(first + k, difficulty) for k in range(batch_size)]
+        return {
+            name: np.stack(values)
+            for name, values in zip(Pair._fields, zip(*pairs, strict=True), strict=True)
+        }
+
+    def batches(
+        self,
+        start_step: int,
+        batch_size: int,
+        difficulty: Callable[[int], float],
+        num_threads: int = 2,
+        ahead: int = 8,
+    ) -> Prefetch:
+        """Iterates over the batches of steps start_step, start_step + 1, ... without end.
+
+        Made ahead of need in threads; the batches are the same whatever the number of threads.
+        """
+        return Prefetch(
+            lambda step: self.batch(step, batch_size, difficulty(step)),
+            start=start_step,
+            num_threads=num_threads,
+            ahead=ahead,
+        )

@@ -1,0 +1,146 @@
+"""From whatever people hold to padded grey arrays, and back to their pixels."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+LEAST_SIDE = 32  # pixels; a multiple of the coarsest stride
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """One or more images of one shape at the working size.
+
+    A point x' of the working image is x = (x' + 0.5) * scale - 0.5 in the image as given.
+    """
+
+    pixels: Float[np.ndarray, "b h w"]
+    mask: Bool[np.ndarray, "b h w"]  # True = usable
+    scale: tuple[float, float]  # given / working, of x and y
+    batched: bool  # the caller gave a batch
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[1:]
+
+
+def prepare(image, mask, *, resize: int, name: str) -> Prepared:
+    """Reads an image or a batch of one shape, makes it grey, and limits its long side.
+
+    image: uint8 or float in [0, 1]; [H W], [H W 1], [H W 3], with b in front for a batch, a PIL
+    image, or a path. mask: bool, [H W] or [b H W], True = usable, or None.
+    Raises ValueError (FileNotFoundError for a missing file) that says what was expected.
+    """
+    grey, batched = to_grey(image, name)
+    h, w = grey.shape[1:]
+    usable = to_mask(mask, grey.shape, batched, name)
+    shrink = min(1.0, resize / max(h, w))
+    size = max(1, round(h * shrink)), max(1, round(w * shrink))
+    if size != (h, w):
+        grey = np.stack([_resized(g, size) for g in grey])
+        usable = np.stack([_sampled(u, size) for u in usable])
+    return Prepared(grey, usable, (w / size[1], h / size[0]), batched)
+
+
+def read_image(path: str | os.PathLike, name: str = "image") -> Image.Image:
+    """Opens an image file, upright by its EXIF tag. Raises FileNotFoundError or ValueError."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: there is no file {path}.")
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image)
+    except UnidentifiedImageError:
+        raise ValueError(f"{name}: {path} is not an image that Pillow can read.") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name}: {path} cannot be read as an image ({error}).") from None
+
+
+def to_grey(image, name: str) -> tuple[Float[np.ndarray, "b h w"], bool]:
+    """Grey float images in [0, 1], colour weighted as Pillow's 'L'; and whether a batch came."""
+    if isinstance(image, str | os.PathLike):
+        image = read_image(image, name)
+    if isinstance(image, Image.Image):
+        if image.mode in ("I;16", "I"):
+            return np.asarray(image, np.float32)[None] / 65535, False
+        if image.mode in ("P", "RGBA", "LA", "PA"):
+            image = image.convert("RGBA").convert("RGB")
+        return np.asarray(image.convert("L"), np.float32)[None] / 255, False
+    array = np.asarray(image)
+    check_array(array, name)
+    colour = array.shape[-1] == 3 and array.ndim > 2
+    if array.ndim > 2 and array.shape[-1] in (1, 3):
+        channels, batched = array, array.ndim == 4
+    else:
+        channels, batched = array[..., None], array.ndim == 3
+    if not batched:
+        channels = channels[None]
+    if channels.dtype == np.uint8 and colour:
+        grey = np.stack([np.asarray(Image.fromarray(c).convert("L")) for c in channels])
+        return grey.astype(np.float32) / 255, batched
+    channels = channels.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
+    weights = np.array([0.299, 0.587, 0.114], np.float32) if colour else np.ones(1, np.float32)
+    return channels @ weights, batched
+
+
+def check_array(array: np.ndarray, name: str) -> None:
+    """Raises ValueError for an array that is no image."""
+    shape = array.shape
+    shapes = "[H W], [H W 1] or [H W 3], or a batch [b ...] of these"
+    if array.ndim not in (2, 3, 4) or (array.ndim == 4 and shape[-1] not in (1, 3)):
+        first = array.ndim == 4 and shape[1] in (1, 3)
+        hint = " Channels come last: try image.transpose(0, 2, 3, 1)." if first else ""
+        raise ValueError(f"{name} must be {shapes}; got {shape}.{hint}")
+    if array.ndim == 3 and shape[0] in (1, 3) and shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{name} must be {shapes}; got {shape}. Channels come last: try "
+            "image.transpose(1, 2, 0). (A batch of one or three grey images is [b H W 1].)"
+        )
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: its shape is {shape}.")
+    if array.dtype == np.uint8:
+        return
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{name} must be uint8, or float in [0, 1]; got {array.dtype}.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; images must be finite.")
+    if array.min() < 0 or array.max() > 1:
+        raise ValueError(
+            f"{name} is float and spans [{array.min():.4g}, {array.max():.4g}]; floats must lie in "
+            "[0, 1]. Divide by 255, or pass uint8."
+        )
+
+
+def to_mask(mask, shape: tuple[int, ...], batched: bool, name: str) -> Bool[np.ndarray, "b h w"]:
+    """The mask for each image of a batch, all True for None."""
+    if mask is None:
+        return np.ones(shape, bool)
+    mask = np.asarray(mask)
+    wanted = shape if batched else shape[1:]
+    if mask.dtype != bool or mask.shape not in (wanted, shape[1:]):
+        raise ValueError(
+            f"the mask of {name} must be bool {wanted}, True where usable; "
+            f"got {mask.dtype} {mask.shape}."
+        )
+    return np.broadcast_to(mask, shape)
+
+
+def _resized(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(grey, np.float32))
+    smaller = image.resize(size[::-1], Image.Resampling.BILINEAR)  # averages when it shrinks
+    return np.clip(np.asarray(smaller), 0.0, 1.0)
+
+
+def _sampled(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(bool)
+
+
+def padded(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Zeros (False) at the right and the bottom, up to size."""
+    rows, columns = size[0] - array.shape[1], size[1] - array.shape[2]
+    return np.pad(array, ((0, 0), (0, rows), (0, columns)))

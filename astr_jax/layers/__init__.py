@@ -1,0 +1,1 @@
+"""Flax modules that know features only."""

@@ -1,0 +1,92 @@
+"""Cross attention of one map to another: vanilla, linear, and over listed cells (spec section 3).
+
+No self attention and no MLP at the coarse level: a 3x3 convolution instead (supplement 2.2).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from astr_jax.layers.backbone import convolution, masked
+from pallas_kernels.sparse_attention import sparse_attention
+
+
+def vanilla_attention(
+    q: Float[Array, "b n h d"],
+    k: Float[Array, "b m h d"],
+    v: Float[Array, "b m h d"],
+    mask: Bool[Array, "b m"],
+) -> Float[Array, "b n h d"]:
+    """softmax(q k^T / sqrt(d)) v over the valid keys; zero where there is none."""
+    logits = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
+    seen = mask[:, None, None]
+    logits = jnp.where(seen, logits * q.shape[-1] ** -0.5, -1e30)
+    weight = jnp.where(seen, jax.nn.softmax(logits, axis=-1), 0.0)
+    return jnp.einsum("bhnm,bmhd->bnhd", weight.astype(v.dtype), v)
+
+
+def linear_attention(
+    q: Float[Array, "b n h d"],
+    k: Float[Array, "b m h d"],
+    v: Float[Array, "b m h d"],
+    mask: Bool[Array, "b m"],
+) -> Float[Array, "b n h d"]:
+    """phi(q) (phi(k)^T v) / (phi(q) sum phi(k)) with phi = elu + 1, over the valid keys: O(n + m)."""
+    keep = mask[..., None, None].astype(jnp.float32)
+    q = nn.elu(q.astype(jnp.float32)) + 1
+    k = (nn.elu(k.astype(jnp.float32)) + 1) * keep
+    # Means instead of sums: the same quotient, and nothing grows with the number of keys.
+    count = jnp.maximum(keep.sum(axis=1, keepdims=True), 1.0)
+    summary = jnp.einsum("bmhd,bmhe->bhde", k / count, v.astype(jnp.float32))
+    total = (k / count).sum(axis=1)  # [b h d]
+    value = jnp.einsum("bnhd,bhde->bnhe", q, summary)
+    norm = jnp.einsum("bnhd,bhd->bnh", q, total)[..., None]
+    return (value / (norm + 1e-6)).astype(v.dtype)
+
+
+def listed_attention(q, k, v, cells: Int[Array, "b n s"], implementation: str | None):
+    """Softmax attention of each query over its listed keys; zero for an empty list."""
+    return jax.vmap(lambda *a: sparse_attention(*a, implementation=implementation))(q, k, v, cells)
+
+
+class CrossAttention(nn.Module):
+    """One layer: message from the source, LayerNorm, 3x3 convolution of [x, message], residual.
+
+    kind is "vanilla", "linear" or "spot"; the last looks only at the listed cells.
+    """
+
+    kind: str
+    head_dim: int
+    implementation: str | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"],
+        source: Float[Array, "b h1 w1 c"],
+        mask: Bool[Array, "b h w"],
+        source_mask: Bool[Array, "b h1 w1"],
+        cells: Int[Array, "b h*w s"] | None = None,
+    ) -> Float[Array, "b h w c"]:
+        b, h, w, c = x.shape
+
+        def project(name, y):
+            y = nn.Dense(c, use_bias=False, dtype=self.dtype, name=name)(y)
+            return y.reshape(b, -1, c // self.head_dim, self.head_dim)
+
+        q, k, v = project("q", x), project("k", source), project("v", source)
+        if self.kind == "spot":
+            message = listed_attention(q, k, v, cells, self.implementation)
+        else:
+            attend = {"vanilla": vanilla_attention, "linear": linear_attention}[self.kind]
+            message = attend(q, k, v, source_mask.reshape(b, -1))
+        message = nn.Dense(c, use_bias=False, dtype=self.dtype, name="merge")(
+            message.reshape(b, h, w, c)
+        )
+        message = nn.LayerNorm(dtype=self.dtype, name="message_norm")(message)
+        y = jnp.concatenate([x, message], axis=-1)
+        y = convolution(c, 3, dtype=self.dtype, name="mix")(masked(y, mask))
+        y = nn.LayerNorm(dtype=self.dtype, name="norm")(y)
+        return masked(x + y, mask)

@@ -1,0 +1,46 @@
+"""The three losses (spec section 8). Each decides the empty case: no supervision, loss 0."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+LEAST_LOG_PROB = -13.815510557964274  # log 1e-6
+
+
+def focal_loss(
+    log_prob: Float[Array, "*b n"],
+    positive: Bool[Array, "*b n"],
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Float[Array, ""]:
+    """Mean over the positives of -alpha (1 - P)^gamma log P, log P clamped at log 1e-6.
+
+    The clamp bounds the value and leaves the slope: P is about 1 / (N0 N1) before anything is
+    learned, which lies below 1e-6 for images of more than a thousand cells, and a clamp without
+    slope would keep it there.
+    """
+    log_prob = jnp.where(positive, log_prob, 0.0)
+    clamped = jnp.clip(log_prob, LEAST_LOG_PROB, 0.0)
+    log_prob = log_prob + jax.lax.stop_gradient(clamped - log_prob)
+    each = -alpha * (1.0 - jnp.exp(log_prob)) ** gamma * log_prob
+    return jnp.where(positive, each, 0.0).sum() / jnp.maximum(positive.sum(), 1)
+
+
+def fine_loss(
+    delta: Float[Array, "*b k 2"],
+    true_delta: Float[Array, "*b k 2"],
+    deviation: Float[Array, "*b k"],
+    valid: Bool[Array, "*b k"],
+) -> Float[Array, ""]:
+    """Squared distance weighted by the inverse standard deviation, which carries no gradient.
+
+    Only where the truth lies inside the crop: max |true_delta| < 1.
+    """
+    used = valid & (jnp.abs(true_delta).max(axis=-1) < 1)
+    count = jnp.maximum(used.sum(), 1)
+    certainty = 1 / jnp.maximum(jax.lax.stop_gradient(deviation), 1e-3)
+    mean = jnp.where(used, certainty, 0.0).sum() / count
+    weight = jnp.where(used, certainty, 0.0) / jnp.maximum(mean, 1e-6)
+    distance = jnp.where(used[..., None], delta - true_delta, 0.0)
+    return ((distance**2).sum(axis=-1) * weight).sum() / count

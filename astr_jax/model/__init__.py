@@ -1,0 +1,1 @@
+"""The paper: spots, aggregation, fine matching, and the whole model."""

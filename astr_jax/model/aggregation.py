@@ -1,0 +1,140 @@
+"""The spot-guided aggregation module (spec section 4)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from astr_jax.config import AggregationConfig, MatchingConfig
+from astr_jax.layers.attention import CrossAttention
+from astr_jax.layers.backbone import convolution, level_mask, masked, upsample2
+from astr_jax.model.spots import select_centres, spot_cells
+from astr_jax.ops.matching import (
+    DualSoftmax,
+    best_listed,
+    best_matches,
+    dual_softmax,
+    sparse_dual_softmax,
+)
+from astr_jax.types import Features, SpotTrace
+
+Map = Float[Array, "b h w c"]
+Mask = Bool[Array, "b h w"]
+
+
+def flat(x: Array) -> Array:
+    """[b h w ...] -> [b h*w ...]."""
+    return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+
+class FuseUp(nn.Module):
+    """F8 + conv1x1(upsample4(F32)), then a 3x3 convolution and norm."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, fine: Map, coarse: Map, mask8: Mask, mask32: Mask) -> Map:
+        # The 1x1 convolution and the up-sampling commute, and the small map is cheaper.
+        up = convolution(fine.shape[-1], 1, dtype=self.dtype, name="lateral")(coarse)
+        mask16 = level_mask(mask8, 2)
+        up = upsample2(upsample2(up, mask32, mask16), mask16, mask8)
+        y = convolution(fine.shape[-1], 3, dtype=self.dtype, name="mix")(masked(fine + up, mask8))
+        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(y), mask8)
+
+
+class FuseDown(nn.Module):
+    """F32 + two 3x3 convolutions of stride 2 of F8, then a 3x3 convolution and norm."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, fine: Map, coarse: Map, mask8: Mask, mask32: Mask) -> Map:
+        width, out = fine.shape[-1], coarse.shape[-1]
+        y = convolution(width, 3, 2, dtype=self.dtype, name="down1")(masked(fine, mask8))
+        y = convolution(out, 3, 2, dtype=self.dtype, name="down2")(masked(y, level_mask(mask8, 2)))
+        y = convolution(out, 3, dtype=self.dtype, name="mix")(masked(coarse + y, mask32))
+        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(y), mask32)
+
+
+class Aggregation(nn.Module):
+    """Exchanges what the two images know: returns both F8 maps, each block's P and spots."""
+
+    config: AggregationConfig
+    matching: MatchingConfig
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        config, blocks = self.config, range(self.config.blocks)
+
+        def attention(kind):
+            return CrossAttention(kind, config.head_dim, config.implementation, self.dtype)
+
+        self.first32 = attention("vanilla")
+        self.first8 = attention("linear")
+        self.down = [FuseDown(self.dtype) for _ in blocks]
+        self.up = [FuseUp(self.dtype) for _ in (*blocks, "last")]
+        self.cross32 = [attention("vanilla") for _ in blocks]
+        self.spot8 = [attention("spot") for _ in blocks]
+
+    def __call__(self, features0: Features, features1: Features):
+        m8 = features0.mask8, features1.mask8
+        m32 = features0.mask32, features1.mask32
+        x32 = cross(self.first32, (features0.coarse32, features1.coarse32), m32)
+        x8 = cross(self.first8, (features0.coarse8, features1.coarse8), m8)
+        matrices, spots, cells = [], [], None
+        for down, up, cross32, spot8 in zip(
+            self.down, self.up[:-1], self.cross32, self.spot8, strict=True
+        ):
+            x8, x32 = fuse_both(up, down, x8, x32, m8, m32)
+            x32 = cross(cross32, x32, m32)
+            matrix, best = self.match(x8, m8, cells)
+            cells = self.look(x8, m8, best)
+            matrices.append(matrix)
+            spots.append(SpotTrace(*cells))
+            x8 = cross(spot8, x8, m8, cells)
+        x8 = tuple(map(self.up[-1], x8, x32, m8, m32))
+        return x8, tuple(matrices), tuple(spots)
+
+    def match(self, x8, m8, cells):
+        """This block's matching matrix and each cell's best match, both ways. In the first block
+        over all pairs; later only on the pairs of the spots before, one matrix a direction."""
+        f0, f1 = map(flat, x8)
+        knobs = dict(temperature=self.matching.temperature, block=self.matching.block)
+        if cells is None:
+            matrix = jax.vmap(lambda *a: dual_softmax(*a, **knobs))(f0, f1, *map(flat, m8))
+            return (matrix, None), jax.vmap(best_matches)(matrix)
+        sparse = jax.vmap(lambda *a: sparse_dual_softmax(*a, **knobs))
+        matrices = sparse(f0, f1, cells[0]), sparse(f1, f0, cells[1])
+        return matrices, tuple(map(jax.vmap(best_listed), matrices))
+
+    def look(self, x8, m8, best):
+        """S(p) of every cell of both images, as lists of the other image's cells."""
+        centres = [
+            jax.vmap(lambda f, b: select_centres(f, b, self.config))(f, b)
+            for f, b in zip(x8, best, strict=True)
+        ]
+        spots = jax.vmap(lambda c, q, k: spot_cells(c, q, k, self.config))
+        return (
+            spots(centres[0], flat(m8[0]), m8[1]),
+            spots(centres[1], flat(m8[1]), m8[0]),
+        )
+
+
+def cross(layer, maps, masks, cells=(None, None)):
+    """Each image attends to the other with the same weights, from the features before."""
+    return (
+        layer(maps[0], maps[1], masks[0], masks[1], cells[0]),
+        layer(maps[1], maps[0], masks[1], masks[0], cells[1]),
+    )
+
+
+def fuse_both(up, down, x8, x32, m8, m32):
+    """F8 down to F32 and F32 up to F8, both from the maps before."""
+    return tuple(map(up, x8, x32, m8, m32)), tuple(map(down, x8, x32, m8, m32))
+
+
+def final_matrix(x8, m8, config: MatchingConfig) -> DualSoftmax:
+    """P of the aggregated features, over all pairs (spec section 5)."""
+    return jax.vmap(
+        lambda *a: dual_softmax(*a, temperature=config.temperature, block=config.block)
+    )(*map(flat, x8), *map(flat, m8))

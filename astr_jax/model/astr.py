@@ -1,0 +1,145 @@
+"""ASTR: encode each image, match coarsely, refine (spec section 0)."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from astr_jax.config import ModelConfig
+from astr_jax.layers.backbone import Backbone, level_mask, masked
+from astr_jax.layers.position import normalised_positional_encoding
+from astr_jax.model.aggregation import Aggregation, final_matrix, flat
+from astr_jax.model.fine import FineMatching, padded_cells
+from astr_jax.ops.grids import eroded
+from astr_jax.ops.matching import best_matches, mutual_matches
+from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches
+
+
+class ASTR(nn.Module):
+    """The model as three calls: encode (per image), coarse (per pair), fine (per match).
+
+    Methods are reached by ASTR(config).apply(variables, ..., method="encode").
+    """
+
+    config: ModelConfig
+
+    def setup(self):
+        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        self.backbone = Backbone(config.backbone, dtype)
+        self.aggregation = Aggregation(config.aggregation, config.matching, dtype)
+        self.fine_matching = FineMatching(config.fine, config.backbone.fine_stride, dtype)
+
+    def encode(
+        self,
+        images: Float[Array, "b h w 1"],
+        mask: Bool[Array, "b h w"],
+        long_side: Float[Array, " b"],
+        *,
+        train: bool = False,
+    ) -> Features:
+        """One backbone pass and the positional encoding.
+
+        images: grey in [0, 1], sides multiples of 32; mask: True on usable pixels; long_side: of
+        each image within the padding, in pixels, for every image counts as the square of its long
+        side (spec section 2).
+        """
+        check_images(images, mask)
+        coarse32, coarse8, fine = self.backbone(images, mask, train=train)
+        mask8, mask32 = level_mask(mask, 8), level_mask(mask, 32)
+
+        def encoded(x, at):
+            position = normalised_positional_encoding(
+                x.shape[1:3],
+                x.shape[-1],
+                train_width=self.config.train_side,
+                train_height=self.config.train_side,
+                width=long_side,
+                height=long_side,
+            )
+            return masked(x + position.astype(x.dtype), at)
+
+        return Features(
+            coarse32=encoded(coarse32, mask32),
+            coarse8=encoded(coarse8, mask8),
+            fine=fine,
+            mask32=mask32,
+            mask8=mask8,
+            fine_mask=level_mask(mask, self.config.backbone.fine_stride),
+        )
+
+    def coarse(self, features0: Features, features1: Features) -> CoarseOutput:
+        """Aggregation and the matching matrix P."""
+        masks = features0.mask8, features1.mask8
+        maps, spot_matrices, spots = self.aggregation(features0, features1)
+        return CoarseOutput(
+            features0=flat(maps[0]),
+            features1=flat(maps[1]),
+            mask0=flat(masks[0]),
+            mask1=flat(masks[1]),
+            matrix=final_matrix(maps, masks, self.config.matching),
+            spot_matrices=spot_matrices,
+            spots=spots,
+        )
+
+    def fine(
+        self,
+        features0: Features,
+        features1: Features,
+        coarse: CoarseOutput,
+        matches: CoarseMatches,
+        ratio: Float[Array, "b k"],
+    ) -> FineMatches:
+        """Sub-pixel matches; ratio is r = s_j / s_i of each match (spec section 6)."""
+        return self.fine_matching(
+            features0, features1, coarse.features0, coarse.features1, matches, ratio
+        )
+
+    def __call__(self, images0, images1, mask0, mask1, *, train: bool = False):
+        """Runs every part once, to make the variables."""
+        side = jnp.full(images0.shape[0], float(max(images0.shape[1:3])))
+        features0 = self.encode(images0, mask0, side, train=train)
+        features1 = self.encode(images1, mask1, side, train=train)
+        coarse = self.coarse(features0, features1)
+        matches = coarse_matches(coarse, features0.mask8, features1.mask8, self.config, 16)
+        return self.fine(features0, features1, coarse, matches, jnp.ones(matches.cell0.shape))
+
+
+def check_images(images, mask) -> None:
+    """Raises ValueError for shapes that the pyramid cannot take."""
+    if images.ndim != 4 or images.shape[-1] != 1:
+        raise ValueError(f"images must be [b h w 1], grey; got {images.shape}.")
+    if images.shape[1] % 32 or images.shape[2] % 32:
+        raise ValueError(f"image sides must be multiples of 32; got {images.shape}. Pad and mask.")
+    if mask.shape != images.shape[:3]:
+        raise ValueError(f"mask must be {images.shape[:3]}, one value a pixel; got {mask.shape}.")
+
+
+def coarse_matches(
+    coarse: CoarseOutput,
+    mask0: Bool[Array, "b h w"],
+    mask1: Bool[Array, "b h1 w1"],
+    config: ModelConfig,
+    capacity: int,
+    *,
+    threshold: float | Array | None = None,
+) -> CoarseMatches:
+    """Mutual nearest neighbours above the threshold, away from the border (spec section 5).
+
+    The `capacity` most confident are kept, sorted by confidence.
+    """
+    least = config.matching.threshold if threshold is None else threshold
+    best0, best1 = jax.vmap(best_matches)(coarse.matrix)
+    erode = jax.vmap(functools.partial(eroded, cells=config.matching.border))
+    cells, confidence = jax.vmap(mutual_matches)(
+        best0, best1, flat(erode(mask0)), flat(erode(mask1))
+    )
+    confidence = jnp.where(confidence > least, confidence, 0.0)
+    return padded_cells(cells, confidence, capacity)
+
+
+def init_variables(config: ModelConfig, key: Array) -> dict:
+    """Fresh variables: {"params": ..., "batch_stats": ...}."""
+    image, mask = jnp.zeros((1, 64, 64, 1)), jnp.ones((1, 64, 64), bool)
+    return jax.jit(ASTR(config).init)(key, image, image, mask, mask)

@@ -1,0 +1,1 @@
+"""Pure functions on arrays, one pair at a time, without parameters."""

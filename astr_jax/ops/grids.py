@@ -1,0 +1,116 @@
+"""Cells, pixels and windows. The only file that knows how a grid lies in an image.
+
+A grid of stride s has its cell (x, y) centred on pixel (s x, s y) of the image; pixel centres lie
+at whole numbers. A cell's index is y * width + x; -1 stands for no cell.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+def cell_xy(cells: Int[Array, "*b"], width: int) -> Int[Array, "*b 2"]:
+    """Column and row of each cell."""
+    return jnp.stack([cells % width, cells // width], axis=-1)
+
+
+def cell_centres(cells: Int[Array, "*b"], width: int, stride: int) -> Float[Array, "*b 2"]:
+    """Pixel (x, y) of each cell's centre."""
+    return (cell_xy(cells, width) * stride).astype(jnp.float32)
+
+
+def nearest_cells(
+    points: Float[Array, "*b 2"], grid: tuple[int, int], stride: int
+) -> Int[Array, "*b"]:
+    """The cell whose centre is nearest to each pixel position; -1 outside the grid."""
+    height, width = grid
+    # Clip before the cast: a point at infinity must not wrap around to a valid cell.
+    xy = jnp.clip(jnp.round(points / stride), -2.0, max(height, width) + 1.0)
+    x, y = jnp.moveaxis(xy.astype(jnp.int32), -1, 0)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return jnp.where(inside, y * width + x, -1)
+
+
+def window_cells(
+    centres: Int[Array, "*b"], *, grid: tuple[int, int], window: int
+) -> Int[Array, "*b w*w"]:
+    """Lists the cells of a square window around each centre; -1 outside or where there is none."""
+    height, width = grid
+    dy, dx = jnp.divmod(jnp.arange(window * window, dtype=jnp.int32), window)
+    centres = centres[..., None]
+    y = centres // width + dy - window // 2
+    x = centres % width + dx - window // 2
+    inside = (centres >= 0) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    return jnp.where(inside, y * width + x, -1)
+
+
+def union_of_windows(
+    centres: Int[Array, "n k"], *, grid: tuple[int, int], window: int
+) -> Int[Array, "n k*w*w"]:
+    """Lists the union of k windows per row; a cell of several windows is kept once, the rest is -1."""
+    width, reach = grid[1], window // 2
+    cells = window_cells(centres, grid=grid, window=window)  # [n k w*w]
+    k = centres.shape[1]
+    kept = [cells[:, 0]]
+    for later in range(1, k):  # k is 5: five small steps, no [n k*w*w k] buffer
+        mine = cells[:, later]
+        x, y = mine % width, mine // width
+        seen = jnp.zeros(mine.shape, bool)
+        for earlier in range(later):
+            c = centres[:, earlier, None]
+            near = (jnp.abs(x - c % width) <= reach) & (jnp.abs(y - c // width) <= reach)
+            seen |= near & (c >= 0)
+        kept.append(jnp.where(seen, -1, mine))
+    return jnp.concatenate(kept, axis=1)
+
+
+def shifted(x: Array, dy: int, dx: int, fill=0) -> Array:
+    """out[y, x] = x[y + dy, x + dx] over the two leading axes; fill outside."""
+    height, width = x.shape[:2]
+    ry, rx = abs(dy), abs(dx)
+    pads = [(ry, ry), (rx, rx)] + [(0, 0)] * (x.ndim - 2)
+    padded = jnp.pad(x, pads, constant_values=fill)
+    return jax.lax.slice_in_dim(
+        jax.lax.slice_in_dim(padded, ry + dy, ry + dy + height, axis=0),
+        rx + dx,
+        rx + dx + width,
+        axis=1,
+    )
+
+
+def eroded(mask: Bool[Array, "h w"], cells: int) -> Bool[Array, "h w"]:
+    """True where the whole square of the given reach is True; outside the grid counts as False."""
+    for moves in (
+        [(s, 0) for s in range(-cells, cells + 1)],
+        [(0, s) for s in range(-cells, cells + 1)],
+    ):
+        mask = jnp.stack([shifted(mask, dy, dx, fill=False) for dy, dx in moves]).all(axis=0)
+    return mask
+
+
+def sample_bilinear(
+    image: Float[Array, "h w c"], mask: Bool[Array, "h w"], points: Float[Array, "*b 2"]
+) -> tuple[Float[Array, "*b c"], Bool[Array, "*b"]]:
+    """Samples a map at (x, y) in its own cells, by the valid ones of the four around each point.
+
+    Returns the samples, 0 where no valid cell carries weight, and whether one does.
+    """
+    height, width = mask.shape
+    points = jnp.clip(points, -2.0, float(max(height, width) + 1))
+    corner = jnp.floor(points)
+    fraction = points - corner
+    corner = corner.astype(jnp.int32)
+    flat, flat_mask = image.reshape(height * width, -1), mask.reshape(-1)
+    total = jnp.zeros((*points.shape[:-1], flat.shape[-1]), jnp.float32)
+    weight = jnp.zeros(points.shape[:-1], jnp.float32)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            x, y = corner[..., 0] + dx, corner[..., 1] + dy
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            index = jnp.where(inside, y * width + x, 0)
+            share = jnp.abs(1 - dx - fraction[..., 0]) * jnp.abs(1 - dy - fraction[..., 1])
+            share = jnp.where(inside & flat_mask[index], share, 0.0)
+            total += share[..., None] * flat[index]
+            weight += share
+    valid = weight > 1e-6
+    return jnp.where(valid[..., None], total / jnp.where(valid, weight, 1.0)[..., None], 0), valid

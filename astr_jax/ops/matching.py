@@ -1,0 +1,246 @@
+"""The matching matrix P of two feature maps, never stored, and what is read from it.
+
+sim(i, j) = <f0_i, f1_j> / (C * temperature)
+log P(i, j) = 2 sim(i, j) - lse_row(i) - lse_col(j)        (dual softmax; spec sections 4 and 5)
+
+Everything here is float32, for one pair: f0 [n c], f1 [m c]. Invalid cells have no part in P.
+"""
+
+import functools
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+EMPTY = -1e30  # a log-probability of nothing; finite, so that gradients stay finite
+
+
+@flax.struct.dataclass
+class DualSoftmax:
+    """P over all pairs of valid cells, held as features and log-sum-exps."""
+
+    scaled0: Float[Array, "n c"]  # features / sqrt(C * temperature), zero where invalid
+    scaled1: Float[Array, "m c"]
+    mask0: Bool[Array, " n"]
+    mask1: Bool[Array, " m"]
+    lse0: Float[Array, " n"]  # over the keys of each query
+    lse1: Float[Array, " m"]  # over the queries of each key
+    block: int = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
+class SparseDualSoftmax:
+    """P on listed pairs (p, S(p)) only, and zero elsewhere (spec section 4, [S 1])."""
+
+    cells: Int[Array, "n s"]  # keys of each query; -1 is an empty slot
+    log_prob: Float[Array, "n s"]  # EMPTY at empty slots
+
+
+@flax.struct.dataclass
+class BestMatches:
+    """For each query: its most probable key."""
+
+    cell: Int[Array, " n"]  # -1 for a query without keys
+    log_prob: Float[Array, " n"]  # EMPTY there
+
+
+def dual_softmax(
+    f0: Float[Array, "n c"],
+    f1: Float[Array, "m c"],
+    mask0: Bool[Array, " n"],
+    mask1: Bool[Array, " m"],
+    *,
+    temperature: float,
+    block: int,
+) -> DualSoftmax:
+    """Builds P over all pairs in O(n c) memory: one streamed pass, `block` queries at a time."""
+    gain = (f0.shape[-1] * temperature) ** -0.5
+    f0 = jnp.where(mask0[:, None], f0.astype(jnp.float32) * gain, 0.0)
+    f1 = jnp.where(mask1[:, None], f1.astype(jnp.float32) * gain, 0.0)
+    lse0, lse1 = _log_sum_exps(block, f0, f1, mask0, mask1)
+    return DualSoftmax(f0, f1, mask0, mask1, lse0, lse1, block)
+
+
+def _in_blocks(block: int, *arrays: Array) -> list[Array]:
+    """Splits the leading axis into [steps block ...]; the end is filled with zeros (False)."""
+    n = arrays[0].shape[0]
+    steps = -(-n // block)
+    pad = steps * block - n
+    return [
+        jnp.pad(a, [(0, pad)] + [(0, 0)] * (a.ndim - 1)).reshape(steps, block, *a.shape[1:])
+        for a in arrays
+    ]
+
+
+def _similarity(f0, f1, mask0, mask1):
+    return jnp.where(mask0[:, None] & mask1[None], f0 @ f1.T, EMPTY)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _log_sum_exps(block, f0, f1, mask0, mask1):
+    block = min(block, f0.shape[0])
+
+    def step(carry, rows):
+        top, total = carry  # running maximum and sum of each column
+        sim = _similarity(*rows[:1], f1, rows[1], mask1)
+        new_top = jnp.maximum(top, sim.max(axis=0))
+        total = total * jnp.exp(top - new_top)
+        total += jnp.where(sim > EMPTY, jnp.exp(sim - new_top), 0.0).sum(axis=0)
+        return (new_top, total), jax.nn.logsumexp(sim, axis=1)
+
+    start = (jnp.full(f1.shape[0], EMPTY), jnp.zeros(f1.shape[0]))
+    (top, total), lse0 = jax.lax.scan(step, start, tuple(_in_blocks(block, f0, mask0)))
+    lse0 = jnp.where(mask0 & mask1.any(), lse0.reshape(-1)[: f0.shape[0]], 0.0)
+    lse1 = jnp.where(total > 0, top + jnp.log(jnp.where(total > 0, total, 1.0)), 0.0)
+    return lse0, lse1
+
+
+def _log_sum_exps_forward(block, f0, f1, mask0, mask1):
+    lse0, lse1 = _log_sum_exps(block, f0, f1, mask0, mask1)
+    return (lse0, lse1), (f0, f1, mask0, mask1, lse0, lse1)
+
+
+def _log_sum_exps_backward(block, saved, cotangents):
+    f0, f1, mask0, mask1, lse0, lse1 = saved
+    g0, g1 = cotangents
+    block = min(block, f0.shape[0])
+
+    def step(df1, rows):
+        rows0, rows_mask, rows_lse, rows_g = rows
+        sim = _similarity(rows0, f1, rows_mask, mask1)
+        slope = rows_g[:, None] * jnp.exp(sim - rows_lse[:, None]) + g1 * jnp.exp(sim - lse1)
+        slope = jnp.where(sim > EMPTY, slope, 0.0)
+        return df1 + slope.T @ rows0, slope @ f1
+
+    df1, df0 = jax.lax.scan(step, jnp.zeros_like(f1), tuple(_in_blocks(block, f0, mask0, lse0, g0)))
+    return df0.reshape(-1, f0.shape[1])[: f0.shape[0]], df1, None, None
+
+
+_log_sum_exps.defvjp(_log_sum_exps_forward, _log_sum_exps_backward)
+
+
+def best_matches(matrix: DualSoftmax) -> tuple[BestMatches, BestMatches]:
+    """The most probable key of every query and the reverse, by one more streamed pass.
+
+    Ties go to the lower index. No gradient.
+    """
+    p = jax.lax.stop_gradient(matrix)
+    n = p.scaled0.shape[0]
+    block = min(p.block, n)
+    rows = _in_blocks(block, p.scaled0, p.mask0, p.lse0)
+
+    def step(carry, row):
+        best, where = carry
+        rows0, rows_mask, rows_lse, first = row
+        sim = _similarity(rows0, p.scaled1, rows_mask, p.mask1)
+        log_prob = jnp.where(sim > EMPTY, 2 * sim - rows_lse[:, None] - p.lse1, EMPTY)
+        column, index = _max_and_first(log_prob, axis=0)
+        where = jnp.where(
+            column > best, index + first, where
+        )  # strictly: an earlier row keeps a tie
+        return (jnp.maximum(best, column), where), _max_and_first(log_prob, axis=1)
+
+    m = p.scaled1.shape[0]
+    start = (jnp.full(m, EMPTY), jnp.full(m, -1, jnp.int32))
+    firsts = jnp.arange(rows[0].shape[0], dtype=jnp.int32) * block
+    (best1, cell1), (best0, cell0) = jax.lax.scan(step, start, (*rows, firsts))
+    best0, cell0 = best0.reshape(-1)[:n], cell0.reshape(-1)[:n]
+    return (
+        BestMatches(jnp.where(best0 > EMPTY, cell0, -1), best0),
+        BestMatches(jnp.where(best1 > EMPTY, cell1, -1), best1),
+    )
+
+
+def _max_and_first(x: Float[Array, "n m"], axis: int) -> tuple[Array, Int[Array, "..."]]:
+    """The maximum along an axis and its first index: two plain reductions, which a CPU runs in
+    vectors, where the one of argmax over pairs it does not."""
+    top = x.max(axis=axis)
+    index = jax.lax.broadcasted_iota(jnp.int32, x.shape, axis)
+    hit = x == jnp.expand_dims(top, axis)
+    return top, jnp.where(hit, index, x.shape[axis]).min(axis=axis)
+
+
+def sparse_dual_softmax(
+    f0: Float[Array, "n c"],
+    f1: Float[Array, "m c"],
+    cells: Int[Array, "n s"],
+    *,
+    temperature: float,
+    block: int,
+) -> SparseDualSoftmax:
+    """P on the pairs (i, cells[i]) only: the row softmax runs over a query's keys, the column
+    softmax over all queries that list the key. A key listed once has column probability 1."""
+    gain = (f0.shape[-1] * temperature) ** -0.5
+    f0, f1 = f0.astype(jnp.float32) * gain, f1.astype(jnp.float32) * gain
+    listed = cells >= 0
+    sim = jnp.where(listed, _listed_similarity(f0, f1, cells, block), EMPTY)
+    any_key = listed.any(axis=1)
+    lse0 = jnp.where(any_key, jax.nn.logsumexp(sim, axis=1), 0.0)
+    key = jnp.where(listed, cells, f1.shape[0]).reshape(-1)  # empty slots go to a spare segment
+    segments = dict(num_segments=f1.shape[0] + 1)
+    top = jax.ops.segment_max(jax.lax.stop_gradient(sim).reshape(-1), key, **segments)
+    top = jnp.maximum(top, EMPTY)  # segment_max says -inf for a key that nobody lists
+    share = jnp.where(listed, jnp.exp(sim - top[cells]), 0.0)
+    total = jax.ops.segment_sum(share.reshape(-1), key, **segments)
+    lse1 = top + jnp.log(jnp.where(total > 0, total, 1.0))
+    log_prob = 2 * sim - lse0[:, None] - lse1[cells]
+    return SparseDualSoftmax(cells, jnp.where(listed, log_prob, EMPTY))
+
+
+def _listed_similarity(f0, f1, cells, block):
+    """<f0_i, f1_j> for the listed pairs; rows of empty slots hold any finite value."""
+    index = jnp.maximum(cells, 0)
+    if f0.shape[0] * f1.shape[0] <= _DENSE_PAIRS:
+        return jnp.take_along_axis(f0 @ f1.T, index, axis=1)
+
+    @jax.checkpoint
+    def rows(args):
+        queries, keys = args
+        return jnp.einsum("nc,nsc->ns", queries, f1[keys])
+
+    step = max(1, min(block, 32))
+    return jax.lax.map(rows, tuple(_in_blocks(step, f0, index))).reshape(-1, cells.shape[1])[
+        : cells.shape[0]
+    ]
+
+
+_DENSE_PAIRS = 2**20  # below this the whole product is cheaper than gathering its parts (CPU)
+
+
+def best_listed(matrix: SparseDualSoftmax) -> BestMatches:
+    """The most probable key of every query among its listed ones; ties to the lower index."""
+    log_prob = jax.lax.stop_gradient(matrix.log_prob)
+    top = log_prob.max(axis=1)
+    ties = (log_prob == top[:, None]) & (matrix.cells >= 0)
+    cell = jnp.where(ties, matrix.cells, jnp.iinfo(jnp.int32).max).min(axis=1)
+    return BestMatches(jnp.where(top > EMPTY, cell, -1), top)
+
+
+def log_prob_at(
+    matrix: DualSoftmax | SparseDualSoftmax, cell0: Int[Array, " k"], cell1: Int[Array, " k"]
+) -> tuple[Float[Array, " k"], Bool[Array, " k"]]:
+    """log P at the given pairs, and whether P holds each pair at all (a sparse one may not).
+
+    Pairs with a negative or masked cell count as not held. Differentiable.
+    """
+    i, j = jnp.maximum(cell0, 0), jnp.maximum(cell1, 0)
+    given = (cell0 >= 0) & (cell1 >= 0)
+    if isinstance(matrix, DualSoftmax):
+        held = given & matrix.mask0[i] & matrix.mask1[j]
+        sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j])
+        return jnp.where(held, 2 * sim - matrix.lse0[i] - matrix.lse1[j], EMPTY), held
+    slots = (matrix.cells[i] == j[:, None]) & given[:, None]
+    held = slots.any(axis=1)
+    log_prob = jnp.where(slots, matrix.log_prob[i], 0.0).sum(axis=1)
+    return jnp.where(held, log_prob, EMPTY), held
+
+
+def mutual_matches(
+    best0: BestMatches, best1: BestMatches, usable0: Bool[Array, " n"], usable1: Bool[Array, " m"]
+) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
+    """For each cell of image 0 its mutual nearest neighbour (-1: none) and the confidence (0)."""
+    n = best0.cell.shape[0]
+    j = jnp.maximum(best0.cell, 0)
+    mutual = (best0.cell >= 0) & (best1.cell[j] == jnp.arange(n)) & usable0 & usable1[j]
+    return jnp.where(mutual, best0.cell, -1), jnp.where(mutual, jnp.exp(best0.log_prob), 0.0)

@@ -1,0 +1,228 @@
+"""How much larger a thing looks in image 1 than in image 0: the adaptive scaling module.
+
+Every coarse match gets a scale ratio r = s1 / s0, the side of its crop of image 1 over the side of
+its crop of image 0, so that both crops show the same piece of the scene (spec section 6). Camera 1
+closer to the point: the point looks larger in image 1, and r > 1. For ONE pair, inside jit, with
+static shapes; every ratio is finite and positive whatever comes in.
+
+Three estimators. `pose`: the ratio of the two depths, by the relative pose of the cameras; needs
+intrinsics. `affine`: the local magnification of the field of matches itself. `none`: 1.
+Points are (x, y) pixels, pixel centres at whole numbers.
+"""
+
+import functools
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays, solve_positive
+
+Estimator = Literal["pose", "affine", "none"]
+
+BASE = 5.0  # side of a crop, in cells of the 1/2 map, where both images see alike
+LARGEST = 4.0  # how many times the base a crop may grow
+EXTREME = 16.0  # ratios beyond it are errors of the estimate
+NEIGHBOURS = 64  # matches in a local fit
+MEDIAN_OF = 32  # matches in a local median of depth ratios
+FEWEST_NEIGHBOURS = 6  # for a local fit: it has three unknowns per axis
+FEWEST_INLIERS = 30  # for a pose
+LEAST_PARALLAX = 1.0  # degrees between the two rays of an inlier, in the median; for a pose
+_RADIUS = 12  # neighbours lie within so many cells
+_POOL = 4096  # neighbours are sought among so many matches
+_BLOCK = 256  # rows of the table of distances that exist at a time
+
+
+@functools.partial(jax.jit, static_argnames=("estimator",))
+def scale_ratio(
+    points0: Float[Array, "k 2"],
+    points1: Float[Array, "k 2"],
+    valid: Bool[Array, "k"],
+    *,
+    estimator: Estimator,
+    K0: Float[Array, "3 3"] | None = None,
+    K1: Float[Array, "3 3"] | None = None,
+    cell: float = 8.0,
+    key: PRNGKeyArray | None = None,
+) -> Float[Array, "k"]:
+    """Returns r = s1 / s0 of each match, 1 on rows that are not valid.
+
+    `cell` is the side of a coarse cell in pixels: matches are true to about half of it. `pose`
+    falls back to `affine` where the pose is degenerate (parallax under 1 degree, points behind a
+    camera, fewer than 30 inliers), `affine` to 1 where a match has fewer than 6 neighbours.
+    """
+    if estimator not in ("pose", "affine", "none"):
+        raise ValueError(f"estimator must be 'pose', 'affine' or 'none', got {estimator!r}.")
+    if estimator == "pose" and (K0 is None or K1 is None or key is None):
+        raise ValueError("'pose' needs K0, K1 and key. Without intrinsics use 'affine'.")
+    if estimator == "none":
+        return jnp.ones(points0.shape[0], jnp.float32)
+    points0 = jnp.where(valid[:, None], points0, 0.0)
+    points1 = jnp.where(valid[:, None], points1, 0.0)
+    neighbours, near = nearest_matches(points0, valid, radius=_RADIUS * cell)
+    with jax.default_matmul_precision("highest"):
+        fit = jax.vmap(functools.partial(_local_magnification, cell=cell))
+        ratio = fit(points0, points0[neighbours], points1[neighbours], near)
+        if estimator == "pose":
+            pose = estimate_pose(points0, points1, valid, K0, K1, key, threshold=cell / 2)
+            geometry = (points0, points1, K0, K1)
+            by_pose, known = _smoothed_pose_ratio(pose, *geometry, neighbours, near)
+            known &= _is_trustworthy(pose, *geometry)
+            ratio = jnp.where(known, by_pose, ratio)
+    ratio = jnp.clip(ratio, 1 / EXTREME, EXTREME)
+    return jnp.where(valid & jnp.isfinite(ratio), ratio, 1.0)
+
+
+def ratio_from_pose(
+    points0: Float[Array, "k 2"],
+    points1: Float[Array, "k 2"],
+    K0: Float[Array, "3 3"],
+    K1: Float[Array, "3 3"],
+    cam1_from_cam0: Float[Array, "4 4"],
+) -> Float[Array, "k"]:
+    """Returns r = s1 / s0 = (d0 / f0) / (d1 / f1) of each match, d the z-depth, f = sqrt(fx fy).
+
+    The depths' ratio comes from d0 R x0 + t = d1 x1 crossed with t, so that it is exact at any
+    parallax and any length of t; without translation it is that of the pure rotation. It is
+    unknown at the epipole. Where the depths come out with different signs the ratio is 1.
+    """
+    rotation, translation = cam1_from_cam0[:3, :3], cam1_from_cam0[:3, 3]
+    with jax.default_matmul_precision("highest"):
+        turned = pixel_rays(points0, K0) @ rotation.T
+        ray1 = pixel_rays(points1, K1)
+    direction = translation * jax.lax.rsqrt(jnp.sum(translation**2) + 1e-20)
+    direction = jnp.broadcast_to(direction, ray1.shape)
+    across0, across1 = jnp.cross(direction, turned), jnp.cross(direction, ray1)
+    # The second terms decide where the first vanish: at the epipole, or without translation.
+    product = jnp.sum(across0 * across1, axis=1) + 1e-8 * jnp.sum(turned * ray1, axis=1)
+    square = jnp.sum(across0**2, axis=1) + 1e-8 * jnp.sum(turned**2, axis=1)
+    focal0, focal1 = jnp.sqrt(K0[0, 0] * K0[1, 1]), jnp.sqrt(K1[0, 0] * K1[1, 1])
+    ratio = product / square * (focal1 / focal0)
+    return jnp.where(ratio > 0, ratio, 1.0)
+
+
+def ratio_from_homography(
+    homography: Float[Array, "3 3"], points0: Float[Array, "k 2"]
+) -> Float[Array, "k"]:
+    """Returns sqrt|det J|, J the Jacobian of the homography at each point of image 0. Exact.
+
+    |det J| is |det H| / |w|³, w the third coordinate of H (x, y, 1). Very large, but finite, on
+    the horizon, where w is 0.
+    """
+    row = homography[2]
+    w = jnp.abs(points0[:, 0] * row[0] + points0[:, 1] * row[1] + row[2])
+    determinant = jnp.dot(row, jnp.cross(homography[0], homography[1]), precision="highest")
+    return jnp.sqrt(jnp.abs(determinant) / jnp.maximum(w, 1e-6 * jnp.abs(row[2]) + 1e-12) ** 3)
+
+
+def grid_sizes(ratio: Float[Array, "*k"]) -> tuple[Float[Array, "*k"], Float[Array, "*k"]]:
+    """Returns the sides s0, s1 of the crops, in cells of the 1/2 map.
+
+    The side on which things look smaller keeps the base, the other grows, up to four times.
+    """
+    size0 = BASE * jnp.clip(1.0 / ratio, 1.0, LARGEST)
+    size1 = BASE * jnp.clip(ratio, 1.0, LARGEST)
+    return size0, size1
+
+
+def nearest_matches(
+    points0: Float[Array, "k 2"], valid: Bool[Array, "k"], *, radius: float
+) -> tuple[Int[Array, "k c"], Bool[Array, "k c"]]:
+    """Lists the valid matches nearest to each match in image 0, itself among them, nearest first.
+
+    At most NEIGHBOURS, and a mark for those that lie within the radius. Of very many matches an
+    even subset stands for all, and the distances exist for a block of rows at a time.
+    """
+    k = points0.shape[0]
+    pool, count = min(k, _POOL), min(k, NEIGHBOURS)
+    stride = jnp.maximum(jnp.sum(valid) / pool, 1.0)
+    place = jnp.minimum((jnp.arange(pool) * stride).astype(jnp.int32), k - 1)
+    members = jnp.argsort(~valid, stable=True)[place]  # the valid ones come first
+    positions, usable = points0[members], valid[members]
+
+    def nearest(point):
+        square = jnp.sum((positions - point[None]) ** 2, axis=1)
+        closeness, index = jax.lax.top_k(jnp.where(usable, -square, -jnp.inf), count)
+        return members[index], closeness >= -(radius**2)
+
+    return jax.lax.map(nearest, points0, batch_size=min(k, _BLOCK))
+
+
+def _local_magnification(
+    centre: Float[Array, "2"],
+    points0: Float[Array, "c 2"],
+    points1: Float[Array, "c 2"],
+    near: Bool[Array, "c"],
+    *,
+    cell: float,
+) -> Float[Array, ""]:
+    """sqrt|det A| of the robust affine map points0 -> points1 around a centre; 1 if there is none.
+
+    Least squares reweighted: first towards the smallest sum of distances, which outliers pull
+    little, then by Tukey's biweight, which drops them.
+    """
+    span = _RADIUS * cell
+    offset = jnp.where(near[:, None], (points0 - centre[None]) / span, 0.0)
+    design = jnp.concatenate([jnp.ones_like(offset[:, :1]), offset], axis=1)  # [c 3]
+    target = (points1 - points1[:1]) / span
+
+    def fit(weight):
+        weighted = design * weight[:, None]
+        return solve_positive(weighted.T @ design, weighted.T @ target)  # [3 2]
+
+    def miss(affine):
+        return span * jnp.sqrt(jnp.sum((design @ affine - target) ** 2, axis=1) + 1e-12)
+
+    def towards_median(_, weight):
+        return jnp.where(near, 1.0 / (miss(fit(weight)) + cell / 2), 0.0)
+
+    def dropping(_, weight):
+        distance = miss(fit(weight))
+        cutoff = 3.0 * jnp.maximum(_masked_median(distance, near), cell / 2)
+        return jnp.where(near, jnp.maximum(1.0 - (distance / cutoff) ** 2, 0.0) ** 2, 0.0)
+
+    weight = jax.lax.fori_loop(0, 5, towards_median, near.astype(offset.dtype))
+    weight = jax.lax.fori_loop(0, 3, dropping, weight)
+    affine = fit(weight)
+    determinant = jnp.abs(affine[1, 0] * affine[2, 1] - affine[1, 1] * affine[2, 0])
+    enough = (jnp.sum(weight > 0.1) >= FEWEST_NEIGHBOURS) & (determinant > EXTREME**-4)
+    return jnp.where(enough, jnp.sqrt(jnp.where(enough, determinant, 1.0)), 1.0)
+
+
+def _smoothed_pose_ratio(pose: Pose, points0, points1, K0, K1, neighbours, near):
+    """The median of the neighbouring inliers' ratios, as far as the match itself leaves it open.
+
+    An inlier's own ratio is off by its noise in pixels over its distance from the epipole, in
+    logarithms. The median is held within twice that of it: exact matches keep their own ratios
+    and quantised ones are smoothed. Returns the ratio [k] and whether there is one.
+    """
+    own = jnp.log(ratio_from_pose(points0, points1, K0, K1, pose.cam1_from_cam0))
+    listed = near & pose.inliers[neighbours]
+    few = slice(0, MEDIAN_OF)
+    median = jax.vmap(_masked_median)(own[neighbours][:, few], listed[:, few])
+    rays = ((pixel_rays(points0, K0) @ pose.rotation.T, K0), (pixel_rays(points1, K1), K1))
+    variance = jnp.zeros_like(own)
+    for ray, K in rays:
+        across = jnp.cross(jnp.broadcast_to(pose.translation, ray.shape), ray)
+        pixels = jnp.sum(across**2, axis=1) * (K[0, 0] * K[1, 1])  # from the epipole, squared
+        variance += pose.noise**2 / (pixels + 1e-6)
+    slack = 2.0 * jnp.sqrt(variance)
+    held = jnp.where(pose.inliers, jnp.clip(median, own - slack, own + slack), median)
+    return jnp.exp(held), jnp.any(listed[:, few], axis=1)
+
+
+def _is_trustworthy(pose: Pose, points0, points1, K0, K1) -> Bool[Array, ""]:
+    """Whether the pose has inliers, in front of both cameras, seen at different angles."""
+    turned, ray1 = pixel_rays(points0, K0) @ pose.rotation.T, pixel_rays(points1, K1)
+    sine = jnp.linalg.norm(jnp.cross(turned, ray1), axis=1)
+    angle = jnp.arctan2(sine, jnp.sum(turned * ray1, axis=1))
+    parallax = jnp.rad2deg(_masked_median(angle, pose.inliers))
+    return (pose.num_inliers >= FEWEST_INLIERS) & (parallax >= LEAST_PARALLAX)
+
+
+def _masked_median(values: Float[Array, "c"], mask: Bool[Array, "c"]) -> Float[Array, ""]:
+    """The lower median of the marked values; 0 if there are none."""
+    ordered = jnp.sort(jnp.where(mask, values, jnp.inf))
+    middle = ordered[jnp.maximum(jnp.sum(mask) - 1, 0) // 2]
+    return jnp.where(jnp.any(mask), middle, 0.0)

@@ -1,0 +1,148 @@
+"""Weights on disk: safetensors, with configuration, calibration and licence note in the header."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import flax.struct
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import PyTree
+
+from astr_jax.config import ModelConfig, from_json, to_json
+from astr_jax.layers.backbone import MaskedBatchNorm
+
+FORMAT = "astr_jax"
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What calibration on held-back pairs found; 1, 1 and 0.2 say that none was done."""
+
+    temperature: float = 1.0  # multiplies the temperature of the final dual softmax
+    sigma_factor: float = 1.0  # multiplies sigma
+    threshold: float = 0.2  # default confidence threshold
+
+    def __post_init__(self):
+        if not (self.temperature > 0 and self.sigma_factor > 0 and 0 <= self.threshold < 1):
+            raise ValueError(
+                "A calibration needs temperature > 0, sigma_factor > 0 and a threshold in [0, 1); "
+                f"got {self}."
+            )
+
+
+@flax.struct.dataclass
+class Params:
+    """Weights with all that is needed to run them. A pytree: leaves are arrays; the rest is static.
+
+    variables is what Flax's apply takes; note says where the weights come from and their terms.
+    """
+
+    variables: PyTree
+    config: ModelConfig = flax.struct.field(pytree_node=False)
+    calibration: Calibration = flax.struct.field(pytree_node=False, default=Calibration())
+    note: str = flax.struct.field(pytree_node=False, default="")
+
+
+def save_params(path: str | os.PathLike, params: Params, *, dtype: str = "float32") -> None:
+    """Writes a weights file, beside and then renamed, so that no half-written one is ever seen.
+
+    dtype "bfloat16" halves the size of kernels; vectors (norms, biases) stay float32.
+    """
+    if params.config.backbone.folded:
+        raise ValueError("Folded weights cannot be trained on; save the unfolded ones.")
+    flat = flax.traverse_util.flatten_dict(params.variables, sep="/")
+    tensors = {
+        name: np.asarray(x, dtype=jnp.dtype(dtype) if x.ndim > 1 else np.float32)
+        for name, x in flat.items()
+    }
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "config": to_json(params.config),
+        "calibration": to_json(params.calibration),
+        "note": params.note,
+    }
+    path = pathlib.Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        safetensors.numpy.save_file(tensors, beside, metadata=header)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_params(path: str | os.PathLike, *, fold: bool = True) -> Params:
+    """Reads a weights file; fold: merge batch norm into the convolutions, for inference.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, of another project, of a
+    later format version, or whose arrays are not those of its configuration.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no weights file {path}.")
+    try:
+        with safetensors.safe_open(path, framework="flax") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}.") from None
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path} does not hold ASTR weights: its header has no {FORMAT!r} format.")
+    if int(header["format_version"]) > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {header['format_version']}; this astr_jax reads up to "
+            f"{FORMAT_VERSION}. Update astr_jax."
+        )
+    config = from_json(ModelConfig, header["config"])
+    calibration = from_json(Calibration, header["calibration"])
+    tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}
+    for name, x in tensors.items():
+        if not np.isfinite(np.asarray(x)).all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity; the file is no good.")
+    variables = flax.traverse_util.unflatten_dict(tensors, sep="/")
+    params = Params(variables, config, calibration, header.get("note", ""))
+    return fold_params(params) if fold else params
+
+
+def fold_params(params: Params) -> Params:
+    """Merges every batch norm into the convolution before it: the same outputs, fewer operations.
+
+    y = (conv(x) - mean) g + bias with g = scale / sqrt(var + eps) becomes conv(x; kernel g) + b.
+    """
+    if params.config.backbone.folded:
+        return params
+    stats = flax.traverse_util.flatten_dict(params.variables["batch_stats"])
+    flat = dict(flax.traverse_util.flatten_dict(params.variables["params"]))
+    for owner in {name[:-2] for name in stats}:  # (..., "norm", "mean") belongs to (..., "conv")
+        scale, bias = (flat.pop((*owner, "norm", leaf)) for leaf in ("scale", "bias"))
+        mean, var = (stats[(*owner, "norm", leaf)] for leaf in ("mean", "var"))
+        gain = scale / jnp.sqrt(var + MaskedBatchNorm.epsilon)
+        flat[(*owner, "conv", "kernel")] = flat[(*owner, "conv", "kernel")] * gain
+        flat[(*owner, "conv", "bias")] = bias - mean * gain
+    config = dataclasses.replace(
+        params.config, backbone=dataclasses.replace(params.config.backbone, folded=True)
+    )
+    variables = {"params": flax.traverse_util.unflatten_dict(flat)}
+    return params.replace(variables=variables, config=config)
+
+
+def num_parameters(params: Params) -> int:
+    """The number of trained values."""
+    return sum(x.size for x in jax.tree.leaves(params.variables["params"]))
+
+
+def describe(params: Params) -> dict:
+    """Header facts of weights, for people."""
+    return {
+        "parameters": num_parameters(params),
+        "config": json.loads(to_json(params.config)),
+        "calibration": dataclasses.asdict(params.calibration),
+        "note": params.note,
+    }

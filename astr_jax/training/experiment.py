@@ -1,0 +1,84 @@
+"""What a training run is: the model, the data, and a list of stages."""
+
+import dataclasses
+
+from astr_jax.config import ModelConfig
+from astr_jax.data.homography import HomographyConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training at one image size. Its length is in pairs, so that a batch size or a
+    device count changes how fast it runs and not how much it learns from."""
+
+    pairs: int
+    height: int = 256
+    width: int = 320
+    batch_size: int = 16
+    fine: bool = True  # train the fine stage too; without it the fine map is not even computed
+    start_difficulty: float = 0.0  # of the pairs, growing linearly over the stage
+    end_difficulty: float = 1.0
+
+    def __post_init__(self):
+        if self.height % 32 or self.width % 32:
+            raise ValueError(f"sides must be multiples of 32; got {self.height} x {self.width}.")
+        if min(self.pairs, self.batch_size) < 1:
+            raise ValueError(f"pairs and batch_size must be positive; got {self}.")
+
+    @property
+    def steps(self) -> int:
+        return -(-self.pairs // self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The optimiser and the losses."""
+
+    learning_rate: float = 1e-3  # the peak
+    least_learning_rate: float = 1e-5  # at the end of the cosine
+    warmup_pairs: int = 3200
+    weight_decay: float = 0.1
+    clip: float = 0.5  # global norm of the gradient
+    spot_weight: float = 1.0
+    fine_weight: float = 1.0
+    coarse_share: float = 0.5  # of the ground truth that supervises P
+    fine_share: float = 0.2  # of the most possible coarse matches that train the fine stage
+    ratio_jitter: float = 0.1  # of the log of the true scale ratio, standard deviation
+    ema_decay: float = 0.999  # of the weights that are evaluated and exported
+    seed: int = 0
+    log_every: int = 20  # steps
+    validate_every: int = 4000  # pairs
+    checkpoint_every: int = 2000  # pairs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that decides what a run computes."""
+
+    name: str
+    model: ModelConfig
+    train: TrainConfig
+    data: HomographyConfig
+    stages: tuple[Stage, ...]
+
+    @property
+    def pairs(self) -> int:
+        return sum(stage.steps * stage.batch_size for stage in self.stages)
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def locate(self, step: int) -> tuple[Stage, int, int]:
+        """The stage of a global step, the step within it, and the pairs seen before the step."""
+        seen = 0
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step, seen + step * stage.batch_size
+            step -= stage.steps
+            seen += stage.steps * stage.batch_size
+        raise ValueError(f"the run has {self.steps} steps; there is no step {step + self.steps}.")
+
+    def data_config(self, stage: Stage) -> HomographyConfig:
+        """The data at a stage's image size."""
+        return dataclasses.replace(self.data, height=stage.height, width=stage.width)

@@ -1,0 +1,224 @@
+"""One step of training: the loss of a batch, its gradient, and the update (spec section 8)."""
+
+import functools
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from astr_jax.config import ModelConfig
+from astr_jax.losses import fine_loss, focal_loss
+from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.ops.matching import log_prob_at
+from astr_jax.supervision import (
+    GroundTruth,
+    homography_ground_truth,
+    random_share,
+    sample_fine,
+)
+from astr_jax.training.experiment import TrainConfig
+from astr_jax.types import CoarseMatches, Features
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a checkpoint must hold for a run to go on as if never stopped."""
+
+    step: Int[Array, ""]
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    ema: PyTree  # running mean of params
+
+
+def keys_for_step(seed: int, step: Int[Array, ""], pairs: int) -> dict[str, Array]:
+    """One key per use and pair, by name. The run's root key is never advanced, only folded with
+    the step: step 1000 draws the same numbers after a restart."""
+    names = ("coarse", "fine", "ratio")
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), (len(names), pairs))
+    return dict(zip(names, keys, strict=True))
+
+
+def encode_both(model, variables, batch, *, train: bool):
+    """Features of both images by one backbone pass, so that batch norm sees them together."""
+    images = jnp.concatenate([batch["image0"], batch["image1"]])[..., None]
+    images = images.astype(jnp.float32) / 255
+    mask = jnp.ones(images.shape[:3], bool)
+    if "mask0" in batch:
+        mask = jnp.concatenate([batch["mask0"], batch["mask1"]])
+    long_side = jnp.full(images.shape[0], float(max(images.shape[1:3])))
+    features, updates = model.apply(
+        variables, images, mask, long_side, train=train, method="encode", mutable=["batch_stats"]
+    )
+    b = images.shape[0] // 2
+    halves = [jax.tree.map(lambda x, part=part: x[part], features) for part in _halves(b)]
+    return *halves, updates["batch_stats"] if train else variables["batch_stats"]
+
+
+def _halves(b: int) -> tuple[slice, slice]:
+    return slice(None, b), slice(b, None)
+
+
+def matching_losses(coarse, truth: GroundTruth, selected) -> dict[str, Array]:
+    """The focal losses on the final P and on the P of every spot-guided block."""
+    cells = jnp.broadcast_to(jnp.arange(truth.cell1.shape[1]), truth.cell1.shape)
+    cell0, cell1 = jnp.where(selected, cells, -1), jnp.where(selected, truth.cell1, -1)
+    at = jax.vmap(log_prob_at)
+    log_prob, held = at(coarse.matrix, cell0, cell1)
+    losses = {"coarse": focal_loss(log_prob, held)}
+    blocks, wanted = [], jnp.maximum(selected.sum(), 1)
+    for number, (forward, backward) in enumerate(coarse.spot_matrices, start=1):
+        log_prob, held = at(forward, cell0, cell1)
+        loss = focal_loss(log_prob, held)
+        if backward is not None:
+            losses[f"spot_recall{number}"] = held.sum() / wanted
+            log_prob, held = at(backward, cell1, cell0)
+            loss = (loss + focal_loss(log_prob, held)) / 2
+        blocks.append(loss)
+    losses["spot"] = sum(blocks) / len(blocks)
+    return losses
+
+
+def fine_part(
+    model, variables, features, coarse, predicted, truth: GroundTruth, keys, config: TrainConfig
+):
+    """Samples coarse pairs, refines them, and returns the loss and the median error in pixels."""
+    f0, f1 = features
+    n, m = truth.cell1.shape[1], coarse.mask1.shape[1]
+    capacity = max(1, round(config.fine_share * min(n, m)))
+    room = jnp.minimum(coarse.mask0.sum(axis=1), coarse.mask1.sum(axis=1))
+    sample = jax.vmap(functools.partial(sample_fine, capacity=capacity))
+    cell0, cell1 = sample(
+        keys["fine"],
+        truth.cell1,
+        predicted,
+        limit=(config.fine_share * room).astype(jnp.int32),
+    )
+    at = jnp.maximum(cell0, 0)
+    jitter = jax.vmap(lambda key: jax.random.normal(key, (capacity,)))(keys["ratio"])
+    ratio = jnp.take_along_axis(truth.ratio, at, axis=1) * jnp.exp(config.ratio_jitter * jitter)
+    matches = CoarseMatches(cell0, cell1, jnp.zeros(cell0.shape), cell0 >= 0)
+    out = model.apply(variables, f0, f1, coarse, matches, ratio, method="fine")
+    points1 = jnp.take_along_axis(truth.points1, at[..., None], axis=1)
+    seen = matches.valid & jnp.take_along_axis(truth.visible, at, axis=1)
+    true_delta = (points1 - out.centres1) / out.reach[..., None]
+    loss = fine_loss(out.delta, true_delta, out.sigma / out.reach, seen)
+    error = jnp.linalg.norm(out.points1 - points1, axis=-1)
+    inside = seen & (jnp.abs(true_delta).max(axis=-1) < 1)
+    return loss, jnp.nanmedian(jnp.where(inside, error, jnp.nan))
+
+
+def coarse_scores(matches: CoarseMatches, truth: GroundTruth) -> dict[str, Float[Array, ""]]:
+    """How the mutual matches compare with the truth: precision (to 1.5 cells), recall, number."""
+    at = jnp.maximum(matches.cell0, 0)
+    true_cell1 = jnp.take_along_axis(truth.cell1, at, axis=1)
+    exact = matches.valid & (matches.cell1 == true_cell1)
+    count, possible = matches.valid.sum(), (truth.cell1 >= 0).sum()
+    return {
+        "precision": exact.sum() / jnp.maximum(count, 1),
+        "recall": exact.sum() / jnp.maximum(possible, 1),
+        "matches": count / matches.valid.shape[0],
+    }
+
+
+def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, fine, train):
+    """The whole loss of a batch; also its parts, scores, and the new batch statistics."""
+    model = ASTR(model_config)
+    variables = {"params": params, "batch_stats": batch_stats}
+    f0, f1, batch_stats = encode_both(model, variables, batch, train=train)
+    truth = jax.vmap(homography_ground_truth)(batch["H_0to1"], batch["visible0"], batch["visible1"])
+    truth = jax.lax.stop_gradient(within_masks(truth, f0, f1))
+    coarse = model.apply(variables, f0, f1, method="coarse")
+    share = functools.partial(random_share, share=config.coarse_share)
+    selected = jax.vmap(share)(keys["coarse"], truth.cell1 >= 0)
+    parts = matching_losses(coarse, truth, selected)
+    n = truth.cell1.shape[1]
+    matches = jax.lax.stop_gradient(coarse_matches(coarse, f0.mask8, f1.mask8, model_config, n))
+    parts |= coarse_scores(matches, truth)
+    loss = parts["coarse"] + config.spot_weight * parts["spot"]
+    if fine:
+        predicted = jax.vmap(lambda i, j: jnp.full(n + 1, -1).at[i].set(j)[:n])(
+            matches.cell0, matches.cell1
+        )
+        parts["fine"], parts["fine_px"] = fine_part(
+            model, variables, (f0, f1), coarse, predicted, truth, keys, config
+        )
+        loss += config.fine_weight * parts["fine"]
+    return loss, (parts | {"loss": loss}, batch_stats)
+
+
+def within_masks(truth: GroundTruth, f0: Features, f1: Features) -> GroundTruth:
+    """Drops ground truth whose cells lie outside the masks."""
+    b = truth.cell1.shape[0]
+    mask0, mask1 = f0.mask8.reshape(b, -1), f1.mask8.reshape(b, -1)
+    seen = mask0 & jnp.take_along_axis(mask1, jnp.maximum(truth.cell1, 0), axis=1)
+    return truth.replace(cell1=jnp.where(seen, truth.cell1, -1), visible=truth.visible & mask0)
+
+
+def make_optimizer(config: TrainConfig, total_pairs: int, batch_size: int):
+    """AdamW with clipping; linear warm-up, then a cosine, both measured in pairs."""
+    steps, warmup = total_pairs // batch_size, config.warmup_pairs // batch_size
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.01 * config.learning_rate,
+        config.learning_rate,
+        max(1, warmup),
+        max(2, steps, warmup + 1),
+        config.least_learning_rate,
+    )
+
+    def decayed(params):
+        return jax.tree.map(lambda p: p.ndim > 1, params)  # norms and biases are left alone
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.adamw(schedule, weight_decay=config.weight_decay, mask=decayed),
+    ), schedule
+
+
+def make_train_step(model_config: ModelConfig, config: TrainConfig, optimizer, *, fine: bool):
+    """Returns train_step(state, batch) -> (state, scores), to be compiled once per image size.
+
+    A step whose loss or gradient is not finite leaves the state as it is, but for the step number,
+    and says so by scores["bad"] = 1.
+    """
+
+    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, Array]]:
+        keys = keys_for_step(config.seed, state.step, batch["image0"].shape[0])
+        (_, (scores, batch_stats)), gradient = jax.value_and_grad(loss_and_scores, has_aux=True)(
+            state.params,
+            state.batch_stats,
+            batch,
+            keys,
+            model_config,
+            config,
+            fine=fine,
+            train=True,
+        )
+        norm = optax.global_norm(gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = jnp.minimum(config.ema_decay, (1 + state.step) / (10 + state.step))
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
+        good = jnp.isfinite(norm) & jnp.isfinite(scores["loss"])
+        updated = state.replace(
+            params=params, batch_stats=batch_stats, opt_state=opt_state, ema=ema
+        )
+        state = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
+        scores |= {"gradient_norm": norm, "bad": 1.0 - good}
+        return state.replace(step=state.step + 1), scores
+
+    return train_step
+
+
+def make_state(variables: PyTree, optimizer) -> TrainState:
+    """The state before the first step."""
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params),
+    )

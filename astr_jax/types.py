@@ -1,0 +1,102 @@
+"""The types that stages pass to each other. Shapes: b pairs, n/m coarse cells of image 0/1."""
+
+import flax.struct
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+
+@flax.struct.dataclass
+class Features:
+    """What one backbone pass says of each image; reusable in many pairs."""
+
+    coarse32: Float[Array, "b h/32 w/32 c"]
+    coarse8: Float[Array, "b h/8 w/8 c"]
+    fine: Float[Array, "b h/s w/s d"]  # s: 2 or 4
+    mask32: Bool[Array, "b h/32 w/32"]  # True where a cell's centre is usable
+    mask8: Bool[Array, "b h/8 w/8"]
+    fine_mask: Bool[Array, "b h/s w/s"]
+
+
+@flax.struct.dataclass
+class SpotTrace:
+    """What one spot-guided block looked at, for pictures and statistics (image 0 to 1 and back)."""
+
+    cells0: Int[Array, "b n s"]  # cells of image 1 that each cell of image 0 sees; -1 is empty
+    cells1: Int[Array, "b m s"]
+
+
+@flax.struct.dataclass
+class CoarseOutput:
+    """Aggregated features, flattened, and the matching matrices to supervise."""
+
+    features0: Float[Array, "b n c"]
+    features1: Float[Array, "b m c"]
+    mask0: Bool[Array, "b n"]
+    mask1: Bool[Array, "b m"]
+    matrix: object  # DualSoftmax of the final features
+    spot_matrices: tuple  # per block (P01, P10): two SparseDualSoftmax, or one DualSoftmax and None
+    spots: tuple[SpotTrace, ...]
+
+
+@flax.struct.dataclass
+class CoarseMatches:
+    """Pairs of coarse cells, padded to a fixed length k; -1 and 0 on padding."""
+
+    cell0: Int[Array, "b k"]
+    cell1: Int[Array, "b k"]
+    confidence: Float[Array, "b k"]
+    valid: Bool[Array, "b k"]
+
+
+@flax.struct.dataclass
+class FineMatches:
+    """Sub-pixel matches in pixels of the padded input images."""
+
+    points0: Float[Array, "b k 2"]  # the coarse centres in image 0
+    points1: Float[Array, "b k 2"]
+    centres1: Float[Array, "b k 2"]  # the coarse centres in image 1
+    delta: Float[Array, "b k 2"]  # expectation over the crop of image 1, in [-1, 1]
+    reach: Float[Array, "b k"]  # pixels of image 1 that delta = 1 stands for
+    sigma: Float[Array, "b k"]  # pixels of image 1
+    valid: Bool[Array, "b k"]
+
+
+@flax.struct.dataclass
+class Matches:
+    """Correspondences between two images, padded to a fixed length k, sorted by confidence.
+
+    Row k says that keypoints0[k] in image 0 and keypoints1[k] in image 1 show the same scene
+    point. Rows with valid[k] == False are padding, and hold zeros and -1. Points are (x, y), in
+    pixels of the images as given; (0, 0) is the centre of the top-left pixel.
+    """
+
+    keypoints0: Float[Array, "*b k 2"]
+    keypoints1: Float[Array, "*b k 2"]
+    confidence: Float[Array, "*b k"]  # in [0, 1]
+    sigma: Float[Array, "*b k"]  # standard deviation of keypoints1, pixels of image 1 as given
+    scale: Float[Array, "*b k"]  # how much larger things look in image 1 (working sizes)
+    cell0: Int[Array, "*b k"]  # coarse cell of image 0: the same image gives the same cells
+    cell1: Int[Array, "*b k"]
+    valid: Bool[Array, "*b k"]
+
+    def compact(self) -> "Matches":
+        """The valid rows as NumPy arrays, of one pair.
+
+        Raises ValueError for a batch, whose pairs have different numbers of matches: index it.
+        """
+        if self.valid.ndim != 1:
+            raise ValueError(
+                f"compact() takes the matches of one pair; these are of {self.valid.shape[:-1]} "
+                "pairs. Take one with matches[i]."
+            )
+        keep = np.asarray(self.valid)
+        return jax.tree.map(lambda x: np.asarray(x)[keep], self)
+
+    def __getitem__(self, index) -> "Matches":
+        """Indexes every field: matches[i] of a batch, or a mask of rows."""
+        return jax.tree.map(lambda x: x[index], self)
+
+    def __len__(self) -> int:
+        """The number of rows, padding included."""
+        return self.valid.shape[-1]

@@ -1,0 +1,1 @@
+"""Experiments: each file documents its command, hardware, time and expected score."""

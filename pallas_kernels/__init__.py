@@ -1,0 +1,1 @@
+"""Attention over irregular lists of keys, in JAX: one door, several implementations."""

@@ -1,0 +1,90 @@
+"""What the operator's arguments must satisfy: shapes at the door, values on the host."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+def check_features(
+    q: Float[Array, "nq h d"], k: Float[Array, "nk h d"], v: Float[Array, "nk h d"]
+) -> None:
+    """Raises unless q, k and v fit together in rank, shape and dtype."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.ndim != 3:
+            hint = " Use jax.vmap for a batch." if x.ndim == 4 else ""
+            raise ValueError(f"{name} must be [n heads channels], got {x.shape}.{hint}")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"{name} must be floating, got {x.dtype}. Cast it first.")
+    if k.shape != v.shape:
+        raise ValueError(f"k and v must have one shape: {k.shape=}, {v.shape=}.")
+    if q.shape[1:] != k.shape[1:]:
+        raise ValueError(f"q and k must agree in heads and channels: {q.shape=}, {k.shape=}.")
+    if 0 in k.shape:
+        raise ValueError(f"k must have at least one key, head and channel, got {k.shape}.")
+    if not q.dtype == k.dtype == v.dtype:
+        raise ValueError(
+            f"q, k and v must have one dtype, got {q.dtype}, {k.dtype}, {v.dtype}. Cast them first."
+        )
+
+
+def check_integer(name: str, indices: Int[Array, "..."], rank: int) -> None:
+    """Raises unless indices is a signed-integer array of this rank."""
+    if indices.ndim != rank:
+        form = "[queries slots]" if rank == 2 else "[pairs]"
+        raise ValueError(f"{name} must be {form}, got {indices.shape}.")
+    if not jnp.issubdtype(indices.dtype, jnp.signedinteger):
+        raise ValueError(
+            f"{name} must hold signed integers (-1 is empty), got {indices.dtype}. "
+            "Cast it to int32."
+        )
+
+
+def check_cells(cells: Int[Array, "nq s"], num_keys: int) -> None:
+    """Raises on the host if a row of cells names a key outside [-1, num_keys) or a key twice."""
+    check_integer("cells", cells, rank=2)
+    cells = np.asarray(cells)
+    _check_range("cells", cells, num_keys, "keys")
+    ordered = np.sort(cells, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if twice.any():
+        row, slot = np.argwhere(twice)[0]
+        raise ValueError(
+            f"cells must name each key at most once per query, but row {row} has key "
+            f"{ordered[row, slot + 1]} twice ({np.count_nonzero(twice.any(axis=1))} rows have "
+            "duplicates). Replace the later one by -1."
+        )
+
+
+def check_pairs(m_q: Int[Array, "l"], m_k: Int[Array, "l"], num_queries: int, num_keys: int):
+    """Raises on the host if a pair is out of range, half empty, or given twice."""
+    check_integer("m_q", m_q, rank=1)
+    check_integer("m_k", m_k, rank=1)
+    m_q, m_k = np.asarray(m_q, np.int64), np.asarray(m_k, np.int64)
+    _check_range("m_q", m_q, num_queries, "queries")
+    _check_range("m_k", m_k, num_keys, "keys")
+    half = (m_q < 0) != (m_k < 0)
+    if half.any():
+        p = np.argmax(half)
+        raise ValueError(
+            f"m_q and m_k must both be -1 where a pair is empty, but pair {p} is "
+            f"({m_q[p]}, {m_k[p]})."
+        )
+    ordered = np.sort((m_q * num_keys + m_k)[m_q >= 0])
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if twice.size:
+        query, key = divmod(ordered[twice[0]], num_keys)
+        raise ValueError(
+            f"m_q, m_k must name each pair at most once, but query {query} with key {key} stands "
+            f"there twice ({twice.size} duplicates). Drop the later ones."
+        )
+
+
+def _check_range(name: str, indices: np.ndarray, end: int, of: str) -> None:
+    """Raises if an index is neither -1 nor in [0, end)."""
+    outside = (indices < -1) | (indices >= end)
+    if outside.any():
+        at = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(
+            f"{name} must lie in [0, {end}), the {of}, or be -1 for empty; "
+            f"got {indices[at]} at {list(at)}."
+        )

@@ -1,0 +1,38 @@
+"""Keys gathered list by list, in tiles of a few queries: the choice for many keys on a CPU."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from pallas_kernels.sparse_attention.tiles import in_tiles
+
+_TILE = 32  # queries; 8 to 64 run alike forward, fewer than 32 is slower backward
+
+
+@jax.jit
+def gather_attention(
+    q: Float[Array, "nq h d"],
+    k: Float[Array, "nk h d"],
+    v: Float[Array, "nk h d"],
+    cells: Int[Array, "nq s"],
+) -> Float[Array, "nq h d"]:
+    """Attention of each query over its list; -1 is an empty slot [S 1]."""
+    return in_tiles(_attend, _TILE)(q, k, v, cells)
+
+
+def _attend(
+    q: Float[Array, "t h d"],
+    k: Float[Array, "nk h d"],
+    v: Float[Array, "nk h d"],
+    cells: Int[Array, "t s"],
+) -> Float[Array, "t h d"]:
+    """One tile: softmax over the slots that are filled."""
+    filled = (cells >= 0)[:, None]  # [t 1 s]
+    index = jnp.maximum(cells, 0)
+    attn = jnp.einsum("thd,tshd->ths", q, k[index]) * q.shape[-1] ** -0.5
+    top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=filled, initial=-1e30)
+    # Masked before exp: a number too large for it would give the gradient 0 * inf.
+    weight = jnp.exp(jnp.where(filled, attn - top, -jnp.inf))
+    total = jnp.sum(weight, axis=-1, keepdims=True)
+    weight = weight / jnp.where(total > 0, total, 1.0)
+    return jnp.einsum("ths,tshd->thd", weight, v[index])

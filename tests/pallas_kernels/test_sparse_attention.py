@@ -1,0 +1,281 @@
+"""The sparse attention operator: every implementation against dense attention in NumPy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pallas_kernels.sparse_attention import (
+    IMPLEMENTATIONS,
+    check_cells,
+    check_pairs,
+    choose_implementation,
+    sparse_attention,
+    sparse_attention_pairs,
+)
+
+EVERY = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+
+
+def dense_reference(q, k, v, cells, g):
+    """Output and gradients for the cotangent g, in float64, one query and head at a time."""
+    q, k, v, g = (np.asarray(x, np.float64) for x in (q, k, v, g))
+    scale = q.shape[-1] ** -0.5
+    out, dq, dk, dv = np.zeros_like(q), np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    for i, h in np.ndindex(q.shape[:2]):
+        j = cells[i][cells[i] >= 0]
+        e = np.exp(k[j, h] @ q[i, h] * scale)
+        p = e / e.sum()
+        out[i, h] = p @ v[j, h]
+        dlogit = p * ((v[j, h] - out[i, h]) @ g[i, h]) * scale
+        dq[i, h] = dlogit @ k[j, h]
+        dk[j, h] += np.outer(dlogit, q[i, h])
+        dv[j, h] += np.outer(p, g[i, h])
+    return out, (dq, dk, dv)
+
+
+def make_inputs(nq=45, nk=37, s=9, h=2, d=8, dtype=jnp.float32, seed=0):
+    """Random q, k, v, g and lists of 0 to s distinct keys in random slots; row 3 is empty."""
+    rng = np.random.default_rng(seed)
+    q, k, v, g = (jnp.asarray(rng.normal(size=(n, h, d)), dtype) for n in (nq, nk, nk, nq))
+    cells = np.stack([rng.permutation(max(nk, s))[:s] for _ in range(nq)])
+    cells[(rng.random((nq, s)) < 0.4) | (cells >= nk)] = -1
+    cells[3 % nq] = -1
+    return q, k, v, g, cells.astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run(implementation, q, k, v, g, cells):
+    """Output and gradients of one implementation; one compilation per shape."""
+    attend = functools.partial(sparse_attention, implementation=implementation)
+    out, pull = jax.vjp(lambda *x: attend(*x, cells), q, k, v)
+    return out, pull(g)
+
+
+def assert_close(actual, expected, value_tol=1e-5, grad_tol=1e-4):
+    """Largest error over the reference's largest value, for the output and each gradient."""
+    pairs = [(actual[0], expected[0], value_tol)]
+    pairs += [(a, e, grad_tol) for a, e in zip(actual[1], expected[1], strict=True)]
+    for a, e, tol in pairs:
+        a = np.asarray(a, np.float64)
+        assert a.shape == e.shape
+        assert np.abs(a - e).max() <= tol * max(np.abs(e).max(), 1e-3)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"nq": 64, "nk": 12, "s": 12},  # as many slots as keys
+        {"nq": 5, "nk": 3, "s": 7, "h": 1, "d": 1},  # more slots than keys, less than a tile
+    ],
+    ids=str,
+)
+def test_agrees_with_the_dense_reference(implementation, shape):
+    inputs = make_inputs(**shape)
+    q, k, v, g, cells = inputs
+    assert_close(run(implementation, *inputs), dense_reference(q, k, v, cells, g))
+
+
+@EVERY
+def test_all_pairs_give_plain_attention(implementation):
+    q, k, v, g, _ = make_inputs(nq=64, nk=12, s=12)
+    cells = np.tile(np.arange(12, dtype=np.int32), (64, 1))
+    weight = jax.nn.softmax(jnp.einsum("nhd,mhd->nhm", q, k) * 8**-0.5, axis=-1)
+    out, _ = run(implementation, q, k, v, g, cells)
+    np.testing.assert_allclose(out, jnp.einsum("nhm,mhd->nhd", weight, v), atol=1e-5)
+
+
+@EVERY
+def test_one_key_gives_its_value_and_takes_the_whole_gradient(implementation):
+    q, k, v, g, cells = make_inputs()
+    cells[:] = -1
+    cells[:, 1] = 4
+    out, (dq, dk, dv) = run(implementation, q, k, v, g, cells)
+    np.testing.assert_allclose(out, np.broadcast_to(v[4], out.shape), atol=1e-6)
+    np.testing.assert_allclose(dv[4], np.asarray(g).sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(dq, 0, atol=1e-5)
+    np.testing.assert_allclose(dk, 0, atol=1e-5)
+    np.testing.assert_array_equal(dv[:4], 0)
+
+
+@EVERY
+@pytest.mark.parametrize("rows", ["one", "all"])
+def test_an_empty_list_gives_zero_and_zero_gradients(implementation, rows):
+    q, k, v, g, cells = make_inputs()
+    empty = np.arange(45) == 0 if rows == "one" else np.ones(45, bool)
+    cells[empty] = -1
+    out, (dq, dk, dv) = run(implementation, q, k, v, g, cells)
+    np.testing.assert_array_equal(np.asarray(out)[empty], 0)
+    np.testing.assert_array_equal(np.asarray(dq)[empty], 0)
+    assert all(np.isfinite(x).all() for x in (out, dq, dk, dv))
+    if rows == "all":
+        np.testing.assert_array_equal(dk, 0)
+        np.testing.assert_array_equal(dv, 0)
+
+
+@EVERY
+def test_huge_logits_of_keys_outside_the_list_do_no_harm(implementation):
+    # Key 0 would overflow exp for every query; slots that are empty read key 0.
+    q, k, v, g, cells = make_inputs()
+    q, k = jnp.abs(q), k.at[0].set(1e4)
+    cells[cells == 0] = -1
+    expected = dense_reference(q, k, v, cells, g)
+    assert_close(run(implementation, q, k, v, g, cells), expected)
+
+
+@EVERY
+def test_large_logits_inside_the_list_stay_finite(implementation):
+    q, k, v, g, cells = make_inputs()
+    out, grads = run(implementation, 100 * q, 100 * k, v, g, cells)
+    assert all(np.isfinite(x).all() for x in (out, *grads))
+    assert np.abs(out).max() <= np.abs(v).max() * (1 + 1e-6)  # an average of values
+
+
+@EVERY
+def test_bfloat16_in_gives_bfloat16_out_within_its_precision(implementation):
+    q, k, v, g, cells = make_inputs(dtype=jnp.bfloat16)
+    out, grads = run(implementation, q, k, v, g, cells)
+    assert {x.dtype for x in (out, *grads)} == {jnp.dtype(jnp.bfloat16)}
+    expected = dense_reference(q, k, v, cells, g)
+    assert_close((out, grads), expected, value_tol=2e-2, grad_tol=2e-2)
+
+
+@EVERY
+def test_vmap_treats_each_problem_alone(implementation):
+    problems = [make_inputs(seed=seed) for seed in range(3)]
+    batch = [jnp.stack(x) for x in zip(*problems, strict=True)]
+    batched = jax.vmap(functools.partial(run, implementation))(*batch)
+    for b, (q, k, v, g, cells) in enumerate(problems):
+        actual = jax.tree.map(lambda x, b=b: x[b], batched)
+        assert_close(actual, dense_reference(q, k, v, cells, g))
+
+
+@pytest.mark.parametrize("implementation", ["gather", "dense"])
+def test_tiles_keep_the_memory_of_640x480_cells_under_64_megabytes(implementation):
+    features = jax.ShapeDtypeStruct((2, 4800, 2, 32), jnp.float32)  # a batch of two
+    cells = jax.ShapeDtypeStruct((2, 4800, 125), jnp.int32)
+    batched = jax.jit(jax.vmap(functools.partial(run, implementation)))
+    compiled = batched.lower(*(features,) * 4, cells).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 64e6
+
+
+def test_vmap_over_the_lists_alone_sums_the_gradients_of_the_shared_rest():
+    q, k, v, g, cells = make_inputs()
+    lists = jnp.stack([cells, make_inputs(seed=1)[-1]])
+
+    def loss(k, cells, name):
+        return jnp.sum(sparse_attention(q, k, v, cells, implementation=name) * g)
+
+    def total(k, name):
+        return jnp.sum(jax.vmap(lambda c: loss(k, c, name))(lists))
+
+    defined, tiled = (jax.jit(jax.grad(total), static_argnums=1)(k, n) for n in IMPLEMENTATIONS[:2])
+    np.testing.assert_allclose(tiled, defined, atol=1e-5)
+
+
+@EVERY
+def test_checkpoint_changes_no_gradient(implementation):
+    q, k, v, g, cells = make_inputs()
+
+    def loss(q):
+        return jnp.sum(sparse_attention(q, k, v, cells, implementation=implementation) * g)
+
+    again = jax.jit(jax.grad(jax.checkpoint(loss)))(q)
+    np.testing.assert_allclose(again, run(implementation, q, k, v, g, cells)[1][0], atol=1e-5)
+
+
+@EVERY
+def test_the_order_of_the_slots_does_not_matter(implementation):
+    q, k, v, g, cells = make_inputs()
+    shuffled = np.random.default_rng(1).permuted(cells, axis=1)
+    assert_close(run(implementation, q, k, v, g, shuffled), dense_reference(q, k, v, cells, g))
+
+
+def test_pairs_in_any_order_agree_with_the_dense_reference():
+    q, k, v, g, cells = make_inputs()
+    m_q, m_k = np.broadcast_to(np.arange(45)[:, None], cells.shape).ravel(), cells.ravel()
+    order = np.random.default_rng(1).permutation(m_q.size)
+    m_q, m_k = np.where(m_k < 0, -1, m_q)[order], m_k[order]
+
+    @jax.jit
+    def both(q, k, v, m_q, m_k):
+        out, pull = jax.vjp(lambda *x: sparse_attention_pairs(*x, m_q, m_k), q, k, v)
+        return out, pull(g)
+
+    assert_close(both(q, k, v, m_q, m_k), dense_reference(q, k, v, cells, g))
+
+
+def test_pairs_of_nothing_give_zero():
+    q, k, v, _, cells = make_inputs()
+    none = np.zeros((0,), np.int32)
+    np.testing.assert_array_equal(sparse_attention_pairs(q, k, v, none, none), jnp.zeros_like(q))
+    np.testing.assert_array_equal(sparse_attention(q, k, v, cells[:, :0]), jnp.zeros_like(q))
+    assert sparse_attention(q[:0], k, v, cells[:0]).shape == (0, 2, 8)
+
+
+def test_none_chooses_dense_for_few_keys_and_lists_for_many():
+    assert choose_implementation("cpu", num_keys=1250, slots=125) == "dense"
+    assert choose_implementation("cpu", num_keys=1251, slots=125) == "gather"
+    assert choose_implementation("cpu", num_keys=91, slots=9) == "gather"
+    assert choose_implementation("gpu", num_keys=4800, slots=125) == "segment_sum"
+
+
+def test_none_equals_the_choice_it_names():
+    q, k, v, _, cells = make_inputs()
+    name = choose_implementation(jax.default_backend(), num_keys=37, slots=9)
+    chosen = sparse_attention(q, k, v, cells, implementation=name)
+    np.testing.assert_array_equal(sparse_attention(q, k, v, cells), chosen)
+
+
+Q, K = jnp.zeros((4, 2, 8)), jnp.zeros((5, 2, 8))
+CELLS = np.zeros((4, 3), np.int32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"q": Q[None]}, r"q must be \[n heads channels\], got \(1, 4, 2, 8\). Use jax.vmap"),
+        ({"k": K[0]}, "k must be"),
+        ({"q": Q.astype(int)}, "q must be floating"),
+        ({"v": K[:3]}, "k and v must have one shape"),
+        ({"q": Q[:, :1]}, "q and k must agree in heads and channels"),
+        ({"q": Q[..., :0], "k": K[..., :0], "v": K[..., :0]}, "at least one key, head and channel"),
+        ({"k": K.astype(jnp.bfloat16)}, "one dtype, got float32, bfloat16, float32"),
+        ({"cells": CELLS[0]}, r"cells must be \[queries slots\]"),
+        ({"cells": CELLS.astype(np.float32)}, "cells must hold signed integers"),
+        ({"cells": CELLS[:3]}, "cells must have one row per query"),
+        ({"cells": np.array([[0, 1, 5]] * 4)}, r"cells must lie in \[0, 5\).*got 5 at \[0, 2\]"),
+        ({"cells": np.array([[0, -2, 1]] * 4)}, r"got -2 at \[0, 1\]"),
+        ({"cells": np.array([[2, 1, 2]] * 4)}, "row 0 has key 2 twice"),
+        ({"implementation": "cuda"}, "one of segment_sum, gather, dense; got 'cuda'"),
+    ],
+)
+def test_bad_input_is_named_at_the_door(change, message):
+    arguments = {"q": Q, "k": K, "v": K, "cells": CELLS, "implementation": None} | change
+    with pytest.raises(ValueError, match=message):
+        sparse_attention(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("m_q", "m_k", "message"),
+    [
+        ([0, 1], [0], "one length"),
+        ([[0]], [[0]], r"m_q must be \[pairs\]"),
+        ([0, 4], [0, 0], r"m_q must lie in \[0, 4\), the queries"),
+        ([0, 3], [0, 5], r"m_k must lie in \[0, 5\), the keys"),
+        ([0, -1], [0, 2], r"pair 1 is \(-1, 2\)"),
+        ([3, 0, 3], [4, 4, 4], "query 3 with key 4 stands there twice"),
+    ],
+)
+def test_bad_pairs_are_named_at_the_door(m_q, m_k, message):
+    with pytest.raises(ValueError, match=message):
+        sparse_attention_pairs(Q, K, K, np.array(m_q), np.array(m_k))
+
+
+def test_good_lists_pass_the_checks():
+    check_cells(np.array([[-1, 4, 0, -1], [-1, -1, -1, -1]]), 5)
+    check_pairs(np.array([3, -1, 0, 3, -1]), np.array([4, -1, 4, 0, -1]), 4, 5)
