@@ -237,14 +237,14 @@ def run_encode(params: Params, pixels, mask, long_side, *, square: tuple[int, in
     """Encodes at the canvas of the input; the maps come out padded to the square canvas."""
     model = ASTR(params.config)
     features = model.apply(params.variables, pixels[..., None], mask, long_side, method="encode")
-    strides = dict(
-        coarse32=32,
-        mask32=32,
-        coarse8=8,
-        mask8=8,
-        fine=params.config.backbone.fine_stride,
-        fine_mask=params.config.backbone.fine_stride,
-    )
+    strides = {
+        "coarse32": 32,
+        "mask32": 32,
+        "coarse8": 8,
+        "mask8": 8,
+        "fine": params.config.backbone.fine_stride,
+        "fine_mask": params.config.backbone.fine_stride,
+    }
     return Features(
         **{k: _to_rows(getattr(features, k), square[0] // s) for k, s in strides.items()}
     )

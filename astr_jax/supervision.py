@@ -1,4 +1,4 @@
-"""Ground truth for training, from where the cells of each image lie in the other (spec section 8)."""
+"""Ground truth for training: where each image's cells lie in the other (spec section 8)."""
 
 import flax.struct
 import jax

@@ -32,7 +32,7 @@ def linear_attention(
     v: Float[Array, "b m h d"],
     mask: Bool[Array, "b m"],
 ) -> Float[Array, "b n h d"]:
-    """phi(q) (phi(k)^T v) / (phi(q) sum phi(k)) with phi = elu + 1, over the valid keys: O(n + m)."""
+    """phi(q) (phi(k)^T v) / (phi(q) sum phi(k)), phi = elu + 1, over the valid keys: O(n + m)."""
     keep = mask[..., None, None].astype(jnp.float32)
     q = nn.elu(q.astype(jnp.float32)) + 1
     k = (nn.elu(k.astype(jnp.float32)) + 1) * keep

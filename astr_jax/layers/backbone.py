@@ -1,4 +1,4 @@
-"""The feature pyramid: five strided stages down to 1/32, a top-down path back up (spec section 1)."""
+"""The feature pyramid: five strided stages down to 1/32 and a path back up (spec section 1)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -151,7 +151,7 @@ class Backbone(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "b h w 1"], mask: Mask, *, train: bool = False):
         config = self.config
-        flags = dict(folded=config.folded, train=train, dtype=self.dtype)
+        flags = {"folded": config.folded, "train": train, "dtype": self.dtype}
         masks = {s: level_mask(mask, s) for s in (1, 2, 4, 8, 16, 32)}
         # The stem and the first stage share the stride 2 of stage 1 in spec section 1.
         x = ConvNorm(config.widths[0], 7, 2, **flags, name="stem")(

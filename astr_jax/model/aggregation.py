@@ -99,7 +99,7 @@ class Aggregation(nn.Module):
         """This block's matching matrix and each cell's best match, both ways. In the first block
         over all pairs; later only on the pairs of the spots before, one matrix a direction."""
         f0, f1 = map(flat, x8)
-        knobs = dict(temperature=self.matching.temperature, block=self.matching.block)
+        knobs = {"temperature": self.matching.temperature, "block": self.matching.block}
         if cells is None:
             matrix = jax.vmap(lambda *a: dual_softmax(*a, **knobs))(f0, f1, *map(flat, m8))
             return (matrix, None), jax.vmap(best_matches)(matrix)

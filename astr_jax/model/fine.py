@@ -1,4 +1,4 @@
-"""Fine matching: adaptive crops, a small linear transformer, and an expectation (spec section 7)."""
+"""Fine matching: adaptive crops, a small transformer, and an expectation (spec section 7)."""
 
 import flax.linen as nn
 import jax
@@ -52,7 +52,7 @@ def crops(
     sizes: Float[Array, " k"],
     window: int,
 ) -> tuple[Float[Array, "k s c"], Bool[Array, "k s"]]:
-    """Samples a window x window grid of `sizes` fine cells a side about each centre (fine cells)."""
+    """Samples a window x window grid, `sizes` fine cells a side, about each centre (fine cells)."""
     reach = (window // 2) * sizes[:, None, None] / window
     return sample_bilinear(fine, mask, centres[:, None] + crop_offsets(window) * reach)
 

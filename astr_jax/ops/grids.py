@@ -47,7 +47,7 @@ def window_cells(
 def union_of_windows(
     centres: Int[Array, "n k"], *, grid: tuple[int, int], window: int
 ) -> Int[Array, "n k*w*w"]:
-    """Lists the union of k windows per row; a cell of several windows is kept once, the rest is -1."""
+    """Lists the union of k windows per row, each cell once; -1 in the other slots."""
     width, reach = grid[1], window // 2
     cells = window_cells(centres, grid=grid, window=window)  # [n k w*w]
     k = centres.shape[1]

@@ -178,7 +178,7 @@ def sparse_dual_softmax(
     any_key = listed.any(axis=1)
     lse0 = jnp.where(any_key, jax.nn.logsumexp(sim, axis=1), 0.0)
     key = jnp.where(listed, cells, f1.shape[0]).reshape(-1)  # empty slots go to a spare segment
-    segments = dict(num_segments=f1.shape[0] + 1)
+    segments = {"num_segments": f1.shape[0] + 1}
     top = jax.ops.segment_max(jax.lax.stop_gradient(sim).reshape(-1), key, **segments)
     top = jnp.maximum(top, EMPTY)  # segment_max says -inf for a key that nobody lists
     share = jnp.where(listed, jnp.exp(sim - top[cells]), 0.0)

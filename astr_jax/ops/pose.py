@@ -61,9 +61,8 @@ def estimate_pose(
     """
     with jax.default_matmul_precision("highest"):
         rays0, rays1 = _usable_rays(points0, K0, valid), _usable_rays(points1, K1, valid)
-        error = functools.partial(
-            sampson_error, focal0=jnp.diagonal(K0)[:2], focal1=jnp.diagonal(K1)[:2]
-        )
+        focal0, focal1 = jnp.diagonal(K0)[:2], jnp.diagonal(K1)[:2]
+        error = functools.partial(sampson_error, focal0=focal0, focal1=focal1)
 
         def msac(pose):
             cost = jnp.minimum(error(*pose, rays0, rays1) ** 2, threshold**2)
@@ -147,7 +146,7 @@ def solve_positive(
 ) -> Float[Array, "n m"]:
     """Solves a small positive semi-definite system by Gauss-Jordan elimination.
 
-    Plain arithmetic, unrolled over n, so that thousands of them under vmap stay one fused loop
+    Plain arithmetic, unrolled over n, so that thousands of them under vmap run as few fused loops
     on every device. Unknowns that the matrix says nothing about come out as 0, never NaN.
     """
     size = matrix.shape[0]
@@ -229,8 +228,7 @@ def _normal_equations(error, pose, rays0, rays1, weigh):
     def residual_after(step):
         return error(*_moved(pose, step), rays0, rays1)
 
-    zero = jnp.zeros(5, rays0.dtype)
-    residual, move = jax.linearize(residual_after, zero)
+    residual, move = jax.linearize(residual_after, jnp.zeros(5, rays0.dtype))
     jacobian = jax.vmap(move)(jnp.eye(5, dtype=rays0.dtype))  # [5 k]
     weighted = jacobian * weigh(residual)[None]
     return weighted @ jacobian.T, (weighted @ residual)[:, None], residual
@@ -294,9 +292,8 @@ def _cross_matrix(v: Float[Array, "3"]) -> Float[Array, "3 3"]:
 def _rotation(turn: Float[Array, "3"]) -> Float[Array, "3 3"]:
     """A rotation about `turn` by 2 atan(|turn| / 2) (Cayley's map): its length where small."""
     half = turn / 2.0
-    square = half @ half
     cross = _cross_matrix(half)
-    return jnp.eye(3, dtype=turn.dtype) + 2.0 / (1.0 + square) * (cross + cross @ cross)
+    return jnp.eye(3, dtype=turn.dtype) + 2.0 / (1.0 + half @ half) * (cross + cross @ cross)
 
 
 def _unit(v: Float[Array, "*n 3"]) -> Float[Array, "*n 3"]:
