@@ -19,8 +19,7 @@ from jaxtyping import Array
 from astr_jax.config import ESTIMATORS
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.model.astr import ASTR, coarse_matches
-from astr_jax.model.fine import COARSE_STRIDE
-from astr_jax.ops.grids import cell_centres
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.scaling import scale_ratio
 from astr_jax.params import Params, load_params

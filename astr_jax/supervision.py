@@ -5,9 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from astr_jax.ops.grids import cell_centres, nearest_cells
-
-COARSE_STRIDE = 8
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
 
 
 @flax.struct.dataclass

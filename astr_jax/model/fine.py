@@ -7,10 +7,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
-from astr_jax.ops.grids import cell_centres, sample_bilinear
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, sample_bilinear
 from astr_jax.types import CoarseMatches, Features, FineMatches
-
-COARSE_STRIDE = 8
 
 
 class FineAttention(nn.Module):

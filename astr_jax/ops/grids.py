@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+COARSE_STRIDE = 8  # pixels a cell of the matching grid
+
 
 def cell_xy(cells: Int[Array, "*b"], width: int) -> Int[Array, "*b 2"]:
     """Column and row of each cell."""

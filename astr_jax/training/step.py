@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from astr_jax.config import ModelConfig
 from astr_jax.losses import fine_loss, focal_loss
 from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import log_prob_at
 from astr_jax.supervision import (
     GroundTruth,
@@ -110,14 +111,21 @@ def fine_part(
     return loss, jnp.nanmedian(jnp.where(inside, error, jnp.nan))
 
 
-def coarse_scores(matches: CoarseMatches, truth: GroundTruth) -> dict[str, Float[Array, ""]]:
-    """How the mutual matches compare with the truth: precision (to 1.5 cells), recall, number."""
+def coarse_scores(
+    matches: CoarseMatches, truth: GroundTruth, width1: int
+) -> dict[str, Float[Array, ""]]:
+    """How the mutual matches compare with the truth, per batch: precision (share of the matches
+    whose cell lies within one cell of the true place), recall (share of the true pairs of cells
+    that were found) and matches (mean number a pair)."""
     at = jnp.maximum(matches.cell0, 0)
-    true_cell1 = jnp.take_along_axis(truth.cell1, at, axis=1)
-    exact = matches.valid & (matches.cell1 == true_cell1)
+    exact = matches.valid & (matches.cell1 == jnp.take_along_axis(truth.cell1, at, axis=1))
+    centres1 = cell_centres(matches.cell1, width1, COARSE_STRIDE)
+    points1 = jnp.take_along_axis(truth.points1, at[..., None], axis=1)
+    off = jnp.abs(points1 - centres1).max(axis=-1)
+    right = matches.valid & jnp.take_along_axis(truth.visible, at, axis=1) & (off < COARSE_STRIDE)
     count, possible = matches.valid.sum(), (truth.cell1 >= 0).sum()
     return {
-        "precision": exact.sum() / jnp.maximum(count, 1),
+        "precision": right.sum() / jnp.maximum(count, 1),
         "recall": exact.sum() / jnp.maximum(possible, 1),
         "matches": count / matches.valid.shape[0],
     }
@@ -136,7 +144,7 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
     parts = matching_losses(coarse, truth, selected)
     n = truth.cell1.shape[1]
     matches = jax.lax.stop_gradient(coarse_matches(coarse, f0.mask8, f1.mask8, model_config, n))
-    parts |= coarse_scores(matches, truth)
+    parts |= coarse_scores(matches, truth, f1.mask8.shape[2])
     loss = parts["coarse"] + config.spot_weight * parts["spot"]
     if fine:
         predicted = jax.vmap(lambda i, j: jnp.full(n + 1, -1).at[i].set(j)[:n])(
