@@ -301,7 +301,7 @@ def run_fine(
 ) -> Matches:
     """Adaptive scaling and fine matching of the first `capacity` matches; image-as-given pixels."""
     matches = jax.tree.map(lambda x: _to_rows(x, capacity), matches)
-    valid = matches.valid & (jnp.arange(capacity) < max_matches)
+    valid = matches.valid & (jnp.arange(capacity) < max_matches)[None]
     matches = matches.replace(valid=valid)
     width = features0.mask8.shape[2]
     centres = [cell_centres(c, width, COARSE_STRIDE) for c in (matches.cell0, matches.cell1)]
@@ -331,7 +331,8 @@ def run_fine(
         params.variables, features0, features1, output, matches, ratio, method="fine"
     )
     given0, given1 = (
-        (p + 0.5) * s - 0.5 for p, s in zip((fine.points0, fine.points1), scales, strict=True)
+        (p + 0.5) * s[None, None] - 0.5
+        for p, s in zip((fine.points0, fine.points1), scales, strict=True)
     )
     sigma = fine.sigma * params.calibration.sigma_factor * jnp.sqrt(scales[1].prod())
 

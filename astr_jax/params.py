@@ -124,7 +124,8 @@ def fold_params(params: Params) -> Params:
         scale, bias = (flat.pop((*owner, "norm", leaf)) for leaf in ("scale", "bias"))
         mean, var = (stats[(*owner, "norm", leaf)] for leaf in ("mean", "var"))
         gain = scale / jnp.sqrt(var + MaskedBatchNorm.epsilon)
-        flat[(*owner, "conv", "kernel")] = flat[(*owner, "conv", "kernel")] * gain
+        kernel = flat[(*owner, "conv", "kernel")]
+        flat[(*owner, "conv", "kernel")] = kernel * gain[None, None, None]
         flat[(*owner, "conv", "bias")] = bias - mean * gain
     config = dataclasses.replace(
         params.config, backbone=dataclasses.replace(params.config.backbone, folded=True)

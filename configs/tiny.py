@@ -2,8 +2,7 @@
 
     python train.py configs/tiny.py --photos DIR --workdir RUN
 
-Hardware: two CPU cores. The first stage learns to match coarsely on small pairs, the second adds
-the fine stage, the third larger pairs.
+Hardware: two CPU cores. The first stage learns to match coarsely, the second adds the fine stage.
 """
 
 from astr_jax.config import AggregationConfig, BackboneConfig, FineConfig, ModelConfig
@@ -28,14 +27,13 @@ def experiment() -> Experiment:
         data=HomographyConfig(),
         stages=(
             Stage(
-                pairs=30_000,
+                pairs=18_240,
                 height=160,
                 width=192,
                 fine=False,
                 start_difficulty=0.0,
-                end_difficulty=0.7,
+                end_difficulty=0.425,
             ),
-            Stage(pairs=20_000, height=160, width=192, start_difficulty=0.3, end_difficulty=0.9),
-            Stage(pairs=6_000, start_difficulty=0.5, end_difficulty=1.0, batch_size=8),
+            Stage(pairs=32_160, height=160, width=192, start_difficulty=0.4, end_difficulty=0.9),
         ),
     )

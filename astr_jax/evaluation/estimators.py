@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 POSE_CONFIDENCE = 0.99999  # that a sample without outliers was drawn
 HOMOGRAPHY_CONFIDENCE = 0.9999
-HOMOGRAPHY_ITERATIONS = 10_000  # at most
+MAX_ITERATIONS = 10_000  # of PoseLib and of the homography; more gains points on hard pairs
 
 Pose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
 PoseEstimator = Callable[..., Pose | None]
@@ -44,7 +44,12 @@ def poselib_pose(
     if len(points0) < 5:
         return None
     points0, points1 = np.asarray(points0, np.float64), np.asarray(points1, np.float64)
-    options = {"max_epipolar_error": threshold, "success_prob": POSE_CONFIDENCE, "seed": 0}
+    options = {
+        "max_epipolar_error": threshold,
+        "success_prob": POSE_CONFIDENCE,
+        "max_iterations": MAX_ITERATIONS,
+        "seed": 0,
+    }
     pose, report = poselib.estimate_relative_pose(
         points0, points1, _pinhole(K0, points0), _pinhole(K1, points1), options, {}
     )
@@ -94,7 +99,7 @@ def magsac_homography(
         np.asarray(points1, np.float64),
         cv2.USAC_MAGSAC,
         threshold,
-        maxIters=HOMOGRAPHY_ITERATIONS,
+        maxIters=MAX_ITERATIONS,
         confidence=HOMOGRAPHY_CONFIDENCE,
     )
     return homography

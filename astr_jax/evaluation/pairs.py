@@ -67,25 +67,31 @@ class PairRecord:
     failure: str | None = None  # the message, where the pair raised an error
 
 
-def read_sets(directory: str | pathlib.Path, names: Sequence[str] | None = None) -> list[Pair]:
-    """The pairs of DIR/index.json, or of every DIR/*/index.json; a set is named by its folder.
+def read_pairs(
+    directories: Iterable[str | pathlib.Path], names: Sequence[str] | None = None
+) -> list[Pair]:
+    """The pairs of DIR/index.json, or of every DIR/*/index.json, of each directory.
 
-    `names` keeps only these sets.
+    A set is named by its folder; `names` keeps only these sets.
     """
-    directory = pathlib.Path(directory).resolve()
-    single = directory / "index.json"
-    files = [single] if single.exists() else sorted(directory.glob("*/index.json"))
-    if not files:
-        raise ValueError(
-            f"no index.json in {directory} nor in its sub-folders. Give a folder of pairs "
-            "(an index.json beside its images) or a folder of such folders."
-        )
-    known = {file.parent.name: file for file in files}
-    unknown = sorted(set(names or ()) - set(known))
+    files: dict[str, pathlib.Path] = {}
+    for directory in directories:
+        root = pathlib.Path(directory).resolve()
+        single = root / "index.json"
+        found = [single] if single.exists() else sorted(root.glob("*/index.json"))
+        if not found:
+            raise ValueError(
+                f"no index.json in {directory} nor in its sub-folders. Give a folder of pairs "
+                "(an index.json beside its images) or a folder of such folders."
+            )
+        for file in found:
+            if files.setdefault(file.parent.name, file) != file:
+                raise ValueError(f"two sets are called {file.parent.name}; rename one folder.")
+    unknown = sorted(set(names or ()) - set(files))
     if unknown:
-        raise ValueError(f"no set {', '.join(unknown)} in {directory}. It has: {', '.join(known)}.")
+        raise ValueError(f"there is no set {', '.join(unknown)}. There are: {', '.join(files)}.")
     return [
-        pair for name, file in known.items() if not names or name in names for pair in _read(file)
+        pair for name, file in files.items() if not names or name in names for pair in _read(file)
     ]
 
 

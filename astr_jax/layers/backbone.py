@@ -64,7 +64,8 @@ class MaskedBatchNorm(nn.Module):
                 run_mean.value = self.momentum * run_mean.value + (1 - self.momentum) * mean
                 run_var.value = self.momentum * run_var.value + (1 - self.momentum) * var
         gain = scale / jnp.sqrt(var + self.epsilon)
-        return (x * gain + (bias - mean * gain)).astype(x.dtype)
+        gain, offset = (jnp.expand_dims(v, (0, 1, 2)) for v in (gain, bias - mean * gain))
+        return (x * gain + offset).astype(x.dtype)
 
 
 class ConvNorm(nn.Module):

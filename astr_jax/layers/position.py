@@ -22,9 +22,9 @@ def normalised_positional_encoding(
         raise ValueError(f"the encoding has four functions a frequency; got {channels} channels.")
     frequency = 10000.0 ** (-2.0 * jnp.arange(channels // 4) / channels)  # [c/4]
     rows, columns = grid
-    x = jnp.arange(columns) * (train_width / width)[:, None]  # [b w]
-    y = jnp.arange(rows) * (train_height / height)[:, None]  # [b h]
-    x, y = x[..., None] * frequency, y[..., None] * frequency  # [b w c/4], [b h c/4]
+    x = jnp.outer(train_width / width, jnp.arange(columns))  # [b w]
+    y = jnp.outer(train_height / height, jnp.arange(rows))  # [b h]
+    x, y = (jnp.multiply.outer(v, frequency) for v in (x, y))  # [b w c/4], [b h c/4]
     shape = (x.shape[0], rows, columns, channels // 4)
     parts = [
         jnp.broadcast_to(part, shape)

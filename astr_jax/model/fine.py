@@ -52,7 +52,7 @@ def crops(
 ) -> tuple[Float[Array, "k s c"], Bool[Array, "k s"]]:
     """Samples a window x window grid, `sizes` fine cells a side, about each centre (fine cells)."""
     reach = (window // 2) * sizes[:, None, None] / window
-    return sample_bilinear(fine, mask, centres[:, None] + crop_offsets(window) * reach)
+    return sample_bilinear(fine, mask, centres[:, None] + crop_offsets(window)[None] * reach)
 
 
 class FineMatching(nn.Module):

@@ -39,10 +39,9 @@ def window_cells(
     """Lists the cells of a square window around each centre; -1 outside or where there is none."""
     height, width = grid
     dy, dx = jnp.divmod(jnp.arange(window * window, dtype=jnp.int32), window)
-    centres = centres[..., None]
-    y = centres // width + dy - window // 2
-    x = centres % width + dx - window // 2
-    inside = (centres >= 0) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    y = jnp.add.outer(centres // width, dy - window // 2)
+    x = jnp.add.outer(centres % width, dx - window // 2)
+    inside = (centres[..., None] >= 0) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
     return jnp.where(inside, y * width + x, -1)
 
 

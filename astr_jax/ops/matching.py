@@ -86,7 +86,7 @@ def _log_sum_exps(block, f0, f1, mask0, mask1):
         sim = _similarity(*rows[:1], f1, rows[1], mask1)
         new_top = jnp.maximum(top, sim.max(axis=0))
         total = total * jnp.exp(top - new_top)
-        total += jnp.where(sim > EMPTY, jnp.exp(sim - new_top), 0.0).sum(axis=0)
+        total += jnp.where(sim > EMPTY, jnp.exp(sim - new_top[None]), 0.0).sum(axis=0)
         return (new_top, total), jax.nn.logsumexp(sim, axis=1)
 
     start = (jnp.full(f1.shape[0], EMPTY), jnp.zeros(f1.shape[0]))
@@ -109,7 +109,8 @@ def _log_sum_exps_backward(block, saved, cotangents):
     def step(df1, rows):
         rows0, rows_mask, rows_lse, rows_g = rows
         sim = _similarity(rows0, f1, rows_mask, mask1)
-        slope = rows_g[:, None] * jnp.exp(sim - rows_lse[:, None]) + g1 * jnp.exp(sim - lse1)
+        slope = rows_g[:, None] * jnp.exp(sim - rows_lse[:, None])
+        slope += g1[None] * jnp.exp(sim - lse1[None])
         slope = jnp.where(sim > EMPTY, slope, 0.0)
         return df1 + slope.T @ rows0, slope @ f1
 
@@ -134,7 +135,7 @@ def best_matches(matrix: DualSoftmax) -> tuple[BestMatches, BestMatches]:
         best, where = carry
         rows0, rows_mask, rows_lse, first = row
         sim = _similarity(rows0, p.scaled1, rows_mask, p.mask1)
-        log_prob = jnp.where(sim > EMPTY, 2 * sim - rows_lse[:, None] - p.lse1, EMPTY)
+        log_prob = jnp.where(sim > EMPTY, 2 * sim - rows_lse[:, None] - p.lse1[None], EMPTY)
         column, index = _max_and_first(log_prob, axis=0)
         where = jnp.where(
             column > best, index + first, where

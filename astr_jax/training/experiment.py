@@ -47,7 +47,8 @@ class TrainConfig:
     ema_decay: float = 0.999  # of the weights that are evaluated and exported
     seed: int = 0
     log_every: int = 20  # steps
-    validate_every: int = 4000  # pairs
+    validate_every: int = 4000  # pairs; the averaged weights are written too
+    milestone_every: int = 10_000  # pairs; weights kept for good, for a curve of scores
     checkpoint_every: int = 2000  # pairs
 
 

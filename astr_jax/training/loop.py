@@ -135,6 +135,9 @@ def run_stage(
                 log.write(json.dumps({"pairs": pairs, "validation": scores}) + "\n")
                 save_params(workdir / "weights.safetensors", averaged(state, experiment))
                 clock = time.monotonic()
+            if crossed(pairs, stage.batch_size, config.milestone_every):
+                milestone = workdir / f"weights-{pairs // 1000:06d}k.safetensors"
+                save_params(milestone, averaged(state, experiment))
             if last or crossed(pairs, stage.batch_size, config.checkpoint_every):
                 checkpoints.save(state)
             if last:

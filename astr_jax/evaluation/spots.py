@@ -1,0 +1,119 @@
+"""What the spots hold: python -m astr_jax.evaluation.spots WEIGHTS --photos DIR
+
+On homographies of held-back photographs, for every spot-guided block: how many cells a spot has,
+how often the true partner is among them (spot recall), and how much the sparse matching matrix
+inflates: a key listed by one query alone has column probability 1, whatever its similarity.
+"""
+
+import argparse
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from astr_jax.config import ModelConfig
+from astr_jax.data.homography import HomographyConfig, HomographyPairs
+from astr_jax.data.photos import list_photos, read_photos, split_photos
+from astr_jax.model.astr import ASTR
+from astr_jax.ops.matching import log_prob_at
+from astr_jax.params import Params, load_params
+from astr_jax.supervision import homography_ground_truth
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpotStatistics:
+    """Of one block, over all pairs, from image 0 to image 1."""
+
+    cells: float  # mean number of cells of the spots that this block's attention looks at
+    recall: float  # share of true pairs of cells inside these spots
+    listed_once: float  # share of listed keys that no other query lists
+    inflation: float  # median of P here / P of the final features, at the true pairs that P holds
+
+
+def spot_statistics(params: Params, batches: list[dict]) -> list[SpotStatistics]:
+    """Measures every block on batches of homography pairs (as HomographyPairs makes them)."""
+    rows = [_measure(params.variables, batch, config=params.config) for batch in batches]
+    blocks = []
+    for number in range(params.config.aggregation.blocks):
+        parts = [jax.device_get(row[number]) for row in rows]
+        ratio = np.concatenate([p["ratio"][p["held"]] for p in parts])
+        blocks.append(
+            SpotStatistics(
+                cells=float(np.mean([p["cells"] for p in parts])),
+                recall=float(np.mean([p["recall"] for p in parts])),
+                listed_once=float(np.mean([p["listed_once"] for p in parts])),
+                inflation=float(np.exp(np.median(ratio))) if len(ratio) else float("nan"),
+            )
+        )
+    return blocks
+
+
+def _measure_batch(variables, batch, config: ModelConfig):
+    model = ASTR(config)
+    features = []
+    for name in ("image0", "image1"):
+        images = batch[name][..., None].astype(jnp.float32) / 255
+        side = jnp.full(images.shape[0], float(max(images.shape[1:3])))
+        mask = jnp.ones(images.shape[:3], bool)
+        features.append(model.apply(variables, images, mask, side, method="encode"))
+    coarse = model.apply(variables, *features, method="coarse")
+    truth = jax.vmap(homography_ground_truth)(batch["H_0to1"], batch["visible0"], batch["visible1"])
+    b, n = truth.cell1.shape
+    true0 = jnp.where(truth.cell1 >= 0, jnp.broadcast_to(jnp.arange(n), (b, n)), -1)
+    final, _ = jax.vmap(log_prob_at)(coarse.matrix, true0, truth.cell1)
+    blocks = []
+    for (forward, _), spots in zip(coarse.spot_matrices, coarse.spots, strict=True):
+        listed = spots.cells0 >= 0
+        found = (spots.cells0 == truth.cell1[..., None]) & (truth.cell1 >= 0)[..., None]
+        times = jax.vmap(lambda c: jnp.zeros(n + 1, jnp.int32).at[c].add(1))(
+            jnp.where(listed, spots.cells0, n).reshape(b, -1)
+        )
+        log_prob, held = jax.vmap(log_prob_at)(forward, true0, truth.cell1)
+        blocks.append(
+            {
+                "cells": listed.sum(axis=-1).mean(),
+                "recall": found.sum() / jnp.maximum((truth.cell1 >= 0).sum(), 1),
+                "listed_once": (times[:, :n] == 1).sum() / jnp.maximum((times[:, :n] > 0).sum(), 1),
+                "ratio": log_prob - final,
+                "held": held,
+            }
+        )
+    return blocks
+
+
+_measure = jax.jit(_measure_batch, static_argnames="config")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("weights", help="a weights file")
+    parser.add_argument("--photos", required=True, help="folder of photographs; the held-back ones")
+    parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument("--difficulty", type=float, default=0.5, help="of the pairs, in [0, 1]")
+    parser.add_argument("--size", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
+    arguments = parser.parse_args()
+    photos = read_photos(split_photos(list_photos(arguments.photos))[1])
+    height, width = arguments.size
+    data = HomographyPairs(photos, HomographyConfig(height=height, width=width), seed=2)
+    batches = [data.batch(i, 4, arguments.difficulty) for i in range(-(-arguments.pairs // 4))]
+    table = Table(title=f"spots of {len(batches) * 4} pairs of {width} x {height}")
+    for column in ("block", "cells", "recall", "keys listed once", "P here / P at the end"):
+        table.add_column(column, justify="right")
+    for number, s in enumerate(spot_statistics(load_params(arguments.weights), batches), start=1):
+        table.add_row(
+            str(number),
+            f"{s.cells:.1f}",
+            f"{s.recall:.1%}",
+            f"{s.listed_once:.1%}",
+            f"{s.inflation:.2f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Where one cell looks: the attention weights of a query, for pictures (supplement Figure 3)."""
+
+import functools
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from astr_jax.config import ModelConfig
+from astr_jax.layers.attention import CrossAttention
+from astr_jax.model.astr import ASTR
+from astr_jax.ops.grids import COARSE_STRIDE, nearest_cells
+from astr_jax.types import Features
+
+
+@flax.struct.dataclass
+class AttentionMaps:
+    """What one cell of image 0 sees of image 1 in one spot-guided block; means over the heads.
+
+    Every map sums to 1, or to 0 where the cell has nothing to look at.
+    """
+
+    query: Float[Array, "2"]  # the cell's centre (x, y), pixels of the working image 0
+    vanilla: Float[Array, "h/32 w/32"]  # the block's vanilla cross attention at 1/32
+    everywhere: Float[Array, "h/8 w/8"]  # the spot layer's queries and keys, without the spot
+    spot: Float[Array, "h/8 w/8"]  # the same over the spot area alone: what the layer does
+    area: Bool[Array, "h/8 w/8"]  # the spot area S(p)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "block"))
+def attention_maps(
+    config: ModelConfig,
+    variables: PyTree,
+    features0: Features,
+    features1: Features,
+    point: Float[Array, "2"],
+    *,
+    block: int = -1,
+) -> AttentionMaps:
+    """The attention of the cell nearest to a point (x, y), in pixels of the working image 0.
+
+    features0, features1: of one pair (b = 1). block: which spot-guided block; -1 is the last.
+    """
+    number = range(config.aggregation.blocks)[block]
+    calls: dict[str, tuple] = {}
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, CrossAttention):
+            calls.setdefault(context.module.name, args)  # the first call is image 0 to image 1
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        ASTR(config).apply(variables, features0, features1, method="coarse")
+
+    def cell_at(stride, grid):
+        xy = jnp.clip(point, 0, (jnp.array(grid[::-1]) - 1) * stride)
+        return nearest_cells(xy, grid, stride)
+
+    def weights(name, cell, listed=None):
+        x, source, _, source_mask, _ = calls[name]
+        layer = variables["params"]["aggregation"][name]
+        seen = source_mask.reshape(-1)
+        seen = seen if listed is None else seen & listed
+        mean = _mean_attention(layer, x, source, cell, seen, config.aggregation.head_dim)
+        return mean.reshape(source.shape[1:3])
+
+    grid8, grid32 = features0.mask8.shape[1:], features0.mask32.shape[1:]
+    cell8, cell32 = cell_at(COARSE_STRIDE, grid8), cell_at(32, grid32)
+    cells: Int[Array, " s"] = calls[f"spot8_{number}"][4][0, cell8]
+    num_keys = features1.mask8[0].size
+    area = jnp.zeros(num_keys, bool).at[jnp.where(cells >= 0, cells, num_keys)].set(True)
+    return AttentionMaps(
+        query=jnp.stack(jnp.divmod(cell8, grid8[1])[::-1]).astype(jnp.float32) * COARSE_STRIDE,
+        vanilla=weights(f"cross32_{number}", cell32),
+        everywhere=weights(f"spot8_{number}", cell8),
+        spot=weights(f"spot8_{number}", cell8, area),
+        area=area.reshape(features1.mask8.shape[1:]),
+    )
+
+
+def _mean_attention(layer, x, source, cell, seen: Bool[Array, " m"], head_dim: int):
+    """softmax(q k^T / sqrt(d)) of one query over the seen keys, mean over heads; [m]."""
+    c = x.shape[-1]
+    q = x.reshape(-1, c)[cell].astype(jnp.float32) @ layer["q"]["kernel"]
+    k = source.reshape(-1, c).astype(jnp.float32) @ layer["k"]["kernel"]
+    q, k = q.reshape(-1, head_dim), k.reshape(k.shape[0], -1, head_dim)
+    logits = jnp.einsum("hd,mhd->hm", q, k) * head_dim**-0.5
+    weight = jax.nn.softmax(jnp.where(seen, logits, -1e30), axis=-1)
+    return jnp.where(seen, weight, 0.0).mean(axis=0)

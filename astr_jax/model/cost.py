@@ -1,0 +1,175 @@
+"""What a configuration costs: parameters, arithmetic and memory. Nothing is trained or run."""
+
+import dataclasses
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from astr_jax.config import ModelConfig
+from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.ops.grids import COARSE_STRIDE
+from astr_jax.types import CoarseMatches
+
+MATCHES_PER_CELL = 1 / 8  # that the fine stage is counted with
+
+
+@dataclasses.dataclass(frozen=True)
+class Flops:
+    """Operations of one pair: a multiplication and an addition of a convolution or a matrix
+    product count as two, the rest not at all."""
+
+    encode: float  # of both images
+    coarse: float
+    fine: float  # with one match for eight coarse cells
+
+    @property
+    def total(self) -> float:
+        return self.encode + self.coarse + self.fine
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """What the compiled inference (encode of both images, coarse matching) of a pair needs."""
+
+    side: int  # pixels of both square images
+    temporary: int  # bytes
+    largest: int  # elements of the largest buffer of the optimised program
+    matrix: int  # elements that the whole matching matrix would have, N0 N1
+
+
+def abstract_variables(config: ModelConfig) -> dict:
+    """Shapes of the variables, without making them."""
+    image = jax.ShapeDtypeStruct((1, 64, 64, 1), jnp.float32)
+    mask = jax.ShapeDtypeStruct((1, 64, 64), jnp.bool_)
+    return jax.eval_shape(ASTR(config).init, jax.random.key(0), image, image, mask, mask)
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """The number of trained values; running statistics of norms are not counted."""
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(abstract_variables(config)["params"]))
+
+
+def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
+    """Counts one pair of images of the given size, padded to multiples of 32, without batch norm.
+
+    The spot attention is counted as the operator defines it: listed keys only.
+    """
+    config = _counted(config)
+    variables = abstract_variables(config)
+    images, mask, side = _inputs(height, width)
+    model = ASTR(config)
+
+    def encode(variables, images, mask, side):
+        return model.apply(variables, images, mask, side, method="encode")
+
+    features = jax.eval_shape(encode, variables, images, mask, side)
+
+    def coarse(variables, features):
+        return model.apply(variables, features, features, method="coarse")
+
+    output = jax.eval_shape(coarse, variables, features)
+    k = math.ceil(features.mask8.size * MATCHES_PER_CELL)
+    cells = jax.ShapeDtypeStruct((1, k), jnp.int32)
+    numbers = jax.ShapeDtypeStruct((1, k), jnp.float32)
+    matches = CoarseMatches(cells, cells, numbers, jax.ShapeDtypeStruct((1, k), jnp.bool_))
+
+    def fine(variables, features, output, matches, ratio):
+        return model.apply(
+            variables, features, features, output, matches, ratio, method="fine"
+        )  # fmt: skip
+
+    def flops(stage, *args):
+        return _jaxpr_flops(jax.make_jaxpr(stage)(*args).jaxpr)
+
+    return Flops(
+        encode=2.0 * flops(encode, variables, images, mask, side),
+        coarse=float(flops(coarse, variables, features)),
+        fine=float(flops(fine, variables, features, output, matches, numbers)),
+    )
+
+
+def inference_memory(config: ModelConfig, side: int) -> Memory:
+    """Compiles the inference of a pair of square images and reads what it needs."""
+    config = dataclasses.replace(
+        config, backbone=dataclasses.replace(config.backbone, folded=True)
+    )  # fmt: skip
+    images, mask, length = _inputs(side, side)
+    model, capacity = ASTR(config), 1024
+
+    def infer(variables, images0, images1, mask0, mask1, length):
+        features0 = model.apply(variables, images0, mask0, length, method="encode")
+        features1 = model.apply(variables, images1, mask1, length, method="encode")
+        coarse = model.apply(variables, features0, features1, method="coarse")
+        masks = features0.mask8, features1.mask8
+        matches = coarse_matches(coarse, *masks, config, capacity)
+        return features0.fine, features1.fine, coarse.features0, coarse.features1, matches
+
+    compiled = (
+        jax.jit(infer)
+        .lower(abstract_variables(config), images, images, mask, mask, length)
+        .compile()
+    )
+    cells = mask.shape[1] * mask.shape[2] // COARSE_STRIDE**2
+    return Memory(
+        side=side,
+        temporary=compiled.memory_analysis().temp_size_in_bytes,
+        largest=largest_buffer(compiled.as_text()),
+        matrix=cells**2,
+    )
+
+
+def largest_buffer(program: str) -> int:
+    """Elements of the largest array that an optimised HLO program names."""
+    shapes = re.findall(r"\b(?:pred|bf16|[fsuc]\d+)\[([\d,]+)\]", program)
+    return max((math.prod(map(int, s.split(","))) for s in shapes), default=0)
+
+
+def _counted(config: ModelConfig) -> ModelConfig:
+    """The configuration for inference whose arithmetic is the operator's definition."""
+    return dataclasses.replace(
+        config,
+        backbone=dataclasses.replace(config.backbone, folded=True),
+        aggregation=dataclasses.replace(config.aggregation, implementation="gather"),
+    )
+
+
+def _inputs(height: int, width: int):
+    h, w = -(-height // 32) * 32, -(-width // 32) * 32
+    return (
+        jax.ShapeDtypeStruct((1, h, w, 1), jnp.float32),
+        jax.ShapeDtypeStruct((1, h, w), jnp.bool_),
+        jax.ShapeDtypeStruct((1,), jnp.float32),
+    )
+
+
+def _jaxpr_flops(jaxpr: core.Jaxpr) -> int:
+    """Counts matrix products and convolutions, loops by their length."""
+    total = 0
+    for equation in jaxpr.eqns:
+        name, shapes = equation.primitive.name, [v.aval.shape for v in equation.invars]
+        out = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
+        if name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += 2 * out * math.prod(shapes[0][axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            kernel = equation.params["dimension_numbers"].rhs_spec  # (out, in, *space)
+            total += 2 * out * math.prod(shapes[1]) // shapes[1][kernel[0]]
+        elif name == "while":
+            raise ValueError("The length of a while loop is not known: write it as a scan.")
+        else:
+            inner = [_jaxpr_flops(sub) for sub in _inside(equation.params)]
+            many = equation.params["length"] if name == "scan" else 1
+            total += many * (max(inner, default=0) if name == "cond" else sum(inner))
+    return total
+
+
+def _inside(params: dict) -> list[core.Jaxpr]:
+    """The programs within an equation."""
+    values = [
+        v for p in params.values() for v in (p if isinstance(p, tuple | list) else (p,))
+    ]  # fmt: skip
+    closed = [v.jaxpr if isinstance(v, core.ClosedJaxpr) else v for v in values]
+    return [v for v in closed if isinstance(v, core.Jaxpr)]

@@ -1,0 +1,60 @@
+"""Draws a run's curves: python -m astr_jax.training.curves RUN/log.jsonl --out curves.png"""
+
+import argparse
+import json
+import pathlib
+
+from matplotlib.figure import Figure
+
+PANELS = (
+    ("loss", "loss", False),
+    ("recall", "recall of true cells", True),
+    ("precision", "precision of matches", True),
+    ("fine_px", "median error of the fine stage, px", True),
+)
+
+
+def read_log(path: pathlib.Path) -> tuple[list[dict], list[dict]]:
+    """The training and the validation rows of a log, each with its number of pairs.
+
+    Rows of a stretch that a restart ran again are replaced by the later ones.
+    """
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    training = {row["pairs"]: row for row in rows if "validation" not in row}
+    validation = {
+        row["pairs"]: row["validation"] | {"pairs": row["pairs"]}
+        for row in rows
+        if "validation" in row
+    }
+    return [training[k] for k in sorted(training)], [validation[k] for k in sorted(validation)]
+
+
+def draw_curves(training: list[dict], validation: list[dict]) -> Figure:
+    """Losses and scores against training pairs."""
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    for axes, (name, title, zero) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        for rows, style, label in (
+            (training, {"lw": 0.7, "alpha": 0.6}, "training"),
+            (validation, {"marker": "o", "ms": 3.5}, "validation (averaged weights)"),
+        ):
+            points = [(row["pairs"] / 1000, row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=label, **style)
+        axes.set(title=title, xlabel="training pairs, thousands")
+        if zero:
+            axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(frameon=False)
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("log", type=pathlib.Path, help="log.jsonl of a run")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("curves.png"))
+    arguments = parser.parse_args()
+    draw_curves(*read_log(arguments.log)).savefig(arguments.out, dpi=130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Lines between matched points."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from astr_jax.types import Matches
+from astr_jax.viz import panels
+
+WORST_ERROR = 5.0  # pixels; larger errors have its colour
+
+
+def draw_matches(
+    img0,
+    img1,
+    matches: Matches,
+    *,
+    error: Float[np.ndarray, " k"] | None = None,
+    max_lines: int = 300,
+    title: str | None = None,
+) -> Figure:
+    """Two images side by side, every match as two dots, and lines for up to max_lines of them.
+
+    matches: of one pair, in pixels of the images; padding is left out. error: pixels off the truth
+    of every row of matches, where known; else the colour is the confidence. The lines are spread
+    evenly over the ranking by confidence.
+    """
+    keep = np.asarray(matches.valid)
+    if error is not None and np.shape(error) != keep.shape:
+        raise ValueError(f"error must have one value a match; got {np.shape(error)}.")
+    points = [np.asarray(p)[keep] for p in (matches.keypoints0, matches.keypoints1)]
+    value = np.asarray(matches.confidence if error is None else error, float)[keep]
+    figure, axes, *places = panels.pair_panel(panels.to_rgb(img0), panels.to_rgb(img1), dim=0.72)
+    ends = np.stack([place(p) for place, p in zip(places, points, strict=True)], axis=1)
+
+    count = len(value)
+    lines = np.unique(np.linspace(0, count - 1, min(count, max_lines)).round().astype(int))
+    if error is None:
+        colours = ScalarMappable(Normalize(0, 1), panels.CONFIDENCE)
+        order = lines[::-1]  # the most confident on top
+    else:
+        colours = ScalarMappable(Normalize(0, WORST_ERROR), panels.ERROR)
+        order = lines[np.argsort(value[lines], kind="stable")]  # the wrong ones on top: no hiding
+    if count:
+        alpha = float(np.clip(14 / len(lines) ** 0.6, 0.35, 0.9))
+        colour = colours.to_rgba(value)
+        axes.add_collection(
+            LineCollection(ends[order], colors=colour[order], linewidths=0.8, alpha=alpha)
+        )
+        size = float(np.clip(3000 / count, 1.5, 14))
+        for side in (0, 1):
+            axes.scatter(*ends[:, side].T, s=size, c=colour, linewidths=0)
+    words = f"{count:,} match" + ("" if count == 1 else "es")
+    part = f"lines for {len(lines):,} of {count:,}" if len(lines) < count else ""
+    panels.add_title(figure, words if title is None else f"{title}: {words}", part)
+    label = "confidence" if error is None else f"error, pixels ({WORST_ERROR:g} = more)"
+    panels.add_bar(figure, colours, label)
+    return figure

@@ -1,0 +1,172 @@
+"""Evaluates matchers on pairs of images with known geometry.
+
+  python eval.py pairs DIR                            the model that ships
+  python eval.py pairs DIR --weights best.safetensors
+  python eval.py pairs DIR --matcher sift --out sift.json
+  python eval.py pairs DIR --matcher package.module:function --sets et,kermit
+  python eval.py table astr.json sift.json            Markdown of several reports
+
+DIR holds an index.json beside its images, or folders that do. Each entry of it has image0, image1
+and either K0, K1, T_0to1 (pose) or H_0to1 (homography). A function given as a matcher is called as
+match(img0, img1) with uint8 grey arrays, and with K0=, K1= if it takes them; it returns
+keypoints0 [k 2], keypoints1 [k 2] and confidence [k].
+"""
+
+import argparse
+import importlib
+import inspect
+import os
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def astr_matcher(weights: str | None):
+    """The model as a matcher: the weights of a name or path, None for the best that ship."""
+    from astr_jax.api import load, match
+
+    params = load(weights)
+
+    def astr(img0, img1, K0=None, K1=None):
+        found = match(params, img0, img1, K0=K0, K1=K1).compact()
+        return found.keypoints0, found.keypoints1, found.confidence
+
+    return astr
+
+
+def imported_matcher(path: str):
+    """The function of package.module:function, made to accept K0 and K1."""
+    module_name, _, name = path.partition(":")
+    sys.path.insert(0, os.getcwd())
+    function = getattr(importlib.import_module(module_name), name, None)
+    if not callable(function):
+        raise ValueError(f"{module_name} has no function {name!r}.")
+    parameters = inspect.signature(function).parameters
+    if "K0" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return function
+    return lambda img0, img1, K0=None, K1=None: function(img0, img1)
+
+
+def find_matcher(name: str, weights: str | None):
+    """A matcher by its name on the command line."""
+    from astr_jax.evaluation.classic import MATCHERS
+
+    if name in MATCHERS:
+        return MATCHERS[name]
+    if name == "astr":
+        return astr_matcher(weights)
+    if ":" in name:
+        return imported_matcher(name)
+    known = ", ".join(["astr", *MATCHERS])
+    raise ValueError(f"no matcher {name!r}. Use {known}, or package.module:function.")
+
+
+def screen_table(scores, kind: str) -> Table:
+    """The scores of one kind of truth, all pairs and checked ones, as a table for the terminal."""
+    from astr_jax.evaluation.report import THRESHOLDS, auc_text
+
+    scores = [score for score in scores if score.kind == kind]
+    at = "@" + "/".join(f"{threshold:g}" for threshold in THRESHOLDS[kind])
+    unit = " degrees" if kind == "pose" else " px"
+    table = Table(title=f"{'pose' if kind == 'pose' else 'corner'} AUC{at}{unit}")
+    for column in ("set", "pairs"):
+        table.add_column(column, no_wrap=True)
+    estimators, precisions = list(scores[0].auc), list(scores[0].precision)
+    for column in [
+        *estimators,
+        *(f"right {name}" for name in precisions),
+        "matches",
+        "s",
+        "failed",
+    ]:
+        table.add_column(column, justify="right")
+    for score in scores:
+        table.add_row(
+            score.set,
+            f"{score.num_pairs} {'checked' if score.checked_only else 'all'}",
+            *(auc_text(score.auc[name]) for name in estimators),
+            *(f"{100 * score.precision[name]:.1f}" for name in precisions),
+            f"{score.num_matches:.0f}",
+            f"{score.seconds:.2f}",
+            str(score.num_failures),
+        )
+    return table
+
+
+def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
+    """Matches every pair, prints the scores, and writes the report if asked."""
+    from astr_jax.evaluation.pairs import evaluate_pairs, read_pairs
+    from astr_jax.evaluation.report import Report, protocol, score_sets, write_report
+
+    pairs = read_pairs(arguments.directories, arguments.sets)
+    matcher = find_matcher(arguments.matcher, arguments.weights)
+    columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(
+        *(TextColumn(c) if c is columns[0] else c for c in columns), console=console
+    ) as bar:
+        task = bar.add_task(arguments.matcher, total=len(pairs))
+        records = evaluate_pairs(
+            matcher, pairs, on_record=lambda r: bar.update(task, advance=1, description=r.set)
+        )
+    name = arguments.name or arguments.matcher
+    report = Report(matcher=name, protocol=protocol(), records=tuple(records))
+    if arguments.out:
+        write_report(report, arguments.out)
+    scores = [*score_sets(records), *score_sets(records, checked_only=True)]
+    for kind in dict.fromkeys(score.kind for score in scores):
+        console.print(screen_table(scores, kind))
+    console.print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in report.protocol.items()))
+    for record in records:
+        if record.failure:
+            console.print(f"failed: {record.set} {record.name}: {record.failure}", markup=False)
+
+
+def run_table(arguments: argparse.Namespace) -> None:
+    """Prints the Markdown tables of reports."""
+    from astr_jax.evaluation.report import markdown_tables, read_report
+
+    reports = [read_report(path) for path in arguments.reports]
+    print(markdown_tables(reports, checked_only=arguments.checked))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="eval.py", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    pairs = commands.add_parser(
+        "pairs", help="match pairs and score them", description=__doc__, formatter_class=raw
+    )
+    pairs.add_argument("directories", nargs="+", metavar="DIR", help="folder of pairs, or of sets")
+    pairs.add_argument(
+        "--matcher",
+        default="astr",
+        help="astr (default), sift, rootsift, orb, akaze, or package.module:function",
+    )
+    pairs.add_argument("--weights", help="of astr: a shipped name or a file; default: the best")
+    pairs.add_argument("--name", help="what the report calls the matcher; default: --matcher")
+    pairs.add_argument(
+        "--sets", type=lambda text: text.split(","), metavar="A,B", help="only these sets"
+    )
+    pairs.add_argument("--out", metavar="FILE.json", help="write every pair's errors to this file")
+    table = commands.add_parser("table", help="Markdown tables from files that --out wrote")
+    table.add_argument("reports", nargs="+", metavar="REPORT.json")
+    table.add_argument("--checked", action="store_true", help="only pairs with confirmed truth")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "pairs":
+            run_pairs(arguments, Console())
+        else:
+            run_table(arguments)
+    except (ValueError, OSError, ImportError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

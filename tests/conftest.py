@@ -1,0 +1,76 @@
+"""Makes JAX strict, and quick to compile; what the tests of the model share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astr_jax.config import (
+    AggregationConfig,
+    BackboneConfig,
+    FineConfig,
+    MatchingConfig,
+    ModelConfig,
+)
+from astr_jax.model.astr import init_variables
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compiling is most of what the suite does: this saves about half of it and keeps the results.
+jax.config.update("jax_disable_most_optimizations", True)
+
+MICRO = ModelConfig(
+    backbone=BackboneConfig(widths=(4, 8, 16, 16, 16), blocks=(1, 1, 1, 1, 1), fine_stride=4),
+    aggregation=AggregationConfig(blocks=2, head_dim=8),
+    matching=MatchingConfig(threshold=0.0, block=64),
+    fine=FineConfig(head_dim=8),
+    train_side=96,
+)
+
+
+@pytest.fixture(scope="session")
+def micro_config():
+    """The smallest model that has every part: two spot-guided blocks, the fine stage at 1/4."""
+    return MICRO
+
+
+@pytest.fixture(scope="session")
+def micro_variables():
+    """Random variables of the micro model, its norms too, so that no test is passed by ones."""
+    variables = jax.tree.map(np.asarray, init_variables(MICRO, jax.random.key(0)))
+    return roughened(variables, seed=0)
+
+
+def roughened(variables, seed):
+    """Moves every scale, bias, mean and variance away from 1 and 0."""
+    rng = np.random.default_rng(seed)
+
+    def moved(path, x):
+        leaf = path[-1].key
+        if leaf in ("scale", "var"):
+            x = rng.uniform(0.6, 1.5, x.shape)
+        elif leaf in ("bias", "mean"):
+            x = rng.uniform(-0.3, 0.3, x.shape)
+        return np.asarray(x, np.float32)
+
+    return jax.tree_util.tree_map_with_path(moved, variables)
+
+
+@pytest.fixture
+def rng():
+    """The test's own random numbers, the same in every run."""
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def make_images():
+    """make_images(seed, (b, h, w)) -> smooth random grey images in [0, 1], [b h w 1]."""
+
+    def make(seed, shape):
+        image = np.random.default_rng(seed).random((*shape, 1)).astype(np.float32)
+        for axis in (1, 2):
+            for _ in range(3):
+                image = (image + np.roll(image, 1, axis) + np.roll(image, -1, axis)) / 3
+        image -= image.min()
+        return jnp.asarray(image / image.max())
+
+    return make
