@@ -18,6 +18,7 @@ import inspect
 import os
 import sys
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -63,31 +64,25 @@ def find_matcher(name: str, weights: str | None):
     raise ValueError(f"no matcher {name!r}. Use {known}, or package.module:function.")
 
 
-def screen_table(scores, kind: str) -> Table:
-    """The scores of one kind of truth, all pairs and checked ones, as a table for the terminal."""
+def screen_table(scores) -> Table:
+    """Scores of one kind of truth, of all pairs or of checked ones, as a table for the terminal."""
     from astr_jax.evaluation.report import THRESHOLDS, auc_text
 
-    scores = [score for score in scores if score.kind == kind]
-    at = "@" + "/".join(f"{threshold:g}" for threshold in THRESHOLDS[kind])
-    unit = " degrees" if kind == "pose" else " px"
-    table = Table(title=f"{'pose' if kind == 'pose' else 'corner'} AUC{at}{unit}")
-    for column in ("set", "pairs"):
-        table.add_column(column, no_wrap=True)
-    estimators, precisions = list(scores[0].auc), list(scores[0].precision)
-    for column in [
-        *estimators,
-        *(f"right {name}" for name in precisions),
-        "matches",
-        "s",
-        "failed",
-    ]:
-        table.add_column(column, justify="right")
+    first = scores[0]
+    what, unit = ("pose", "degrees") if first.kind == "pose" else ("corner", "px")
+    at = "/".join(f"{threshold:g}" for threshold in THRESHOLDS[first.kind])
+    which = "checked pairs" if first.checked_only else "all pairs"
+    table = Table(title=f"{what} AUC@{at} {unit}, {which}", box=box.SIMPLE_HEAD)
+    table.add_column("set", no_wrap=True)
+    rights = [f"right {name.removeprefix('epi@')}" for name in first.precision]
+    for column in ["pairs", *first.auc, *rights, "matches", "seconds", "failed"]:
+        table.add_column(column, justify="right", no_wrap=column in first.auc)
     for score in scores:
         table.add_row(
             score.set,
-            f"{score.num_pairs} {'checked' if score.checked_only else 'all'}",
-            *(auc_text(score.auc[name]) for name in estimators),
-            *(f"{100 * score.precision[name]:.1f}" for name in precisions),
+            str(score.num_pairs),
+            *map(auc_text, score.auc.values()),
+            *(f"{100 * share:.1f}" for share in score.precision.values()),
             f"{score.num_matches:.0f}",
             f"{score.seconds:.2f}",
             str(score.num_failures),
@@ -102,10 +97,14 @@ def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
 
     pairs = read_pairs(arguments.directories, arguments.sets)
     matcher = find_matcher(arguments.matcher, arguments.weights)
-    columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(
-        *(TextColumn(c) if c is columns[0] else c for c in columns), console=console
-    ) as bar:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar:
         task = bar.add_task(arguments.matcher, total=len(pairs))
         records = evaluate_pairs(
             matcher, pairs, on_record=lambda r: bar.update(task, advance=1, description=r.set)
@@ -114,9 +113,11 @@ def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
     report = Report(matcher=name, protocol=protocol(), records=tuple(records))
     if arguments.out:
         write_report(report, arguments.out)
-    scores = [*score_sets(records), *score_sets(records, checked_only=True)]
-    for kind in dict.fromkeys(score.kind for score in scores):
-        console.print(screen_table(scores, kind))
+    for kind in dict.fromkeys(record.kind for record in records):
+        group = [record for record in records if record.kind == kind]
+        console.print(screen_table(score_sets(group)))
+        if 0 < sum(record.checked for record in group) < len(group):
+            console.print(screen_table(score_sets(group, checked_only=True)))
     console.print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in report.protocol.items()))
     for record in records:
         if record.failure:
@@ -161,7 +162,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "pairs":
-            run_pairs(arguments, Console())
+            width = max(120, Console().width)  # a cut table tells less than one too wide
+            run_pairs(arguments, Console(width=width))
         else:
             run_table(arguments)
     except (ValueError, OSError, ImportError) as error:

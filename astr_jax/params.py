@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from astr_jax.config import ModelConfig, from_json, to_json
 from astr_jax.layers.backbone import MaskedBatchNorm
+from astr_jax.model.astr import init_variables
 
 FORMAT = "astr_jax"
 FORMAT_VERSION = 1
@@ -93,22 +94,48 @@ def load_params(path: str | os.PathLike, *, fold: bool = True) -> Params:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}.") from None
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path} does not hold ASTR weights: its header has no {FORMAT!r} format.")
-    if int(header["format_version"]) > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {header['format_version']}; this astr_jax reads up to "
-            f"{FORMAT_VERSION}. Update astr_jax."
-        )
-    config = from_json(ModelConfig, header["config"])
-    calibration = from_json(Calibration, header["calibration"])
+    config, calibration = _read_header(path, header)
     tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}
     for name, x in tensors.items():
         if not np.isfinite(np.asarray(x)).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; the file is no good.")
+    _check_arrays(path, tensors, config)
     variables = flax.traverse_util.unflatten_dict(tensors, sep="/")
     params = Params(variables, config, calibration, header.get("note", ""))
     return fold_params(params) if fold else params
+
+
+def _read_header(path: pathlib.Path, header: dict[str, str]) -> tuple[ModelConfig, Calibration]:
+    """The configuration and calibration of a file, or ValueError that says what is wrong."""
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path} does not hold ASTR weights: its header has no {FORMAT!r} format.")
+    try:
+        version = int(header["format_version"])
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"the file has format version {version}; this astr_jax reads up to "
+                f"{FORMAT_VERSION}. Update astr_jax."
+            )
+        config = from_json(ModelConfig, header["config"])
+        return config, from_json(Calibration, header["calibration"])
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: the header is damaged ({error!r}).") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_arrays(path: pathlib.Path, tensors: dict[str, Array], config: ModelConfig) -> None:
+    """Raises ValueError unless the arrays are those that the configuration asks for."""
+    wanted = jax.eval_shape(lambda: init_variables(config, jax.random.key(0)))
+    wanted = flax.traverse_util.flatten_dict(wanted, sep="/")
+    for name in sorted(wanted.keys() | tensors.keys()):
+        want, have = (d[name].shape if name in d else None for d in (wanted, tensors))
+        if want != have:
+            want, have = ("nothing" if s is None else s for s in (want, have))
+            raise ValueError(
+                f"{path} does not fit its own configuration: {name} should be {want}, and is "
+                f"{have}. Was the file edited?"
+            )
 
 
 def fold_params(params: Params) -> Params:

@@ -4,7 +4,7 @@
 
 Hardware: one GPU. As tiny, it learns to match coarsely on small pairs first, then with the fine
 stage, then on larger pairs. All four spot-guided blocks and the fine stage at 1/2, as the paper;
-about half its channels. No weights of it ship yet, so there is no score to expect.
+under half its channels. No weights of it ship yet, so there is no score to expect.
 """
 
 from astr_jax.config import BackboneConfig, FineConfig, ModelConfig
@@ -12,7 +12,7 @@ from astr_jax.config import BackboneConfig, FineConfig, ModelConfig
 
 def model() -> ModelConfig:
     return ModelConfig(
-        backbone=BackboneConfig(widths=(32, 64, 128, 128, 128), fine_stride=2),
+        backbone=BackboneConfig(widths=(48, 64, 96, 96, 96), fine_stride=2),
         fine=FineConfig(head_dim=16),
         train_side=480,
     )

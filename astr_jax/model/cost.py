@@ -1,6 +1,7 @@
 """What a configuration costs: parameters, arithmetic and memory. Nothing is trained or run."""
 
 import dataclasses
+import functools
 import math
 import re
 
@@ -40,6 +41,7 @@ class Memory:
     matrix: int  # elements that the whole matching matrix would have, N0 N1
 
 
+@functools.lru_cache
 def abstract_variables(config: ModelConfig) -> dict:
     """Shapes of the variables, without making them."""
     image = jax.ShapeDtypeStruct((1, 64, 64, 1), jnp.float32)
@@ -48,7 +50,9 @@ def abstract_variables(config: ModelConfig) -> dict:
 
 
 def num_parameters(config: ModelConfig) -> int:
-    """The number of trained values; running statistics of norms are not counted."""
+    """The number of trained values; running statistics of norms are not counted, and norms that
+    are folded count as they were trained."""
+    config = _with_backbone(config, folded=False)
     return sum(math.prod(x.shape) for x in jax.tree.leaves(abstract_variables(config)["params"]))
 
 
@@ -77,9 +81,8 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     matches = CoarseMatches(cells, cells, numbers, jax.ShapeDtypeStruct((1, k), jnp.bool_))
 
     def fine(variables, features, output, matches, ratio):
-        return model.apply(
-            variables, features, features, output, matches, ratio, method="fine"
-        )  # fmt: skip
+        pair = features, features
+        return model.apply(variables, *pair, output, matches, ratio, method="fine")
 
     def flops(stage, *args):
         return _jaxpr_flops(jax.make_jaxpr(stage)(*args).jaxpr)
@@ -93,9 +96,7 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
 
 def inference_memory(config: ModelConfig, side: int) -> Memory:
     """Compiles the inference of a pair of square images and reads what it needs."""
-    config = dataclasses.replace(
-        config, backbone=dataclasses.replace(config.backbone, folded=True)
-    )  # fmt: skip
+    config = _with_backbone(config, folded=True)
     images, mask, length = _inputs(side, side)
     model, capacity = ASTR(config), 1024
 
@@ -127,13 +128,14 @@ def largest_buffer(program: str) -> int:
     return max((math.prod(map(int, s.split(","))) for s in shapes), default=0)
 
 
+def _with_backbone(config: ModelConfig, **changes) -> ModelConfig:
+    return dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, **changes))
+
+
 def _counted(config: ModelConfig) -> ModelConfig:
     """The configuration for inference whose arithmetic is the operator's definition."""
-    return dataclasses.replace(
-        config,
-        backbone=dataclasses.replace(config.backbone, folded=True),
-        aggregation=dataclasses.replace(config.aggregation, implementation="gather"),
-    )
+    aggregation = dataclasses.replace(config.aggregation, implementation="gather")
+    return dataclasses.replace(_with_backbone(config, folded=True), aggregation=aggregation)
 
 
 def _inputs(height: int, width: int):
@@ -168,8 +170,6 @@ def _jaxpr_flops(jaxpr: core.Jaxpr) -> int:
 
 def _inside(params: dict) -> list[core.Jaxpr]:
     """The programs within an equation."""
-    values = [
-        v for p in params.values() for v in (p if isinstance(p, tuple | list) else (p,))
-    ]  # fmt: skip
+    values = [v for p in params.values() for v in (p if isinstance(p, tuple | list) else (p,))]
     closed = [v.jaxpr if isinstance(v, core.ClosedJaxpr) else v for v in values]
     return [v for v in closed if isinstance(v, core.Jaxpr)]

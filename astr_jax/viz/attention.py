@@ -30,23 +30,23 @@ def draw_attention(
     query = frame0.given(np.asarray(maps.query))
     area, everywhere = np.asarray(maps.area), np.asarray(maps.everywhere)
     inside = everywhere[area].sum()
-    figure, (top, bottom) = _four_panels(
+    figure, (first, *others) = _four_panels(
         max(image.shape[1] / image.shape[0] for image in (rgb0, rgb1)),
         (
-            (f"query cell at ({query[0]:.0f}, {query[1]:.0f})", "vanilla attention at 1/32"),
-            (
-                f"at 1/8 without the spot: {inside:.0%} of it inside",
-                f"spot-guided attention at 1/8: {area.sum()} cells",
-            ),
+            f"query cell at ({query[0]:.0f}, {query[1]:.0f})",
+            "vanilla attention at 1/32",
+            f"at 1/8 without the spot: {inside:.0%} of it inside",
+            f"spot-guided attention at 1/8: {area.sum()} cells",
         ),
     )
-    _show(top[0], rgb0, 1.0)
-    top[0].scatter(*query, s=150, facecolors="none", edgecolors=panels.ACCENT, linewidths=2)
-    top[0].scatter(*query, s=7, color=panels.ACCENT)
-    for axes, weights, stride in (
-        (top[1], maps.vanilla, 32),
-        (bottom[0], maps.everywhere, COARSE_STRIDE),
-        (bottom[1], maps.spot, COARSE_STRIDE),
+    _show(first, rgb0, 1.0)
+    first.scatter(*query, s=150, facecolors="none", edgecolors=panels.ACCENT, linewidths=2)
+    first.scatter(*query, s=7, color=panels.ACCENT)
+    for axes, weights, stride in zip(
+        others,
+        (maps.vanilla, maps.everywhere, maps.spot),
+        (32, COARSE_STRIDE, COARSE_STRIDE),
+        strict=True,
     ):
         _show(axes, rgb1, 0.6)
         _heat(axes, np.asarray(weights), frame1, stride)
@@ -54,25 +54,25 @@ def draw_attention(
     return figure
 
 
-def _four_panels(aspect: float, words: tuple) -> tuple[Figure, list[list[Axes]]]:
-    """Two by two panels of one aspect (w / h), each with a line of words above it."""
+def _four_panels(aspect: float, words: tuple[str, ...]) -> tuple[Figure, list[Axes]]:
+    """Four panels of one aspect (w / h), each with a line of words above it: two by two, or in one
+    row where they are tall."""
     gap, head = 0.12, 0.34  # inches
-    w = float(np.clip(6.0 * aspect**0.5, 3.5, 7.0))
-    h = w / float(np.clip(aspect, 0.5, 4.0))
-    whole = 2 * w + 3 * gap, 2 * (h + head) + gap
-    figure = panels.new_figure(*whole)
-    rows = []
-    for row in (0, 1):
-        rows.append([])
-        for column in (0, 1):
-            left, bottom = gap + (w + gap) * column, gap + (h + head) * (1 - row)
-            box = (left / whole[0], bottom / whole[1], w / whole[0], h / whole[1])
-            rows[-1].append(figure.add_axes(box))
-            y = (bottom + h + head / 2) / whole[1]
-            figure.text(
-                left / whole[0], y, words[row][column], color=panels.INK, size=10.5, va="center"
-            )
-    return figure, rows
+    aspect = float(np.clip(aspect, 0.4, 4.0))
+    columns = 4 if aspect < 0.9 else 2
+    rows = 4 // columns
+    w = 3.9 if columns == 4 else 6.2
+    h = w / aspect
+    whole = columns * w + (columns + 1) * gap, rows * (h + head) + gap
+    figure, panes = panels.new_figure(*whole), []
+    for k, line in enumerate(words):
+        row, column = divmod(k, columns)
+        left, bottom = gap + (w + gap) * column, gap + (h + head) * (rows - 1 - row)
+        box = (left / whole[0], bottom / whole[1], w / whole[0], h / whole[1])
+        panes.append(figure.add_axes(box))
+        y = (bottom + h + head / 2) / whole[1]
+        figure.text(left / whole[0], y, line, color=panels.INK, size=10.5, va="center")
+    return figure, panes
 
 
 def _show(axes: Axes, image, dim: float) -> None:
@@ -82,7 +82,7 @@ def _show(axes: Axes, image, dim: float) -> None:
 
 
 def _heat(axes: Axes, weights: Float[np.ndarray, "h w"], frame: CellFrame, stride: int) -> None:
-    relative = np.sqrt(weights / max(weights.max(), 1e-12))  # the square root shows faint ones
+    relative = (weights / max(weights.max(), 1e-12)) ** 0.7  # faint ones show, a little
     axes.imshow(
         relative,
         extent=frame.extent(weights.shape, stride),

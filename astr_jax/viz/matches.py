@@ -19,7 +19,7 @@ def draw_matches(
     matches: Matches,
     *,
     error: Float[np.ndarray, " k"] | None = None,
-    max_lines: int = 300,
+    max_lines: int = 200,
     title: str | None = None,
 ) -> Figure:
     """Two images side by side, every match as two dots, and lines for up to max_lines of them.
@@ -33,7 +33,7 @@ def draw_matches(
         raise ValueError(f"error must have one value a match; got {np.shape(error)}.")
     points = [np.asarray(p)[keep] for p in (matches.keypoints0, matches.keypoints1)]
     value = np.asarray(matches.confidence if error is None else error, float)[keep]
-    figure, axes, *places = panels.pair_panel(panels.to_rgb(img0), panels.to_rgb(img1), dim=0.72)
+    figure, axes, *places = panels.pair_panel(panels.to_rgb(img0), panels.to_rgb(img1), dim=0.85)
     ends = np.stack([place(p) for place, p in zip(places, points, strict=True)], axis=1)
 
     count = len(value)
@@ -48,14 +48,14 @@ def draw_matches(
         alpha = float(np.clip(14 / len(lines) ** 0.6, 0.35, 0.9))
         colour = colours.to_rgba(value)
         axes.add_collection(
-            LineCollection(ends[order], colors=colour[order], linewidths=0.8, alpha=alpha)
+            LineCollection(ends[order], colors=colour[order], linewidths=0.9, alpha=alpha)
         )
-        size = float(np.clip(3000 / count, 1.5, 14))
+        size = float(np.clip(6000 / count, 3, 14))
         for side in (0, 1):
             axes.scatter(*ends[:, side].T, s=size, c=colour, linewidths=0)
     words = f"{count:,} match" + ("" if count == 1 else "es")
     part = f"lines for {len(lines):,} of {count:,}" if len(lines) < count else ""
     panels.add_title(figure, words if title is None else f"{title}: {words}", part)
-    label = "confidence" if error is None else f"error, pixels ({WORST_ERROR:g} = more)"
+    label = "confidence" if error is None else f"error in pixels, from {WORST_ERROR:g} on alike"
     panels.add_bar(figure, colours, label)
     return figure

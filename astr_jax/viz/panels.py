@@ -98,11 +98,11 @@ def pair_panel(
 def add_bar(figure: Figure, mappable: ScalarMappable, label: str) -> Colorbar:
     """A slim colour bar below the panel, at the right."""
     width, height = figure.get_size_inches()
-    box = (1 - 3.12 / width, 0.25 / height, 3.0 / width, 0.09 / height)
+    box = (1 - 3.24 / width, 0.25 / height, 3.0 / width, 0.09 / height)
     bar = figure.colorbar(mappable, cax=figure.add_axes(box), orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=FAINT, labelsize=7.5, length=0, pad=2)
     figure.text(
-        1 - 3.24 / width, 0.295 / height, label, color=FAINT, size=9.5, ha="right", va="center"
+        1 - 3.36 / width, 0.295 / height, label, color=FAINT, size=9.5, ha="right", va="center"
     )
     return bar

@@ -32,7 +32,9 @@ def _attend(
 ) -> Float[Array, "t h d"]:
     """One tile: all scores, then the softmax over the keys in the lists."""
     seen = _seen_keys(cells, k.shape[0])  # [t nk]
-    attn = jnp.einsum("thd,mhd->htm", q, k) * q.shape[-1] ** -0.5
+    # q is scaled, not the scores: their scaling would be fused with the difference below and
+    # rounded otherwise than in top, and the difference of huge scores would overflow exp.
+    attn = jnp.einsum("thd,mhd->htm", q * q.shape[-1] ** -0.5, k)
     top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=seen, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(seen, attn - top, -jnp.inf))

@@ -29,7 +29,9 @@ def _attend(
     """One tile: softmax over the slots that are filled."""
     filled = (cells >= 0)[:, None]  # [t 1 s]
     index = jnp.maximum(cells, 0)
-    attn = jnp.einsum("thd,tshd->ths", q, k[index]) * q.shape[-1] ** -0.5
+    # q is scaled, not the scores: their scaling would be fused with the difference below and
+    # rounded otherwise than in top, and the difference of huge scores would overflow exp.
+    attn = jnp.einsum("thd,tshd->ths", q * q.shape[-1] ** -0.5, k[index])
     top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=filled, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(filled, attn - top, -jnp.inf))

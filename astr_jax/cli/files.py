@@ -1,0 +1,91 @@
+"""What the commands read and write, checked before the work begins."""
+
+import json
+import pathlib
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.figure import Figure
+
+PICTURES = tuple(sorted(FigureCanvasBase.get_supported_filetypes()))
+
+
+def check_output(path: str | None, kinds: tuple[str, ...]) -> None:
+    """Raises ValueError for a file that cannot be written: better now than after the work."""
+    if path is None:
+        return
+    path = pathlib.Path(path)
+    if path.suffix[1:].lower() not in kinds:
+        raise ValueError(f"{path} must end in .{', .'.join(kinds)}; got {path.suffix!r}.")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: there is no folder {path.parent}.")
+    if path.is_dir():
+        raise ValueError(f"{path} cannot be written: it is a folder.")
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Writes a picture and says so."""
+    figure.savefig(path, facecolor=figure.get_facecolor())
+    print(f"wrote {path}")
+
+
+def read_intrinsics(values: list[str] | None) -> tuple:
+    """(K0, K1) from one or two of "fx,fy,cx,cy", or files; (None, None) without.
+
+    A JSON file holds a 3 x 3 list, or {"K0": ..., "K1": ...}. One value serves both images.
+    """
+    if not values:
+        return None, None
+    if len(values) > 2:
+        raise ValueError(f"--intrinsics takes one value or two; got {len(values)}.")
+    found = [_read_one(value) for value in values]
+    if any(isinstance(k, tuple) for k in found):
+        if len(found) > 1:
+            raise ValueError("--intrinsics takes one file with K0 and K1, and nothing beside it.")
+        return found[0]
+    return found[0], found[-1]
+
+
+def _read_one(value: str) -> Float[np.ndarray, "3 3"] | tuple:
+    if value.endswith(".json"):
+        path = pathlib.Path(value)
+        if not path.is_file():
+            raise FileNotFoundError(f"--intrinsics: there is no file {path}.")
+        try:
+            held = json.loads(path.read_text())
+            if isinstance(held, dict):
+                return _matrix(held["K0"], value), _matrix(held["K1"], value)
+            return _matrix(held, value)
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError):
+            raise ValueError(
+                f'--intrinsics: {path} must hold JSON, a 3 x 3 list or {{"K0": ..., "K1": ...}}.'
+            ) from None
+    try:
+        fx, fy, cx, cy = (float(part) for part in value.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--intrinsics takes fx,fy,cx,cy in pixels, or a .json file; got {value!r}."
+        ) from None
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+
+
+def _matrix(values, name: str) -> Float[np.ndarray, "3 3"]:
+    try:
+        matrix = np.asarray(values, float)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    if matrix.shape != (3, 3):
+        raise ValueError(f"--intrinsics: {name} must hold 3 x 3 numbers.")
+    return matrix
+
+
+def read_point(text: str) -> tuple[float, float]:
+    """(x, y) from "x,y"."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"a point is x,y in pixels, such as 320,240; got {text!r}.") from None
+    if not np.isfinite([x, y]).all():
+        raise ValueError(f"a point must be finite; got {text!r}.")
+    return x, y

@@ -1,0 +1,125 @@
+"""Match two images, draw the matches and save them.
+
+examples:
+  astr match left.jpg right.jpg                        how many matches, and how fast
+  astr match left.jpg right.jpg --out matches.png      lines coloured by confidence
+  astr match left.jpg right.jpg --save matches.npz     keypoints0, keypoints1, confidence, sigma ...
+  astr match left.jpg right.jpg --resize 1024          larger: more and finer matches, slower
+  astr match left.jpg right.jpg --intrinsics 1200,1200,960,540        one camera for both
+  astr match left.jpg right.jpg --attention 320,240    where that pixel of the left image looks
+  astr match left.jpg right.jpg --grids grids.png      the adaptive grids of the fine stage
+
+Points are (x, y) in pixels of the images as given, turned upright by their EXIF tag; (0, 0) is the
+centre of the top-left pixel. The first run compiles for about a minute; set
+JAX_COMPILATION_CACHE_DIR to a folder to keep the programs.
+"""
+
+import time
+
+import numpy as np
+
+from astr_jax import api
+from astr_jax.cli.files import (
+    PICTURES,
+    check_output,
+    read_intrinsics,
+    read_point,
+    save_figure,
+)
+from astr_jax.images import read_image
+from astr_jax.model.attention_maps import attention_maps
+from astr_jax.types import Matches
+from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches
+
+
+def add_arguments(parser) -> None:
+    """The options of astr match."""
+    parser.add_argument("left", help="image 0, any file that Pillow reads")
+    parser.add_argument("right", help="image 1; its size may differ")
+    add_weights(parser)
+    parser.add_argument("--out", metavar="PNG", help="draw the matches")
+    parser.add_argument("--save", metavar="NPZ", help="save the matches, one array a field")
+    parser.add_argument(
+        "--resize", type=int, default=api.RESIZE, metavar="N", help="limit of the long side [640]"
+    )
+    parser.add_argument("--max-matches", type=int, metavar="N", help="keep the N most confident")
+    parser.add_argument(
+        "--threshold", type=float, metavar="T", help="least confidence, in [0, 1) [the weights']"
+    )
+    parser.add_argument(
+        "--intrinsics",
+        nargs="+",
+        metavar="K",
+        help="fx,fy,cx,cy in pixels, or a .json file with 3 x 3 numbers; one for both or one each",
+    )
+    parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
+    parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
+    parser.add_argument("--grids", metavar="PNG", help="draw the adaptive grids of some matches")
+
+
+def add_weights(parser) -> None:
+    """The option that names weights."""
+    parser.add_argument(
+        "--weights",
+        metavar="NAME",
+        help=f"{' or '.join(api.SHIPPED)}, or a .safetensors file [the best that ships]",
+    )
+
+
+def run(options) -> None:
+    """Matches, prints, draws and saves."""
+    for path in (options.out, options.grids, options.attention and options.attention_out):
+        check_output(path, PICTURES)
+    check_output(options.save, ("npz",))
+    K0, K1 = read_intrinsics(options.intrinsics)
+    point = read_point(options.attention) if options.attention else None
+    left, right = read_image(options.left, "LEFT"), read_image(options.right, "RIGHT")
+    if point and not (0 <= point[0] < left.width and 0 <= point[1] < left.height):
+        raise ValueError(
+            f"--attention {options.attention} is outside LEFT ({left.width} x {left.height})."
+        )
+    params = api.load(options.weights)
+    matcher = api.Matcher(params, options.max_matches, options.threshold, options.resize, None)
+
+    first = time.perf_counter()
+    image0, image1, matches = match_pair(matcher, left, right, K0, K1)
+    again = time.perf_counter()
+    match_pair(matcher, left, right, K0, K1)
+    seconds, compiled = time.perf_counter() - again, again - first
+    print(
+        f"{len(matches)} matches in {seconds:.2f} s (first call, with compiling: {compiled:.1f} s)"
+    )
+
+    if options.save:
+        save_matches(options.save, matches)
+    if options.out:
+        save_figure(draw_matches(left, right, matches), options.out)
+    frames = {"frame0": frame_of(image0), "frame1": frame_of(image1)}
+    if options.grids:
+        figure = draw_grids(left, right, matches, params.config, **frames)
+        save_figure(figure, options.grids)
+    if point:
+        scale = np.array(image0[0].scale)
+        working = ((np.array(point) + 0.5) / scale - 0.5).astype(np.float32)
+        maps = attention_maps(params.config, params.variables, image0[1], image1[1], working)
+        save_figure(draw_attention(left, right, maps, **frames), options.attention_out)
+
+
+def match_pair(matcher: api.Matcher, left, right, K0, K1) -> tuple:
+    """Both encoded images, and the compact matches."""
+    image0 = matcher.encode(left, None, "LEFT")
+    image1 = matcher.encode(right, None, "RIGHT")
+    return image0, image1, matcher.match(image0, image1, K0, K1).compact()
+
+
+def frame_of(encoded: tuple) -> CellFrame:
+    """How the coarse cells of an encoded image lie in its pixels as given."""
+    prepared, features = encoded
+    return CellFrame(features.mask8.shape[2], prepared.scale)
+
+
+def save_matches(path: str, matches: Matches) -> None:
+    """Writes every field of compact matches but `valid`, which is True throughout."""
+    fields = {name: value for name, value in vars(matches).items() if name != "valid"}
+    np.savez(path, **fields)
+    print(f"wrote {path}")

@@ -1,0 +1,153 @@
+"""Scores, files and tables of records, and the command that makes them."""
+
+import json
+import math
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from astr_jax.evaluation.pairs import PairRecord
+from astr_jax.evaluation.report import (
+    MEAN,
+    Report,
+    markdown_tables,
+    protocol,
+    read_report,
+    score_sets,
+    write_report,
+)
+
+COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
+
+
+def record(set_name, error, **changes):
+    fields = {
+        "set": set_name,
+        "name": "a b",
+        "kind": "pose",
+        "checked": True,
+        "errors": {"poselib_1px": error, "ransac_0.5px": 2 * error},
+        "precision": {"epi@0.0005": 0.5, "epi@0.0001": 0.25},
+        "num_matches": 100,
+        "seconds": 0.1,
+    }
+    return PairRecord(**fields | changes)
+
+
+def flat_record(error):
+    return record(
+        "wall", error, kind="homography", errors={"magsac_3px": error}, precision={"3px": 1.0}
+    )
+
+
+def test_the_mean_row_counts_each_set_the_same():
+    records = [record("one", 0.0), record("two", math.inf), record("two", math.inf)]
+    scores = {score.set: score for score in score_sets(records)}
+    assert list(scores) == ["one", "two", MEAN]
+    assert scores[MEAN].auc["poselib_1px"] == pytest.approx([0.5, 0.5, 0.5])
+    assert scores[MEAN].num_pairs == 3
+
+
+def test_seconds_are_the_median_so_that_compiling_does_not_count():
+    records = [record("one", 0.0, seconds=s) for s in (60.0, 0.2, 0.1)]
+    assert score_sets(records)[0].seconds == 0.2
+
+
+def test_a_report_comes_back_from_its_file_and_the_file_is_strict_json(tmp_path):
+    records = (record("one", 1.5), record("one", math.inf, failure="Error: no"), flat_record(0.5))
+    report = Report(matcher="mine", protocol=protocol(), records=records)
+    write_report(report, tmp_path / "r.json")
+    assert read_report(tmp_path / "r.json") == report
+    document = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+    assert document["records"][1]["errors"]["poselib_1px"] is None
+    assert {(s["set"], s["checked_only"]) for s in document["scores"]} >= {("one", True)}
+
+
+@pytest.mark.parametrize("text", ["{}", "no json", '{"format": 99}', "[1]"])
+def test_a_foreign_file_is_refused_with_its_name(tmp_path, text):
+    (tmp_path / "foreign.json").write_text(text)
+    with pytest.raises(ValueError, match=r"foreign\.json is not a report"):
+        read_report(tmp_path / "foreign.json")
+
+
+def test_tables_have_a_row_per_set_and_a_column_per_matcher():
+    first = Report(
+        matcher="good",
+        protocol=protocol(),
+        records=(record("one", 0.0), record("two", 0.0), flat_record(0.0)),
+    )
+    second = Report(matcher="bad", protocol=protocol(), records=(record("one", math.inf),))
+    tables = markdown_tables([first, second]).split("\n\n")
+    text = markdown_tables([first, second])
+    assert "Pose AUC@5/10/20 degrees, poselib_1px, long side 640 px:" in text
+    assert "| set | pairs | good | bad |" in text
+    assert "| one | 1 | 100.0 / 100.0 / 100.0 | 0.0 / 0.0 / 0.0 |" in text
+    assert "| two | 1 | 100.0 / 100.0 / 100.0 | - |" in text
+    assert f"| {MEAN} | 2 | 100.0 / 100.0 / 100.0 | - |" in text
+    assert "| wall | 1 | 100.0 / 100.0 / 100.0 / 100.0 | - |" in text
+    assert len(tables) == 6  # a heading and a table for each of three estimators
+
+
+def command(*arguments):
+    runpy.run_path(str(COMMAND))["main"]([str(a) for a in arguments])
+
+
+@pytest.fixture
+def pairs_folder(tmp_path):
+    """One homography pair: random blocks, and the same moved by 32 pixels."""
+    blocks = np.random.default_rng(0).integers(0, 255, (24, 42), dtype=np.uint8)
+    image = np.kron(blocks, np.ones((16, 16), np.uint8))
+    for name, part in (("a.png", image[:, :640]), ("b.png", image[:, 32:672])):
+        Image.fromarray(np.ascontiguousarray(part)).save(tmp_path / name)
+    entry = {"image0": "a.png", "image1": "b.png", "H_0to1": [[1, 0, -32], [0, 1, 0], [0, 0, 1]]}
+    (tmp_path / "index.json").write_text(json.dumps([entry]))
+    return tmp_path
+
+
+def test_the_command_evaluates_writes_and_prints_a_table(pairs_folder, capsys):
+    out = pairs_folder / "orb.json"
+    command("pairs", pairs_folder, "--matcher", "orb", "--out", out, "--name", "my orb")
+    assert "corner AUC@1/3/5/10 px" in capsys.readouterr().out
+    (one,) = read_report(out).records
+    assert one.errors["magsac_3px"] < 1.0
+    command("table", out)
+    printed = capsys.readouterr().out
+    assert "| set | pairs | my orb |" in printed
+    assert f"| {pairs_folder.name} | 1 |" in printed
+
+
+def test_the_command_takes_any_function_with_or_without_intrinsics(
+    pairs_folder, monkeypatch, capsys
+):
+    (pairs_folder / "my_matchers.py").write_text(
+        "import numpy as np\n"
+        "grid = np.mgrid[40:600:40, 40:360:40].reshape(2, -1).T.astype(float)\n"
+        "def plain(img0, img1):\n"
+        "    return grid, grid - [32, 0], np.ones(len(grid))\n"
+    )
+    monkeypatch.chdir(pairs_folder)
+    monkeypatch.syspath_prepend(pairs_folder)
+    command("pairs", ".", "--matcher", "my_matchers:plain", "--out", "plain.json")
+    (one,) = read_report("plain.json").records
+    assert one.failure is None
+    assert one.errors["magsac_3px"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--matcher", "surf"], "no matcher 'surf'"),
+        (["--matcher", "math:nothing"], "math has no function 'nothing'"),
+        (["--matcher", "no_such_module:f"], "No module named"),
+        (["--weights", "no_such_file"], "no_such_file"),
+        (["--sets", "nowhere"], "no set nowhere"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(pairs_folder, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        command("pairs", pairs_folder, *arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]

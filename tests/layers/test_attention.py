@@ -1,0 +1,167 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astr_jax.layers.attention import (
+    CrossAttention,
+    linear_attention,
+    listed_attention,
+    vanilla_attention,
+)
+
+B, H, D = 2, 2, 4  # pairs, heads, channels per head
+
+
+def inputs(rng, queries=7, keys=9):
+    q, k, v = (rng.normal(size=(B, n, H, D)).astype(np.float32) for n in (queries, keys, keys))
+    return q, k, v
+
+
+def reference(q, k, v, similarity, seen):
+    """out = sum of weights times values over the seen keys, query by query, head by head."""
+    out = np.zeros(q.shape)
+    for b, i, h in np.ndindex(*q.shape[:3]):
+        keys = np.flatnonzero(seen[b, i])
+        if len(keys):
+            weight = np.array([similarity(q[b, i, h], k[b, j, h]) for j in keys])
+            out[b, i, h] = weight / weight.sum() @ v[b, keys, h]
+    return out
+
+
+def softmax_weight(q, k):
+    return np.exp(q.astype(float) @ k / np.sqrt(len(q)))
+
+
+def linear_weight(q, k):
+    def feature(x):
+        return np.where(x > 0, x, np.expm1(x)) + 1
+
+    return feature(q.astype(float)) @ feature(k)
+
+
+@pytest.mark.parametrize(
+    ("attend", "weight"),
+    [(vanilla_attention, softmax_weight), (linear_attention, linear_weight)],
+    ids=["vanilla", "linear"],
+)
+def test_attention_agrees_with_a_plain_loop_over_the_valid_keys(rng, attend, weight):
+    q, k, v = inputs(rng)
+    mask = rng.random((B, 9)) < 0.6
+    seen = np.broadcast_to(mask[:, None], (B, 7, 9))
+    np.testing.assert_allclose(
+        jax.jit(attend)(q, k, v, mask), reference(q, k, v, weight, seen), atol=2e-5
+    )
+
+
+def test_listed_attention_looks_only_at_its_list(rng):
+    q, k, v = inputs(rng)
+    cells = np.stack([rng.permuted(np.arange(9)) for _ in range(B * 7)]).reshape(B, 7, 9)[..., :5]
+    cells = np.where(rng.random(cells.shape) < 0.4, -1, cells).astype(np.int32)
+    cells[0, 3] = -1
+    seen = (cells[..., None] == np.arange(9)).any(axis=2)
+    attend = jax.jit(functools.partial(listed_attention, implementation=None))
+    expected = reference(q, k, v, softmax_weight, seen)
+    np.testing.assert_allclose(attend(q, k, v, cells), expected, atol=2e-5)
+    assert (expected[0, 3] == 0).all()
+
+
+@pytest.mark.parametrize("attend", [vanilla_attention, linear_attention])
+def test_without_a_valid_key_values_and_gradients_are_zero(rng, attend):
+    q, k, v = inputs(rng)
+    mask = np.ones((B, 9), bool)
+    mask[1] = False
+
+    def second(q, k, v):
+        return attend(q, k, v, mask)[1].sum()
+
+    value, gradient = jax.jit(jax.value_and_grad(second, argnums=(0, 1, 2)))(q, k, v)
+    assert value == 0
+    assert all((g == 0).all() for g in gradient)
+
+
+@pytest.mark.parametrize("attend", [vanilla_attention, linear_attention])
+def test_very_large_features_stay_finite(rng, attend):
+    q, k, v = (1e4 * x for x in inputs(rng))
+    assert np.isfinite(attend(q, k, v, np.ones((B, 9), bool))).all()
+
+
+@pytest.mark.parametrize("implementation", ["segment_sum", "gather", "dense"])
+def test_huge_scores_of_listed_keys_stay_finite(rng, implementation):
+    q, k, v = (1e6 * x for x in inputs(rng))  # scores of 1e12, whose differences round by 1e5
+    cells = np.broadcast_to(np.arange(9, dtype=np.int32), (B, 7, 9))
+
+    def total(q, k, v):
+        return listed_attention(q, k, v, cells, implementation).sum()
+
+    found = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(q, k, v)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+
+
+HEIGHT, WIDTH, C = 3, 4, 8
+
+
+def layer_norm(x, weights):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    x = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+    return x * weights["scale"] + weights["bias"]
+
+
+def plain_layer(params, x, source, seen, mask):
+    """Message, merge, norm; 3x3 convolution of both; norm; residual. One image pair at a time."""
+
+    def heads(name, y):
+        return (y @ params[name]["kernel"]).reshape(1, -1, C // D, D)
+
+    message = reference(
+        heads("q", x), heads("k", source), heads("v", source), softmax_weight, seen[None]
+    )
+    message = message.reshape(*x.shape) @ params["merge"]["kernel"]
+    both = np.concatenate([x, layer_norm(message, params["message_norm"])], axis=-1)
+    framed = np.pad(both * mask[..., None], ((1, 1), (1, 1), (0, 0)))
+    y = np.zeros(x.shape)
+    for dy, dx in np.ndindex(3, 3):
+        y += framed[dy : dy + HEIGHT, dx : dx + WIDTH] @ params["mix"]["kernel"][dy, dx]
+    return (x + layer_norm(y, params["norm"])) * mask[..., None]
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "spot"])
+def test_the_layer_is_message_norm_convolution_norm_and_residual(rng, kind):
+    x, source = (rng.normal(size=(1, HEIGHT, WIDTH, C)).astype(np.float32) for _ in range(2))
+    mask = np.ones((1, HEIGHT, WIDTH), bool)
+    mask[:, 2:] = False
+    source_mask = np.ones((1, HEIGHT, WIDTH), bool)
+    source_mask[:, :, 3] = False
+    cells = rng.integers(0, 12, (1, 12, 1)).astype(np.int32)
+    cells[:, 5] = -1
+    layer = CrossAttention(kind, head_dim=D)
+    given = (x, source, mask, source_mask, cells)
+    params = jax.jit(layer.init)(jax.random.key(1), *given)["params"]
+    params = jax.tree.map(lambda p: np.asarray(p) + 0.1 * rng.normal(size=p.shape), params)
+    if kind == "spot":
+        seen = (cells[0] == np.arange(12)[None]) & (cells[0] >= 0)
+    else:
+        seen = np.broadcast_to(source_mask.reshape(-1), (12, 12))
+    params = jax.tree.map(np.float32, params)
+    actual = jax.jit(layer.apply)({"params": params}, *given)
+    expected = plain_layer(params, x[0].astype(float), source[0].astype(float), seen, mask[0])
+    np.testing.assert_allclose(actual[0], expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "linear", "spot"])
+def test_padded_cells_neither_attend_nor_are_attended_to(rng, kind):
+    x, source = (rng.normal(size=(1, HEIGHT, WIDTH, C)).astype(np.float32) for _ in range(2))
+    mask = rng.random((1, HEIGHT, WIDTH)) < 0.7
+    cells = np.where(mask.reshape(1, 1, -1), np.arange(12), -1)  # spots keep to the mask
+    cells = np.broadcast_to(cells, (1, 12, 12)).astype(np.int32)
+    layer = CrossAttention(kind, head_dim=D)
+    variables = jax.jit(layer.init)(jax.random.key(1), x, source, mask, mask, cells)
+    apply = jax.jit(layer.apply)
+    expected = apply(variables, x, source, mask, mask, cells)
+    other = np.where(mask[..., None], source, 7.0), np.where(mask[..., None], x, -7.0)
+    actual = apply(variables, other[1], other[0], mask, mask, cells)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    assert (np.asarray(expected)[~mask] == 0).all()
+    assert jnp.isfinite(expected).all()

@@ -1,0 +1,383 @@
+"""The call: what it takes, what it refuses, and what it promises of its results."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import astr_jax
+from astr_jax import api
+from astr_jax.params import Calibration, Params, fold_params
+
+RESIZE = 128  # canvases of 96 x 128 and 128 x 128
+
+
+@pytest.fixture(scope="module")
+def params(micro_config, micro_variables):
+    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+
+
+def picture(height, width, seed=0):
+    """A grey texture of several scales, uint8 [h w]."""
+    rng = np.random.default_rng(seed)
+    layers = [Image.fromarray(rng.random((k, k)).astype(np.float32)) for k in (4, 8, 16, 32)]
+    total = sum(np.asarray(layer.resize((width, height))) for layer in layers)
+    return np.uint8(np.round(255 * (total - total.min()) / np.ptp(total)))
+
+
+def pair(height=96, width=128):
+    """An image, and the same in a slightly different light."""
+    image = picture(height, width)
+    return image, np.uint8(0.9 * image + 10)
+
+
+def find(params, img0, img1, **options):
+    return astr_jax.match(params, img0, img1, **{"resize": RESIZE, **options})
+
+
+def assert_same(actual, expected):
+    for name, value in vars(expected).items():
+        np.testing.assert_array_equal(getattr(actual, name), value, err_msg=name)
+
+
+# What it takes.
+
+
+@pytest.mark.parametrize("form", ["float", "float64", "channel", "PIL", "path", "str"])
+def test_every_form_of_a_grey_image_gives_the_same(params, tmp_path, form):
+    img0, img1 = pair()
+    path = tmp_path / "image.png"
+    Image.fromarray(img0).save(path)
+    given = {
+        "float": img0.astype(np.float32) / 255,
+        "float64": img0 / 255,
+        "channel": img0[..., None],
+        "PIL": Image.fromarray(img0),
+        "path": path,
+        "str": str(path),
+    }[form]
+    assert_same(find(params, given, img1), find(params, img0, img1))
+
+
+def test_colour_becomes_grey_as_pillow_has_it(params):
+    colour = np.stack([picture(96, 128, seed) for seed in range(3)], axis=-1)
+    _, img1 = pair()
+    grey = np.asarray(Image.fromarray(colour).convert("L"))
+    expected = find(params, grey, img1)
+    assert_same(find(params, colour, img1), expected)
+    assert_same(find(params, Image.fromarray(colour), img1), expected)
+
+
+def test_float_colour_has_the_weights_of_pillow():
+    colour = np.random.default_rng(0).random((6, 7, 3))
+    image = api.prepare(colour, None, resize=64, name="image")
+    expected = colour @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(image.pixels[0], expected, atol=1e-6)
+
+
+def test_an_image_with_an_exif_orientation_is_turned_upright(tmp_path):
+    image = Image.fromarray(picture(40, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    image.save(tmp_path / "turned.png", exif=exif)
+    upright = api.prepare(tmp_path / "turned.png", None, resize=64, name="image")
+    np.testing.assert_allclose(upright.pixels[0], np.rot90(np.asarray(image), -1) / 255, atol=1e-6)
+
+
+def test_a_batch_gives_what_its_pairs_give(params):
+    img0, img1 = pair()
+    images0, images1 = np.stack([img0, img1[::-1]]), np.stack([img1, img0[::-1]])
+    together = find(params, images0, images1)
+    assert together.valid.shape[0] == 2
+    for k in range(2):
+        alone = find(params, images0[k], images1[k]).compact()
+        assert len(alone) > 10
+        assert_nearly_same(together[k].compact(), alone)
+
+
+def assert_nearly_same(actual, expected):
+    """At least 99.5 % of the matches are the same, and those within 1e-3 pixels."""
+    cells = [
+        {(i, j): n for n, (i, j) in enumerate(zip(m.cell0, m.cell1, strict=True))}
+        for m in (actual, expected)
+    ]
+    common = sorted(set(cells[0]) & set(cells[1]))
+    assert len(common) >= 0.995 * max(map(len, cells))
+    rows = [[lookup[c] for c in common] for lookup in cells]
+    for name, atol in (("keypoints0", 0), ("keypoints1", 1e-3), ("confidence", 1e-4)):
+        a, b = getattr(actual, name)[rows[0]], getattr(expected, name)[rows[1]]
+        np.testing.assert_allclose(a, b, atol=atol, err_msg=name)
+
+
+# What it refuses.
+
+
+def spoiled(change):
+    image = pair()[0].astype(np.float32) / 255
+    return change(image)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (spoiled(lambda x: np.where(x > 0.5, np.nan, x)), "img0 holds NaN"),
+        (spoiled(lambda x: x * 255), r"spans \[0, 255\].*Divide by 255"),
+        (spoiled(lambda x: x - 0.5), r"floats must lie in \[0, 1\]"),
+        (spoiled(lambda x: (x * 255).astype(np.int32)), "must be uint8, or float.*got int32"),
+        (spoiled(lambda x: x > 0.5), "must be uint8, or float.*got bool"),
+        (spoiled(lambda x: np.stack([x] * 3)), r"Channels come last: try image.transpose\(1, 2, 0"),
+        (spoiled(lambda x: np.stack([x] * 3)[None]), r"try image.transpose\(0, 2, 3, 1"),
+        (spoiled(lambda x: x[0]), r"must be \[H W\].*got \(128,\)"),
+        (spoiled(lambda x: x[:0]), "img0 is empty"),
+        ("nowhere/left.jpg", "img0: there is no file nowhere"),
+    ],
+)
+def test_an_image_that_is_none_is_refused_with_a_reason(params, image, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        find(params, image, pair()[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mask0": np.ones((5, 5), bool)}, r"mask of img0 must be bool \(96, 128\)"),
+        ({"mask1": np.ones((96, 128))}, "mask of img1 must be bool.*got float64"),
+        ({"K0": np.eye(3)}, "K0 and K1 belong together"),
+        ({"K0": np.eye(3), "K1": np.eye(4)}, r"K1 must be a finite \[3 3\]"),
+        ({"K0": np.eye(3), "K1": np.full((3, 3), np.nan)}, "K1 must be a finite"),
+        ({"K0": -np.eye(3), "K1": np.eye(3)}, "K0 must have positive focal lengths"),
+        ({"estimator": "pose"}, "needs the intrinsics"),
+        ({"estimator": "magic"}, "estimator must be one of"),
+        ({"max_matches": 0}, "max_matches must be at least 1"),
+        ({"threshold": 1.0}, "threshold must lie in"),
+        ({"resize": 63}, "resize must be at least 64"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(params, options, words):
+    with pytest.raises(ValueError, match=words):
+        find(params, *pair(), **options)
+
+
+def test_batches_of_unlike_length_are_refused(params):
+    img0, img1 = pair()
+    with pytest.raises(ValueError, match="as many images; got 2 and 3"):
+        find(params, np.stack([img0] * 2)[..., None], np.stack([img1] * 3)[..., None])
+
+
+def test_other_objects_than_params_are_refused():
+    with pytest.raises(ValueError, match=r"params must come from astr_jax.load\(\)"):
+        astr_jax.match({"params": {}}, *pair())
+
+
+def test_unknown_weights_are_named():
+    with pytest.raises(FileNotFoundError, match="huge is neither shipped weights"):
+        astr_jax.load("huge")
+
+
+# What comes out.
+
+
+def test_points_are_in_pixels_of_the_images_as_given(params):
+    # 101 x 256 becomes 50 x 128 (the ratios differ: 2.02 and 2), 96 x 100 stays as it is.
+    img0, img1 = picture(101, 256), picture(96, 100)
+    found = find(params, img0, img1).compact()
+    assert len(found) > 0
+    across = RESIZE // 8  # cells in a row
+    for cell, points, scale, exact in (
+        (found.cell0, found.keypoints0, np.array([2.0, 2.02]), True),
+        (found.cell1, found.keypoints1, np.array([1.0, 1.0]), False),
+    ):
+        working = np.stack([cell % across, cell // across], axis=-1) * 8
+        expected = (working + 0.5) * scale - 0.5
+        # The fine stage moves points of image 1, within its crop of 5 x 5 cells of 4 pixels, which
+        # grows by 4 at most.
+        np.testing.assert_allclose(points, expected, atol=1e-4 if exact else 32)
+
+
+def test_results_are_sorted_deterministic_and_marked(params):
+    found = find(params, *pair())
+    assert_same(find(params, *pair()), found)
+    keep = np.asarray(found.valid)
+    assert keep.any()
+    assert not keep.all()
+    assert (np.diff(found.confidence) <= 0).all()
+    assert (keep == (found.confidence > 0)).all()
+    for name in ("keypoints0", "keypoints1", "confidence", "sigma", "scale"):
+        values = getattr(found, name)
+        assert np.isfinite(values).all(), name
+        assert (values[~keep] == 0).all(), name
+    assert (found.cell0[~keep] == -1).all()
+    assert (found.sigma[keep] > 0).all()
+    assert len(set(found.cell0[keep])) == keep.sum()  # one to one
+    assert len(set(found.cell1[keep])) == keep.sum()
+
+
+def test_max_matches_keeps_the_most_confident(params):
+    everything, few = (
+        find(params, *pair()).compact(),
+        find(params, *pair(), max_matches=5).compact(),
+    )
+    assert len(few) == 5
+    np.testing.assert_array_equal(few.cell0, everything.cell0[:5])
+    np.testing.assert_array_equal(few.confidence, everything.confidence[:5])
+
+
+def test_threshold_keeps_what_is_above(params):
+    everything = find(params, *pair()).compact()
+    least = float(np.median(everything.confidence))
+    some = find(params, *pair(), threshold=least).compact()
+    np.testing.assert_array_equal(
+        some.confidence, everything.confidence[everything.confidence > np.float32(least)]
+    )
+
+
+def test_masked_pixels_have_no_matches(params):
+    img0, img1 = pair()
+    mask0, mask1 = np.ones((96, 128), bool), np.ones((96, 128), bool)
+    mask0[:, :48], mask1[64:] = False, False
+    found = find(params, img0, img1, mask0=mask0, mask1=mask1).compact()
+    assert len(found) > 0
+    assert (found.keypoints0[:, 0] >= 48).all()
+    assert (found.cell1 // 16 * 8 < 64).all()
+
+
+def test_what_a_mask_hides_has_no_influence(params):
+    img0, img1 = pair()
+    mask = np.ones((96, 128), bool)
+    mask[:, 80:] = False
+    changed = np.where(mask, img0, 255 - img0)
+    expected = find(params, img0, img1, mask0=mask).compact()
+    assert_nearly_same(find(params, changed, img1, mask0=mask).compact(), expected)
+
+
+def test_a_fully_masked_image_matches_nothing(params):
+    found = find(params, *pair(), mask1=np.zeros((96, 128), bool))
+    assert not found.valid.any()
+    assert np.isfinite(found.keypoints1).all()
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_one_pixel_matches_nothing(params, value):
+    one = np.full((1, 1), value, np.uint8)
+    for img0, img1 in ((one, one), (one, pair()[1]), (pair()[0], one)):
+        found = find(params, img0, img1)
+        assert not found.valid.any()
+        assert np.isfinite(found.keypoints1).all()
+
+
+def test_black_images_match_nothing_at_the_default_threshold(params):
+    black = np.zeros((96, 128), np.uint8)
+    for img1 in (black, pair()[1]):
+        found = find(params, black, img1, threshold=Calibration().threshold)
+        assert not found.valid.any()
+        assert np.isfinite(found.keypoints1).all()
+
+
+def test_compact_is_for_one_pair(params):
+    img0, img1 = pair()
+    found = find(params, np.stack([img0] * 2), np.stack([img1] * 2))
+    with pytest.raises(ValueError, match=r"Take one with matches\[i\]"):
+        found.compact()
+    assert len(found[0].compact()) == int(found.valid[0].sum())
+
+
+# Intrinsics.
+
+
+def test_intrinsics_follow_the_pixels():
+    # A camera point projects the same way before and after shrinking.
+    prepared = api.prepare(picture(101, 256), None, resize=RESIZE, name="image")
+    K = np.array([[300.0, 0, 127], [0, 310, 50], [0, 0, 1]])
+    ray = np.array([0.1, -0.05, 1.0])
+    working = api.working_intrinsics(K, prepared, "K0")[0] @ ray
+    given = (working[:2] + 0.5) * prepared.scale - 0.5
+    np.testing.assert_allclose(given, (K @ ray)[:2], rtol=1e-5)
+
+
+def test_intrinsics_choose_the_pose_estimator(params):
+    matcher = api.Matcher(params, None, None, RESIZE, None)
+    assert matcher.choose_estimator(None, None) == "affine"
+    assert matcher.choose_estimator(np.eye(3), np.eye(3)) == "pose"
+    assert api.Matcher(params, None, None, RESIZE, "none").choose_estimator(None, None) == "none"
+
+
+def test_the_estimator_none_keeps_the_scale_at_one(params):
+    found = find(params, *pair(), estimator="none").compact()
+    np.testing.assert_array_equal(found.scale, np.ones(len(found), np.float32))
+
+
+# Many pairs.
+
+
+def test_match_pairs_encodes_once_and_gives_what_match_gives(params, tmp_path, monkeypatch):
+    arrays = [*pair(), picture(96, 128, seed=5)]
+    paths = [tmp_path / f"{k}.png" for k in range(3)]
+    for array, path in zip(arrays, paths, strict=True):
+        Image.fromarray(array).save(path)
+    pairs = [(0, 1), (1, 2), (2, 0)]
+    calls, encode = [], api.run_encode
+    monkeypatch.setattr(api, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
+    found = list(
+        astr_jax.match_pairs(params, [(paths[i], paths[j]) for i, j in pairs], resize=RESIZE)
+    )
+    assert len(calls) == 3
+    for (i, j), matches in zip(pairs, found, strict=True):
+        assert_same(matches, find(params, arrays[i], arrays[j]))
+
+
+def test_match_pairs_names_the_pair_that_fails(params):
+    img0, img1 = pair()
+    matches = astr_jax.match_pairs(params, [(img0, img1), (img0, "missing.png")], resize=RESIZE)
+    next(matches)
+    with pytest.raises(FileNotFoundError, match="img1 of pair 1"):
+        next(matches)
+
+
+def test_a_folder_of_any_sizes_compiles_at_most_six_programs(params):
+    stages = api.run_encode, api.run_coarse, api.run_fine
+    before = sum(stage._cache_size() for stage in stages)
+    resize = 160
+    sizes = [(96, 128), (120, 160), (160, 120), (300, 400), (90, 400), (400, 50), (31, 33), (7, 9)]
+    images = [picture(*size, seed=k) for k, size in enumerate(sizes)]
+    for img0, img1 in zip(images, images[1:] + images[:1], strict=True):
+        find(params, img0, img1, resize=resize)
+    programs = sum(stage._cache_size() for stage in stages) - before
+    assert 1 <= programs <= 6
+
+
+def test_padding_does_not_change_results(params, monkeypatch):
+    img0, img1 = pair()
+    wide = find(params, img0, img1).compact()
+    monkeypatch.setattr(api, "canvas_of", lambda shape, resize: (128, 128))
+    square = find(params, img0, img1).compact()
+    assert len(wide) > 10
+    assert_nearly_same(square, wide)
+
+
+def test_swapping_the_images_swaps_the_cells(params):
+    img0, _ = pair()
+    tall = picture(128, 128)
+    there, back = find(params, img0, tall).compact(), find(params, tall, img0).compact()
+    assert {*zip(there.cell0, there.cell1, strict=True)} == {
+        *zip(back.cell1, back.cell0, strict=True)
+    }
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize("resize", [64, 100, 320, 640, 1000])
+def test_every_working_image_fits_its_canvas(resize):
+    for height, width in ((resize, resize), (1, resize), (resize, 1), (resize * 3 // 4, resize)):
+        canvas = api.canvas_of((height, width), resize)
+        assert canvas in api.canvases(resize)
+        assert canvas[0] >= height
+        assert canvas[1] >= width
+        assert canvas[0] % 32 == canvas[1] % 32 == 0
+
+
+@pytest.mark.parametrize("cells", [1, 256, 300, 4800, 6400])
+def test_the_fine_stage_has_one_of_two_capacities(cells):
+    sizes = {api.capacity_for(count, cells) for count in range(cells + 1)}
+    assert len(sizes) <= 2
+    assert all(api.capacity_for(count, cells) >= count for count in range(cells + 1))
+    assert all((size // 256).bit_count() == 1 and size % 256 == 0 for size in sizes)

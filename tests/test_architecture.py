@@ -1,0 +1,102 @@
+"""The law of imports: they point down, and rooms on one floor do not know each other."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FLOORS = (  # from the ground up
+    ("pallas_kernels", "astr_jax.types", "astr_jax.config"),
+    ("astr_jax.ops",),
+    ("astr_jax.layers",),
+    ("astr_jax.model",),
+    (
+        "astr_jax.losses",
+        "astr_jax.supervision",
+        "astr_jax.params",
+        "astr_jax.images",
+        "astr_jax.data",
+        "astr_jax.metrics",
+        "astr_jax.viz",
+    ),
+    ("astr_jax.training", "astr_jax.evaluation"),
+    ("astr_jax.api", "astr_jax.interop", "configs"),
+    ("astr_jax",),  # the public surface: what astr_jax/__init__.py gathers
+    ("astr_jax.cli",),
+)
+HEIGHT = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("astr_jax", "pallas_kernels", "configs")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def room_of(module):
+    """The room that a module stands in: the longest name in FLOORS that it begins with."""
+    parts = module.split(".")
+    names = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    room = next((name for name in names if name in HEIGHT), None)
+    # Only __init__.py itself is the public surface; a new module must be given its floor.
+    return None if room == "astr_jax" and module != "astr_jax" else room
+
+
+def imported_modules(tree):
+    """All of the project's modules that a file imports, anywhere in it, by their full names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if module in MODULES else node.module
+
+
+def offences(module, tree):
+    """The imports of a module that do not point down."""
+    room = room_of(module)
+    for name in imported_modules(tree):
+        if name.split(".")[0] not in ("astr_jax", "pallas_kernels", "configs"):
+            continue
+        other = room_of(name)
+        if other is None:
+            yield f"{module} imports {name}, which stands on no floor"
+        elif other != room and HEIGHT[other] >= HEIGHT[room]:
+            yield f"{module} (floor {HEIGHT[room]}) imports {name} (floor {HEIGHT[other]})"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    assert room_of(module) is not None, f"{module} has no floor: add it to FLOORS"
+    assert not list(offences(module, ast.parse(MODULES[module].read_text())))
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("astr_jax.ops.grids", "from astr_jax.model import fine", True),
+        ("astr_jax.ops.grids", "import astr_jax.api", True),
+        ("astr_jax.losses", "from astr_jax.supervision import GroundTruth", True),
+        ("astr_jax.losses", "def f():\n    from astr_jax.data import photos", True),
+        ("pallas_kernels.sparse_attention.api", "import astr_jax.types", True),
+        ("astr_jax.data.photos", "from astr_jax import api", True),
+        ("astr_jax.data.photos", "from astr_jax import load", True),
+        ("astr_jax.api", "import astr_jax.nowhere", True),
+        ("astr_jax.model.fine", "from astr_jax.model import spots\nimport jax", False),
+        ("astr_jax.cli", "import astr_jax\nfrom astr_jax import viz", False),
+    ],
+)
+def test_the_law_itself_sees_what_it_forbids(module, source, wrong):
+    assert bool(list(offences(module, ast.parse(source)))) is wrong
+
+
+def test_the_kernels_import_nothing_but_jax_and_the_standard_library():
+    allowed = {"jax", "jaxtyping", "numpy", "pallas_kernels"}
+    for module, path in MODULES.items():
+        if module.startswith("pallas_kernels"):
+            for name in imported_modules(ast.parse(path.read_text())):
+                top = name.split(".")[0]
+                assert top in allowed or top in sys.stdlib_module_names, f"{module}: {name}"

@@ -1,0 +1,230 @@
+"""The command: what it prints and writes, and one line for every mistake."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+import astr_jax
+from astr_jax.cli import info, main
+from astr_jax.cli.files import read_intrinsics
+from astr_jax.data import demo
+from astr_jax.params import Calibration, Params, load_params, save_params
+
+SHIPPED = pathlib.Path(astr_jax.__file__).parent / "weights" / "tiny.safetensors"
+SMALL = ["--resize", "64"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, micro_config, micro_variables):
+    """Random weights, two photographs, one of them turned by its EXIF tag, and worse files."""
+    folder = tmp_path_factory.mktemp("cli")
+    params = Params(micro_variables, micro_config, Calibration(threshold=0.0), "of no use")
+    save_params(folder / "micro.safetensors", params)
+    texture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8))
+    left = texture.resize((128, 96))
+    left.save(folder / "left.png")
+    left.resize((64, 48)).save(folder / "right.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    left.save(folder / "turned.png", exif=exif)
+    left.rotate(-90, expand=True).save(folder / "upright.png")
+    Image.new("L", (1, 1)).save(folder / "pixel.png")
+    Image.new("L", (64, 48)).save(folder / "black.png")
+    (folder / "words.png").write_text("These are words.")
+    (folder / "cut.png").write_bytes((folder / "left.png").read_bytes()[:300])
+    whole = (folder / "micro.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    safetensors.numpy.save_file({"x": np.zeros(3)}, folder / "foreign.safetensors")
+    return folder
+
+
+@pytest.fixture
+def astr(folder, monkeypatch, capsys):
+    """astr("match", ...) runs in the folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(folder)
+
+    def run(*arguments):
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def match(*arguments):
+    return ["match", *arguments, "--weights", "micro.safetensors", *SMALL]
+
+
+def test_match_prints_saves_and_draws(astr, folder):
+    code, out, err = astr(
+        *match("left.png", "right.jpg", "--out", "m.png", "--save", "m.npz", "--grids", "g.png"),
+        *("--attention", "100,50", "--attention-out", "a.png"),
+    )
+    assert (code, err) == (0, "")
+    expected = astr_jax.match(
+        load_params("micro.safetensors"), "left.png", "right.jpg", resize=64
+    ).compact()
+    assert len(expected) > 0
+    assert f"{len(expected)} matches in " in out
+    with np.load("m.npz") as saved:
+        fields = set(vars(expected)) - {"valid"}
+        assert set(saved) == fields
+        for name in fields:
+            np.testing.assert_array_equal(saved[name], getattr(expected, name), err_msg=name)
+    for name in ("m.png", "g.png", "a.png"):
+        assert f"wrote {name}" in out
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 100
+
+
+def test_exif_orientation_is_respected(astr):
+    for image, save in (("turned.png", "turned.npz"), ("upright.png", "upright.npz")):
+        assert astr(*match(image, "right.jpg", "--save", save))[0] == 0
+    with np.load("turned.npz") as turned, np.load("upright.npz") as upright:
+        assert len(upright["confidence"]) > 0
+        for name in upright:
+            np.testing.assert_array_equal(turned[name], upright[name])
+
+
+@pytest.mark.parametrize("other", ["pixel.png", "black.png"])
+def test_nothing_in_common_gives_no_match_and_no_error(astr, other):
+    code, out, err = astr(
+        *match("left.png", other, "--threshold", "0.2", "--out", "none.png", "--save", "none.npz"),
+        *("--grids", "none.png", "--attention", "3,3", "--attention-out", "none.png"),
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("0 matches")
+    with np.load("none.npz") as saved:
+        assert saved["keypoints0"].shape == (0, 2)
+
+
+def test_max_matches_is_passed_on(astr):
+    options = ["--max-matches", "3", "--save", "few.npz"]
+    assert astr(*match("left.png", "right.jpg"), *options)[1].startswith("3 matches")
+    with np.load("few.npz") as saved:
+        assert len(saved["confidence"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (match("nowhere.png", "right.jpg"), "LEFT: there is no file nowhere.png"),
+        (match("left.png", "words.png"), "RIGHT: words.png is not an image"),
+        (match("left.png", "cut.png"), "RIGHT: cut.png cannot be read"),
+        (match("left.png", "."), "RIGHT: there is no file ."),
+        (match("left.png", "right.jpg", "--out", "m.docx"), "m.docx must end in ."),
+        (match("left.png", "right.jpg", "--out", "no/m.png"), "there is no folder no"),
+        (match("left.png", "right.jpg", "--save", "m.txt"), "m.txt must end in .npz"),
+        (match("left.png", "right.jpg", "--attention", "9"), "a point is x,y"),
+        (match("left.png", "right.jpg", "--attention", "128,3"), "is outside LEFT (128 x 96)"),
+        (match("left.png", "right.jpg", "--threshold", "2"), "threshold must lie in"),
+        (match("left.png", "right.jpg", "--intrinsics", "1,2"), "--intrinsics takes fx,fy,cx,cy"),
+        (match("left.png", "right.jpg", "--intrinsics", "0,2,3,4"), "positive focal lengths"),
+        (["match", "left.png", "right.jpg", "--weights", "huge"], "huge is neither shipped"),
+        (["info", "cut.safetensors"], "cut.safetensors is not a safetensors file, or is damaged"),
+        (["info", "foreign.safetensors"], "foreign.safetensors does not hold ASTR weights"),
+        (["info", "left.png"], "left.png is not a safetensors file"),
+        (["info", "--config", "huge"], "'huge' is no configuration: take one of astr_megadepth"),
+        (["info", "--config", "huge.py"], "there is no configuration file huge.py"),
+        (["info", "left.png", "--all"], "one of WEIGHTS, --config and --all"),
+        (["demo", "--image", "words.png"], "words.png is not an image"),
+        (["demo", "--image", "pixel.png"], "the photograph must be at least 64 x 64"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(astr, arguments, words):
+    code, out, err = astr(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("astr: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_a_missing_package_is_named(astr, monkeypatch, folder):
+    (folder / "needs.py").write_text("import a_package_that_is_missing\n")
+    code, _, err = astr("info", "--config", "needs.py")
+    assert code == 2
+    assert "'a_package_that_is_missing' is missing" in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["match"], ["match", "a", "b", "--frobnicate"]])
+def test_a_wrong_command_line_shows_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        main(arguments)
+    assert exit_code.value.code == 2
+    assert "usage: astr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["match", "demo", "info"])
+def test_help_teaches_with_examples(command, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        main([command, "--help"])
+    assert exit_code.value.code == 0
+    assert f"examples:\n  astr {command}" in capsys.readouterr().out
+
+
+def test_intrinsics_come_from_numbers_or_files(tmp_path):
+    K, L = [[5, 0, 1], [0, 6, 2], [0, 0, 1]], [[7, 0, 1], [0, 8, 2], [0, 0, 1]]
+    (tmp_path / "one.json").write_text(json.dumps(K))
+    (tmp_path / "two.json").write_text(json.dumps({"K0": K, "K1": L}))
+    one, two = str(tmp_path / "one.json"), str(tmp_path / "two.json")
+    assert read_intrinsics(None) == (None, None)
+    for given, expected in (
+        (["5,6,1,2"], (K, K)),
+        ([one], (K, K)),
+        ([one, "7,8,1,2"], (K, L)),
+        ([two], (K, L)),
+    ):
+        np.testing.assert_array_equal(read_intrinsics(given), expected)
+    (tmp_path / "bad.json").write_text('{"K0": [1]}')
+    for wrong in ([two, one], [one] * 3, [str(tmp_path / "bad.json")], ["none.json"], ["a,b,c,d"]):
+        with pytest.raises((ValueError, FileNotFoundError), match="--intrinsics"):
+            read_intrinsics(wrong)
+
+
+def test_info_describes_weights(astr, monkeypatch):
+    monkeypatch.setattr(info, "SIZES", ((64, 96),))
+    code, out, err = astr("info", "micro.safetensors")
+    assert (code, err) == (0, "")
+    params = load_params("micro.safetensors", fold=False)
+    count = sum(x.size for x in jax.tree.leaves(params.variables["params"]))
+    for words in (f"{count:,}", "GFLOPs at 96 x 64", "threshold = 0.0", "note: of no use"):
+        assert words in out
+
+
+def test_a_demo_says_how_many_matches_are_right(astr, monkeypatch):
+    monkeypatch.setattr(demo, "SIZE", (48, 64))
+    code, out, err = astr("demo", "--image", "left.png", "--weights", "micro.safetensors")
+    assert (code, err) == (0, "")
+    for words in ("matches  ", "within 1 px", "within 3 px", "within 5 px", "co-visible cells"):
+        assert words in out
+    assert pathlib.Path("demo.png").is_file()
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="no weights ship yet: train tiny first")
+def test_the_demo_is_right_with_the_weights_that_ship(astr):
+    code, out, _ = astr("demo", "--out", "town.png")
+    assert code == 0
+    found = dict(line.rsplit(maxsplit=1) for line in out.splitlines() if "within" in line)
+    assert int(out.split()[1]) >= 200
+    assert float(found["within 3 px"].strip("%")) >= 80
+
+
+def test_the_command_needs_neither_opencv_nor_the_other_extras():
+    program = (
+        "import sys\n"
+        "for name in ('cv2', 'optax', 'orbax', 'poselib', 'matplotlib.pyplot'):\n"
+        "    sys.modules[name] = None\n"  # importing any of them fails
+        "from astr_jax.cli import info\n"
+        "print([info.read_config(name).train_side for name in info.config_names()])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[832, ")  # astr_megadepth is the first of the alphabet

@@ -1,0 +1,209 @@
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astr_jax.supervision import (
+    homography_ground_truth,
+    random_share,
+    sample_fine,
+    seen_at,
+    warp_points,
+)
+
+SIZES = (64, 80), (72, 64)  # pixels of image 0 and 1
+
+
+def make_homography(seed, perspective=1e-3):
+    """A moderate change of view that keeps most of the picture inside."""
+    rng = np.random.default_rng(seed)
+    angle, scale = rng.uniform(-0.4, 0.4), rng.uniform(0.7, 1.3)
+    c, s = scale * math.cos(angle), scale * math.sin(angle)
+    move = rng.uniform(-6, 10, 2)
+    tilt = rng.uniform(-perspective, perspective, 2)
+    return np.array([[c, -s, move[0]], [s, c, move[1]], [*tilt, 1]], np.float32)
+
+
+def plain_warp(homography, point):
+    u, v, w = homography.astype(float) @ [*point, 1]
+    return np.array([u / w, v / w]) if w > 0 else None
+
+
+def plain_seen(visible, point):
+    if point is None:
+        return False
+    x, y = np.round(point).astype(int)
+    return 0 <= y < visible.shape[0] and 0 <= x < visible.shape[1] and visible[y, x]
+
+
+def plain_cell(visible, point):
+    """The nearest cell (x, y) of an image's grid, or None outside."""
+    x, y = np.round(point / 8).astype(int)
+    inside = 0 <= y < visible.shape[0] // 8 and 0 <= x < visible.shape[1] // 8
+    return (x, y) if inside else None
+
+
+def plain_partner(homography, visible0, visible1, cell):
+    """The mutual nearest cell of image 1, or None."""
+
+    def look(homography, visible_here, visible_there, cell):
+        centre = 8.0 * np.array(cell)
+        point = plain_warp(homography, centre)
+        if plain_seen(visible_here, centre) and plain_seen(visible_there, point):
+            return plain_cell(visible_there, point)
+        return None
+
+    there = look(homography, visible0, visible1, cell)
+    if there is None:
+        return None
+    back = look(np.linalg.inv(homography.astype(float)), visible1, visible0, there)
+    return there if back == cell else None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ground_truth_is_the_mutual_nearest_visible_cell(seed):
+    homography, rng = make_homography(seed), np.random.default_rng(seed)
+    visible = [np.ones(size, bool) for size in SIZES]
+    for v in visible:
+        y, x = rng.integers(0, 40, 2)
+        v[y : y + 20, x : x + 24] = False  # an occluder
+    truth = jax.jit(homography_ground_truth)(homography, *visible)
+    width0, width1 = SIZES[0][1] // 8, SIZES[1][1] // 8
+    found = 0
+    for i, j in enumerate(np.asarray(truth.cell1)):
+        cell = (i % width0, i // width0)
+        expected = plain_partner(homography, *visible, cell)
+        assert j == (-1 if expected is None else expected[1] * width1 + expected[0])
+        found += expected is not None
+        point = plain_warp(homography, 8.0 * np.array(cell))
+        np.testing.assert_allclose(truth.points1[i], point, atol=1e-3)
+        seen = plain_seen(visible[0], 8.0 * np.array(cell)) and plain_seen(visible[1], point)
+        assert truth.visible[i] == seen
+    assert found > 5
+
+
+def test_the_identity_pairs_every_cell_with_itself():
+    visible = jnp.ones((64, 80), bool)
+    truth = homography_ground_truth(jnp.eye(3), visible, visible)
+    np.testing.assert_array_equal(truth.cell1, np.arange(80))
+    np.testing.assert_allclose(truth.ratio, 1.0, rtol=1e-6)
+
+
+def test_ratio_is_the_local_scale_of_image_1_against_image_0(rng):
+    homography = make_homography(9).astype(float)
+    points = rng.uniform(0, 60, (20, 2))
+    _, ratio = warp_points(jnp.float32(homography), jnp.float32(points))
+    for point, actual in zip(points, ratio, strict=True):
+        columns = [
+            plain_warp(homography, point + step) - plain_warp(homography, point - step)
+            for step in 1e-4 * np.eye(2)
+        ]
+        expected = math.sqrt(abs(np.linalg.det(np.array(columns) / 2e-4)))
+        np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_points_behind_the_horizon_are_far_away_and_never_nan(sign):
+    # w = 1 - x / 40: the line x = 40 goes to infinity, what is beyond it lies behind the camera.
+    homography = sign * jnp.array([[1.0, 0, 0], [0, 1, 0], [-1 / 40, 0, 1]])
+    points = jnp.array([[20.0, 5], [40, 5], [60, 5]])
+    warped, ratio = warp_points(homography, points)
+    np.testing.assert_allclose(warped[0], [40, 10], rtol=1e-5)
+    assert (warped[1:] == -1e6).all()
+    assert np.isfinite(ratio).all()
+    visible = jnp.ones((64, 80), bool)
+    truth = homography_ground_truth(homography, visible, visible)
+    behind = np.arange(80) % 10 >= 5
+    assert (truth.cell1[behind] == -1).all()
+    assert not truth.visible[behind].any()
+    assert truth.visible[~behind].any()
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(truth))
+
+
+def test_nothing_is_seen_outside_the_image():
+    visible = jnp.ones((4, 5), bool).at[2, 3].set(False)
+    points = jnp.array([[0, 0], [4.4, 3.4], [4.6, 0], [-0.6, 0], [3.2, 1.8], [1e9, 0]])
+    np.testing.assert_array_equal(seen_at(visible, points), [1, 1, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2, 1.0])
+def test_a_random_share_is_exact_and_rounded_up(share):
+    keep = jax.jit(functools.partial(random_share, share=share))
+    for count in range(12):
+        candidates = np.zeros(30, bool)
+        candidates[np.random.default_rng(count).permutation(30)[:count]] = True
+        kept = np.asarray(keep(jax.random.key(count), candidates))
+        assert kept.sum() == math.ceil(round(share * count, 9))
+        assert (candidates | ~kept).all()
+
+
+def test_every_candidate_has_the_same_chance():
+    candidates = np.arange(30) % 3 > 0
+    keys = jax.random.split(jax.random.key(0), 400)
+    kept = jax.vmap(lambda key: random_share(key, jnp.asarray(candidates), 0.5))(keys)
+    chance = np.asarray(kept).mean(axis=0)
+    assert (chance[~candidates] == 0).all()
+    assert (np.abs(chance[candidates] - 0.5) < 0.12).all()  # nearly five standard deviations
+
+
+TRUE = np.where(np.arange(60) < 40, np.arange(60), -1)  # cell i lies at i, for the first 40
+PREDICTED = np.where(np.arange(60) >= 35, 100 + np.arange(60), -1)  # 25 predictions
+
+
+@functools.partial(jax.jit, static_argnames=("capacity", "least_true"))
+def draw(seed, true, predicted, *, capacity, limit, least_true):
+    return sample_fine(
+        jax.random.key(seed), true, predicted, capacity=capacity, limit=limit, least_true=least_true
+    )
+
+
+def sampled(seed, true=TRUE, predicted=PREDICTED, *, capacity=50, limit=50, least_true=8):
+    """The sampled pairs, as those of the truth and those predicted."""
+    cell0, cell1 = draw(
+        seed, true, predicted, capacity=capacity, limit=limit, least_true=least_true
+    )
+    assert len(cell0) == len(cell1) == capacity
+    filled = np.asarray(cell0) >= 0
+    np.testing.assert_array_equal(filled, np.asarray(cell1) >= 0)
+    assert (np.diff(filled.astype(int)) <= 0).all()  # padding comes last
+    rows = list(zip(np.asarray(cell0)[filled], np.asarray(cell1)[filled], strict=True))
+    assert len(set(rows)) == len(rows)
+    from_truth = [(i, j) for i, j in rows if j < 100]
+    assert all(true[i] == j for i, j in from_truth)
+    assert all(predicted[i] == j for i, j in rows if j >= 100)
+    return from_truth, [row for row in rows if row[1] >= 100]
+
+
+def test_the_least_truth_comes_first_then_predictions():
+    from_truth, from_predictions = sampled(0, limit=20)
+    assert (len(from_truth), len(from_predictions)) == (8, 12)
+
+
+def test_truth_fills_what_predictions_leave():
+    from_truth, from_predictions = sampled(0, limit=45)
+    assert (len(from_truth), len(from_predictions)) == (20, 25)
+
+
+def test_no_more_than_the_limit_is_sampled_and_truth_has_the_way():
+    from_truth, from_predictions = sampled(0, limit=5)
+    assert (len(from_truth), len(from_predictions)) == (5, 0)
+    assert sampled(0, limit=0) == ([], [])
+
+
+def test_where_truth_is_scarce_predictions_fill_the_rest():
+    scarce = np.where(np.arange(60) < 3, TRUE, -1)
+    from_truth, from_predictions = sampled(0, scarce, limit=20)
+    assert (len(from_truth), len(from_predictions)) == (3, 17)
+    nothing = np.full(60, -1)
+    assert sampled(0, nothing, nothing, limit=20) == ([], [])
+    assert len(sampled(0, nothing, limit=50)[1]) == 25
+
+
+def test_the_sample_is_random():
+    chosen = [{i for i, _ in sampled(seed, limit=20)[0]} for seed in range(30)]
+    assert len(set().union(*chosen)) > 36  # of 40: every true pair has its turn
+    assert chosen[0] != chosen[1]
+    assert sampled(3, limit=20) == sampled(3, limit=20)

@@ -1,0 +1,154 @@
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astr_jax.training.experiment import TrainConfig
+from astr_jax.training.step import keys_for_step, loss_and_scores
+
+B, HEIGHT, WIDTH = 2, 96, 96
+
+
+@pytest.fixture(scope="module")
+def gradient(micro_config):
+    """gradient(variables, batch) -> (loss, parts, gradient), all stages trained."""
+    differentiate = jax.value_and_grad(
+        functools.partial(
+            loss_and_scores, model_config=micro_config, config=TrainConfig(), fine=True, train=True
+        ),
+        has_aux=True,
+    )
+    compiled = jax.jit(differentiate)
+
+    def run(variables, batch):
+        keys = keys_for_step(0, 0, B)
+        given = variables["params"], variables["batch_stats"], batch, keys
+        (loss, (parts, batch_stats)), slope = compiled(*given)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves((slope, batch_stats)))
+        return float(loss), parts, slope
+
+    return run
+
+
+@pytest.fixture
+def batch(make_images):
+    """Two pairs: image 1 is image 0 moved by whole cells."""
+    wide = np.asarray(make_images(4, (B, HEIGHT, WIDTH + 16)))[..., 0]
+    seen = np.ones((B, HEIGHT, WIDTH), bool)
+    moved = np.eye(3, dtype=np.float32)
+    moved[0, 2] = -16
+    return {
+        "image0": np.uint8(255 * wide[:, :, :WIDTH]),
+        "image1": np.uint8(255 * wide[:, :, 16:]),
+        "visible0": seen,
+        "visible1": seen,
+        "mask0": seen,
+        "mask1": seen,
+        "H_0to1": np.stack([moved, moved]),
+    }
+
+
+def test_the_loss_is_the_sum_of_its_three_parts(gradient, micro_variables, batch):
+    loss, parts, slope = gradient(micro_variables, batch)
+    for name in ("coarse", "spot", "fine"):
+        assert parts[name] > 0
+    np.testing.assert_allclose(loss, parts["coarse"] + parts["spot"] + parts["fine"], rtol=1e-6)
+    assert 0 <= parts["spot_recall2"] <= 1
+    for name, part in slope.items():
+        assert max(np.abs(x).max() for x in jax.tree.leaves(part)) > 0, name
+
+
+def test_following_the_gradient_lowers_the_loss(gradient, micro_variables, batch):
+    first, _, slope = gradient(micro_variables, batch)
+    variables, losses = micro_variables, []
+    for _ in range(8):
+        norm = math.sqrt(sum(float((g**2).sum()) for g in jax.tree.leaves(slope)))
+        params = jax.tree.map(lambda p, g, n=norm: p - 0.05 * g / n, variables["params"], slope)
+        variables = variables | {"params": params}
+        loss, _, slope = gradient(variables, batch)
+        losses.append(loss)
+    assert min(losses) < 0.9 * first
+
+
+def test_without_a_true_match_the_loss_is_zero_and_its_gradient_finite(
+    gradient, micro_variables, batch
+):
+    away = np.eye(3, dtype=np.float32)
+    away[0, 2] = 1e4
+    blind = np.zeros((B, HEIGHT, WIDTH), bool)
+    for change in ({"H_0to1": np.stack([away] * B)}, {"visible1": blind}):
+        loss, parts, _ = gradient(micro_variables, batch | change)
+        assert loss == 0
+        assert parts["recall"] == 0
+
+
+@pytest.mark.parametrize("masked", [("mask0",), ("mask1",), ("mask0", "mask1")])
+def test_a_fully_masked_image_gives_a_finite_gradient(gradient, micro_variables, batch, masked):
+    for name in masked:
+        batch[name] = np.zeros((B, HEIGHT, WIDTH), bool)
+    loss, parts, _ = gradient(micro_variables, batch)
+    assert loss == 0
+    assert parts["matches"] == 0
+
+
+def test_one_masked_image_leaves_the_other_pair_its_loss(gradient, micro_variables, batch):
+    batch["mask0"] = np.ones((B, HEIGHT, WIDTH), bool)
+    batch["mask0"][0] = False
+    loss, parts, _ = gradient(micro_variables, batch)
+    assert loss > 0
+    assert parts["spot_recall2"] > 0 or parts["spot"] > 0
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (-1, -1)])
+def test_spots_that_all_lie_in_a_corner_give_a_finite_gradient(
+    gradient, micro_variables, batch, corner
+):
+    # One single cell of image 1 is usable, at the border: it is everybody's match.
+    y, x = (8 * np.arange(HEIGHT // 8)[c] for c in corner)
+    batch["mask1"] = np.zeros((B, HEIGHT, WIDTH), bool)
+    batch["mask1"][:, y : y + 8, x : x + 8] = True
+    batch["H_0to1"] = np.stack([np.eye(3, dtype=np.float32)] * B)
+    loss, _, _ = gradient(micro_variables, batch)
+    assert loss > 0  # the one true pair supervises
+
+
+@pytest.mark.parametrize(("size", "seed"), [(5.0, 0), (30.0, 1), (1e-4, 2), (0.0, 3)])
+def test_difficult_weights_give_a_finite_gradient(gradient, micro_variables, batch, size, seed):
+    rng = np.random.default_rng(seed)
+
+    def difficult(p):
+        return np.float32(p + size * rng.standard_t(3, p.shape) if size else 0 * p)
+
+    params = jax.tree.map(difficult, micro_variables["params"])
+    loss, _, _ = gradient(micro_variables | {"params": params}, batch)
+    assert np.isfinite(loss)
+
+
+def test_a_view_across_the_horizon_gives_a_finite_gradient(gradient, micro_variables, batch):
+    steep = np.array([[1, 0, 0], [0, 1, 0], [-1 / 40, 0.001, 1]], np.float32)
+    loss, _, _ = gradient(micro_variables, batch | {"H_0to1": np.stack([steep, -steep])})
+    assert np.isfinite(loss)
+
+
+def test_a_constant_image_gives_a_finite_gradient(gradient, micro_variables, batch):
+    for value in (0, 255):
+        flat = np.full((B, HEIGHT, WIDTH), value, np.uint8)
+        loss, _, _ = gradient(micro_variables, batch | {"image0": flat, "image1": flat})
+        assert np.isfinite(loss)
+
+
+def test_a_step_draws_the_same_numbers_after_a_restart_and_others_in_the_next():
+    def numbers(seed, step):
+        keys = keys_for_step(seed, jnp.int32(step), 2)
+        return {k: np.asarray(jax.random.key_data(v)) for k, v in keys.items()}
+
+    jax.tree.map(np.testing.assert_array_equal, numbers(3, 1000), numbers(3, 1000))
+    here, all_keys = numbers(3, 1000), set()
+    for other in (numbers(3, 1001), numbers(4, 1000)):
+        assert all((here[name] != other[name]).any() for name in here)
+    for keys in here.values():
+        all_keys |= {tuple(key) for key in keys}
+    assert len(all_keys) == 2 * len(here)  # one for each use and pair
