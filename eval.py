@@ -16,6 +16,7 @@ import argparse
 import importlib
 import inspect
 import os
+import pathlib
 import sys
 
 from rich import box
@@ -95,6 +96,8 @@ def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
     from astr_jax.evaluation.pairs import evaluate_pairs, read_pairs
     from astr_jax.evaluation.report import Report, protocol, score_sets, write_report
 
+    if arguments.out and not pathlib.Path(arguments.out).resolve().parent.is_dir():
+        raise ValueError(f"{arguments.out} cannot be written: its folder does not exist.")
     pairs = read_pairs(arguments.directories, arguments.sets)
     matcher = find_matcher(arguments.matcher, arguments.weights)
     bar = Progress(

@@ -10,9 +10,13 @@ import pathlib
 
 def load_experiment(path: str):
     """Runs a configuration file and returns its experiment()."""
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"There is no configuration file {path}.")
     spec = importlib.util.spec_from_file_location("experiment_file", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if not hasattr(module, "experiment"):
+        raise ValueError(f"{path} has a model and no experiment(): it cannot be trained here.")
     return module.experiment()
 
 
@@ -52,13 +56,23 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = parser().parse_args()
+    try:
+        run(arguments)
+    except (ValueError, OSError, ImportError) as error:
+        parser().error(str(error))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Reads everything, then trains."""
     from astr_jax.config import override
     from astr_jax.params import load_params
     from astr_jax.training.loop import train
 
     experiment = load_experiment(arguments.config)
     for item in arguments.set:
-        name, _, value = item.partition("=")
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes NAME=VALUE; got {item!r}.")
         experiment = override(experiment, name, value)
     photos, validation = read_split(arguments.photos)
     initial = load_params(arguments.init, fold=False) if arguments.init else None

@@ -301,8 +301,6 @@ def run_fine(
 ) -> Matches:
     """Adaptive scaling and fine matching of the first `capacity` matches; image-as-given pixels."""
     matches = jax.tree.map(lambda x: _to_rows(x, capacity), matches)
-    valid = matches.valid & (jnp.arange(capacity) < max_matches)[None]
-    matches = matches.replace(valid=valid)
     width = features0.mask8.shape[2]
     centres = [cell_centres(c, width, COARSE_STRIDE) for c in (matches.cell0, matches.cell1)]
     ratio = jax.vmap(
@@ -316,7 +314,10 @@ def run_fine(
             cell=COARSE_STRIDE,
             key=jax.random.key(0),
         )
-    )(*centres, valid, K0, K1)
+    )(*centres, matches.valid, K0, K1)
+    # Cut after the ratios: they are fits to all coarse matches, whatever is asked for.
+    valid = matches.valid & (jnp.arange(capacity) < max_matches)[None]
+    matches = matches.replace(valid=valid)
     b, n = features0.mask8.shape[0], features0.mask8.shape[1] * width
     output = CoarseOutput(
         features0=coarse[0],

@@ -95,7 +95,7 @@ class ModelConfig:
     aggregation: AggregationConfig = AggregationConfig()
     matching: MatchingConfig = MatchingConfig()
     fine: FineConfig = FineConfig()
-    train_side: int = 832  # side of the training squares, for the positional encoding
+    train_side: int = 832  # pixels that the positional encoding counts as the training side
     dtype: str = "float32"  # of activations; parameters, softmax and matching stay float32
 
     def __post_init__(self):
@@ -154,7 +154,7 @@ def _parse(text: str, kind, path: str):
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         return kind(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         wanted = getattr(kind, "__name__", str(kind))
         raise ValueError(f"{path} wants {wanted}; {text!r} is not one.") from None
 

@@ -15,6 +15,7 @@ import safetensors.numpy
 from jaxtyping import Array, PyTree
 
 from astr_jax.config import ModelConfig, from_json, to_json
+from astr_jax.files import replacing
 from astr_jax.layers.backbone import MaskedBatchNorm
 from astr_jax.model.astr import init_variables
 
@@ -70,13 +71,8 @@ def save_params(path: str | os.PathLike, params: Params, *, dtype: str = "float3
         "calibration": to_json(params.calibration),
         "note": params.note,
     }
-    path = pathlib.Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        safetensors.numpy.save_file(tensors, beside, metadata=header)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as beside:
+        beside.write_bytes(safetensors.numpy.save(tensors, metadata=header))
 
 
 def load_params(path: str | os.PathLike, *, fold: bool = True) -> Params:

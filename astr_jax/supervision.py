@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
+from astr_jax.ops.scaling import ratio_from_homography
 
 
 @flax.struct.dataclass
@@ -30,7 +31,7 @@ def warp_points(
     front = w * jnp.sign(jnp.linalg.det(homography)) > 1e-6
     safe = jnp.where(front, w, 1.0)
     warped = jnp.stack([u, v], axis=-1) / safe[:, None]
-    ratio = jnp.sqrt(jnp.abs(jnp.linalg.det(homography) / safe**3))
+    ratio = ratio_from_homography(homography, points)
     return jnp.where(front[:, None], warped, -1e6), jnp.where(front, ratio, 1.0)
 
 

@@ -219,6 +219,8 @@ def test_max_matches_keeps_the_most_confident(params):
     assert len(few) == 5
     np.testing.assert_array_equal(few.cell0, everything.cell0[:5])
     np.testing.assert_array_equal(few.confidence, everything.confidence[:5])
+    np.testing.assert_array_equal(few.keypoints1, everything.keypoints1[:5])
+    np.testing.assert_array_equal(few.scale, everything.scale[:5])
 
 
 def test_threshold_keeps_what_is_above(params):

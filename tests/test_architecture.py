@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # from the ground up
-    ("pallas_kernels", "astr_jax.types", "astr_jax.config"),
+    ("pallas_kernels", "astr_jax.types", "astr_jax.config", "astr_jax.files"),
     ("astr_jax.ops",),
     ("astr_jax.layers",),
     ("astr_jax.model",),

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
+from astr_jax.files import replacing
+
 PICTURES = tuple(sorted(FigureCanvasBase.get_supported_filetypes()))
 
 
@@ -26,7 +28,8 @@ def check_output(path: str | None, kinds: tuple[str, ...]) -> None:
 
 def save_figure(figure: Figure, path: str) -> None:
     """Writes a picture and says so."""
-    figure.savefig(path, facecolor=figure.get_facecolor())
+    with replacing(path) as beside:
+        figure.savefig(beside, facecolor=figure.get_facecolor())
     print(f"wrote {path}")
 
 

@@ -26,6 +26,7 @@ from astr_jax.cli.files import (
     read_point,
     save_figure,
 )
+from astr_jax.files import replacing
 from astr_jax.images import read_image
 from astr_jax.model.attention_maps import attention_maps
 from astr_jax.types import Matches
@@ -121,5 +122,6 @@ def frame_of(encoded: tuple) -> CellFrame:
 def save_matches(path: str, matches: Matches) -> None:
     """Writes every field of compact matches but `valid`, which is True throughout."""
     fields = {name: value for name, value in vars(matches).items() if name != "valid"}
-    np.savez(path, **fields)
+    with replacing(path) as beside, beside.open("wb") as file:
+        np.savez(file, **fields)
     print(f"wrote {path}")

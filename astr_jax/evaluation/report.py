@@ -17,6 +17,7 @@ import numpy as np
 from astr_jax import metrics
 from astr_jax.evaluation import estimators
 from astr_jax.evaluation.pairs import LONG_SIDE, MULTIPLE, PairRecord
+from astr_jax.files import replacing
 
 FORMAT = 1  # of the report file
 THRESHOLDS = {"pose": metrics.POSE_THRESHOLDS, "homography": metrics.CORNER_THRESHOLDS}
@@ -130,7 +131,8 @@ def write_report(report: Report, path: str | pathlib.Path) -> None:
         "scores": [dataclasses.asdict(score) for score in scores],
         "records": records,
     }
-    pathlib.Path(path).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def read_report(path: str | pathlib.Path) -> Report:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, sample_bilinear
+from astr_jax.ops.scaling import grid_sizes
 from astr_jax.types import CoarseMatches, Features, FineMatches
 
 
@@ -74,8 +75,7 @@ class FineMatching(nn.Module):
     ) -> FineMatches:
         """ratio is r = s_j / s_i of each match; rows that are not valid give finite nonsense."""
         window, step = self.config.window, COARSE_STRIDE // self.stride
-        size0 = window * jnp.clip(1 / ratio, 1.0, self.config.max_ratio)
-        size1 = window * jnp.clip(ratio, 1.0, self.config.max_ratio)
+        size0, size1 = grid_sizes(ratio, base=window, largest=self.config.max_ratio)
         width = features0.fine.shape[-1]
         narrow = nn.Dense(width, dtype=self.dtype, name="coarse")
         merge = nn.Dense(width, dtype=self.dtype, name="merge")

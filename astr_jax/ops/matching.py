@@ -74,7 +74,12 @@ def _in_blocks(block: int, *arrays: Array) -> list[Array]:
 
 
 def _similarity(f0, f1, mask0, mask1):
-    return jnp.where(mask0[:, None] & mask1[None], f0 @ f1.T, EMPTY)
+    return jnp.where(mask0[:, None] & mask1[None], _product(f0, f1), EMPTY)
+
+
+def _product(f0: Float[Array, "n c"], f1: Float[Array, "m c"]) -> Float[Array, "n m"]:
+    """<f0_i, f1_j> in full float32, also where the default would be less (TF32 on GPUs)."""
+    return jnp.matmul(f0, f1.T, precision="highest")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -193,12 +198,12 @@ def _listed_similarity(f0, f1, cells, block):
     """<f0_i, f1_j> for the listed pairs; rows of empty slots hold any finite value."""
     index = jnp.maximum(cells, 0)
     if f0.shape[0] * f1.shape[0] <= _DENSE_PAIRS:
-        return jnp.take_along_axis(f0 @ f1.T, index, axis=1)
+        return jnp.take_along_axis(_product(f0, f1), index, axis=1)
 
     @jax.checkpoint
     def rows(args):
         queries, keys = args
-        return jnp.einsum("nc,nsc->ns", queries, f1[keys])
+        return jnp.einsum("nc,nsc->ns", queries, f1[keys], precision="highest")
 
     step = max(1, min(block, 32))
     return jax.lax.map(rows, tuple(_in_blocks(step, f0, index))).reshape(-1, cells.shape[1])[
@@ -229,7 +234,7 @@ def log_prob_at(
     given = (cell0 >= 0) & (cell1 >= 0)
     if isinstance(matrix, DualSoftmax):
         held = given & matrix.mask0[i] & matrix.mask1[j]
-        sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j])
+        sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j], precision="highest")
         return jnp.where(held, 2 * sim - matrix.lse0[i] - matrix.lse1[j], EMPTY), held
     slots = (matrix.cells[i] == j[:, None]) & given[:, None]
     held = slots.any(axis=1)
@@ -244,4 +249,5 @@ def mutual_matches(
     n = best0.cell.shape[0]
     j = jnp.maximum(best0.cell, 0)
     mutual = (best0.cell >= 0) & (best1.cell[j] == jnp.arange(n)) & usable0 & usable1[j]
-    return jnp.where(mutual, best0.cell, -1), jnp.where(mutual, jnp.exp(best0.log_prob), 0.0)
+    confidence = jnp.exp(jnp.minimum(best0.log_prob, 0.0))  # rounding may lead above 1
+    return jnp.where(mutual, best0.cell, -1), jnp.where(mutual, confidence, 0.0)

@@ -21,8 +21,6 @@ from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays, solve_positive
 
 Estimator = Literal["pose", "affine", "none"]
 
-BASE = 5.0  # side of a crop, in cells of the 1/2 map, where both images see alike
-LARGEST = 4.0  # how many times the base a crop may grow
 EXTREME = 16.0  # ratios beyond it are errors of the estimate
 NEIGHBOURS = 64  # matches in a local fit
 MEDIAN_OF = 32  # matches in a local median of depth ratios
@@ -116,14 +114,14 @@ def ratio_from_homography(
     return jnp.sqrt(jnp.abs(determinant) / jnp.maximum(w, 1e-6 * jnp.abs(row[2]) + 1e-12) ** 3)
 
 
-def grid_sizes(ratio: Float[Array, "*k"]) -> tuple[Float[Array, "*k"], Float[Array, "*k"]]:
-    """Returns the sides s0, s1 of the crops, in cells of the 1/2 map.
+def grid_sizes(
+    ratio: Float[Array, "*k"], *, base: float, largest: float
+) -> tuple[Float[Array, "*k"], Float[Array, "*k"]]:
+    """Returns the sides s0, s1 of the crops, in cells of the fine map.
 
-    The side on which things look smaller keeps the base, the other grows, up to four times.
+    The side on which things look smaller keeps the base, the other grows, up to `largest` times.
     """
-    size0 = BASE * jnp.clip(1.0 / ratio, 1.0, LARGEST)
-    size1 = BASE * jnp.clip(ratio, 1.0, LARGEST)
-    return size0, size1
+    return base * jnp.clip(1.0 / ratio, 1.0, largest), base * jnp.clip(ratio, 1.0, largest)
 
 
 def nearest_matches(

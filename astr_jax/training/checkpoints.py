@@ -25,17 +25,30 @@ class Checkpoints:
             self.manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """The newest readable checkpoint, or None where there is none.
+        """The newest readable checkpoint, or None where there is none at all.
 
-        A damaged one is named and the one before is taken.
+        A damaged one is named and removed, and the one before is taken. Raises ValueError where
+        none of several can be read: a run is not started over in silence.
         """
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        unreadable = []
         for step in sorted(self.manager.all_steps(), reverse=True):
             try:
-                return self.manager.restore(step, args=args)["state"]
+                state = self.manager.restore(step, args=args)["state"]
             except Exception as error:  # Orbax raises whatever its storage raises
-                say(f"[yellow]Checkpoint {step} cannot be read ({error}); trying the one before.")
+                problem = str(error).splitlines()[0]
+                say(f"[yellow]Checkpoint {step} cannot be read ({problem}); trying the one before.")
+                unreadable.append(step)
+                continue
+            for newer in unreadable:  # else they would stand in the way of saving
+                self.manager.delete(newer)
+            return state
+        if unreadable:
+            raise ValueError(
+                f"None of the checkpoints {unreadable} in {self.manager.directory} can be read. "
+                "Move them away to start over."
+            )
         return None
 
     def close(self) -> None:

@@ -17,9 +17,18 @@ PANELS = (
 def read_log(path: pathlib.Path) -> tuple[list[dict], list[dict]]:
     """The training and the validation rows of a log, each with its number of pairs.
 
-    Rows of a stretch that a restart ran again are replaced by the later ones.
+    Where the pairs go back, after a restart, the rows beyond are dropped: that stretch was run
+    again. A last line cut short by a kill is left out.
     """
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        while rows and rows[-1]["pairs"] > row["pairs"]:
+            rows.pop()
+        rows.append(row)
     training = {row["pairs"]: row for row in rows if "validation" not in row}
     validation = {
         row["pairs"]: row["validation"] | {"pairs": row["pairs"]}

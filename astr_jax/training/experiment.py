@@ -15,7 +15,7 @@ class Stage:
     height: int = 256
     width: int = 320
     batch_size: int = 16
-    fine: bool = True  # train the fine stage too; without it the fine map is not even computed
+    fine: bool = True  # train the fine stage too
     start_difficulty: float = 0.0  # of the pairs, growing linearly over the stage
     end_difficulty: float = 1.0
 

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyPairs
+from astr_jax.files import replacing
 from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, save_params
 from astr_jax.training.checkpoints import Checkpoints
@@ -47,6 +49,11 @@ def train(
     """
     workdir.mkdir(parents=True, exist_ok=True)
     model, config = experiment.model, experiment.train
+    if initial and initial.config != model:
+        raise ValueError(
+            "The weights to start from have another configuration than the experiment."
+        )
+    note_experiment(workdir, experiment)
     variables = initial.variables if initial else init_variables(model, jax.random.key(config.seed))
     # One optimiser for the run: its schedule counts steps, and stages may differ in batch size.
     optimizer, schedule = make_optimizer(
@@ -80,6 +87,25 @@ def train(
     return averaged(state, experiment)
 
 
+def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
+    """Writes the experiment into its folder, or checks that it is the one already there.
+
+    The stages and the optimiser may change on the way; the model and the data may not. Raises
+    ValueError where they have.
+    """
+    path, text = workdir / "experiment.json", to_json(experiment)
+    if path.exists():
+        old, new = json.loads(path.read_text()), json.loads(text)
+        for part in ("model", "data"):
+            if old[part] != new[part]:
+                raise ValueError(
+                    f"{workdir} holds a run with another {part}. Take a new --workdir, or go on "
+                    "from its weights there with --init."
+                )
+    with replacing(path) as beside:
+        beside.write_text(text)
+
+
 def run_stage(
     experiment: Experiment,
     stage: Stage,
@@ -100,7 +126,8 @@ def run_stage(
     config = experiment.train
     _, within, pairs = experiment.locate(int(state.step))
     data = HomographyPairs(photos, experiment.data_config(stage), config.seed)
-    offset = int(state.step) - within  # pairs never repeat between stages
+    # Stages of other batch sizes go on in the list of pairs: none comes twice.
+    offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
     step_fn = jax.jit(
         make_train_step(experiment.model, config, optimizer, fine=stage.fine), donate_argnums=0
     )
@@ -109,7 +136,7 @@ def run_stage(
     batches = data.batches(
         offset + within,
         stage.batch_size,
-        lambda step: difficulty(stage, step - offset),
+        lambda index: difficulty(stage, index - offset),
         num_threads=num_threads,
     )
     with contextlib.closing(batches):
@@ -195,19 +222,19 @@ def make_validation(experiment: Experiment, stage: Stage, photos):
 
 
 def mean_scores(scores: list[dict]) -> dict[str, float]:
-    """Means over steps; a score that is not a number in a step is left out of its mean."""
+    """Means over steps of the scores that are numbers; a score that never is one is left out."""
     scores = jax.device_get(scores)
     values = {name: np.array([s[name] for s in scores]) for name in scores[0]}
     return {
-        name: float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else 0.0
-        for name, v in values.items()
+        name: float(v[np.isfinite(v)].mean()) for name, v in values.items() if np.isfinite(v).any()
     }
 
 
 def short(means: dict[str, float]) -> str:
     """The scores that fit on the progress bar."""
     names = ("loss", "precision", "recall", "fine_px", "pairs_per_second")
-    return "  ".join(f"{name} {means[name]:.3g}" for name in names if name in means)
+    bad = f"  [red]{means['bad']:.0%} of the steps were not finite" if means["bad"] else ""
+    return "  ".join(f"{name} {means[name]:.3g}" for name in names if name in means) + bad
 
 
 def progress_bar() -> Progress:

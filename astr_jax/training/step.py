@@ -204,7 +204,7 @@ def make_train_step(model_config: ModelConfig, config: TrainConfig, optimizer, *
             fine=fine,
             train=True,
         )
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(config.ema_decay, (1 + state.step) / (10 + state.step))

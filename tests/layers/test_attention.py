@@ -15,9 +15,9 @@ from astr_jax.layers.attention import (
 B, H, D = 2, 2, 4  # pairs, heads, channels per head
 
 
-def inputs(rng, queries=7, keys=9):
-    q, k, v = (rng.normal(size=(B, n, H, D)).astype(np.float32) for n in (queries, keys, keys))
-    return q, k, v
+def inputs(rng, queries=7, keys=9, channels=D):
+    sizes = ((B, n, H, channels) for n in (queries, keys, keys))
+    return tuple(rng.normal(size=size).astype(np.float32) for size in sizes)
 
 
 def reference(q, k, v, similarity, seen):
@@ -84,14 +84,20 @@ def test_without_a_valid_key_values_and_gradients_are_zero(rng, attend):
 
 @pytest.mark.parametrize("attend", [vanilla_attention, linear_attention])
 def test_very_large_features_stay_finite(rng, attend):
-    q, k, v = (1e4 * x for x in inputs(rng))
-    assert np.isfinite(attend(q, k, v, np.ones((B, 9), bool))).all()
+    q, k, v = (1e6 * x for x in inputs(rng, channels=8))
+
+    def total(q, k, v):
+        return attend(q, k, v, np.ones((B, 9), bool)).sum()
+
+    found = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(q, k, v)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
 @pytest.mark.parametrize("implementation", ["segment_sum", "gather", "dense"])
 def test_huge_scores_of_listed_keys_stay_finite(rng, implementation):
-    q, k, v = (1e6 * x for x in inputs(rng))  # scores of 1e12, whose differences round by 1e5
-    cells = np.broadcast_to(np.arange(9, dtype=np.int32), (B, 7, 9))
+    # Scores of 1e12, rounded by some 1e5; 1 / sqrt(8) is no power of two and rounds once more.
+    q, k, v = (1e6 * x for x in inputs(rng, 60, 90, channels=8))
+    cells = np.broadcast_to(np.arange(90, dtype=np.int32), (B, 60, 90))
 
     def total(q, k, v):
         return listed_attention(q, k, v, cells, implementation).sum()
