@@ -1,5 +1,6 @@
 import functools
 import json
+import pathlib
 
 import flax.traverse_util
 import jax

@@ -19,9 +19,12 @@ def vanilla_attention(
     mask: Bool[Array, "b m"],
 ) -> Float[Array, "b n h d"]:
     """softmax(q k^T / sqrt(d)) v over the valid keys; zero where there is none."""
+    # q is scaled, not the logits: a compiler may fuse their scaling with the softmax's difference,
+    # rounded otherwise than in the maximum, and the difference of huge logits then overflows exp.
+    q = q * q.shape[-1] ** -0.5
     logits = jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
     seen = mask[:, None, None]
-    logits = jnp.where(seen, logits * q.shape[-1] ** -0.5, -1e30)
+    logits = jnp.where(seen, logits, -1e30)
     weight = jnp.where(seen, jax.nn.softmax(logits, axis=-1), 0.0)
     return jnp.einsum("bhnm,bmhd->bnhd", weight.astype(v.dtype), v)
 

@@ -121,8 +121,9 @@ def expectation(
     window: int,
 ) -> tuple[Float[Array, "k 2"], Float[Array, " k"]]:
     """Soft-argmax of the correlation over the crop, and sqrt((var_x + var_y) / 2), in [-1, 1]."""
+    query = query * query.shape[-1] ** -0.5  # and not heat: see vanilla_attention
     heat = jnp.einsum("kc,ksc->ks", query, crop, preferred_element_type=jnp.float32)
-    heat = jnp.where(seen, heat * query.shape[-1] ** -0.5, -1e30)
+    heat = jnp.where(seen, heat, -1e30)
     heat = jax.nn.softmax(heat, axis=-1)
     grid = crop_offsets(window)
     mean = heat @ grid
