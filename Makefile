@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: .venv/installed
 	$(BIN)/ruff check .
