@@ -197,7 +197,7 @@ def sparse_dual_softmax(
 def _listed_similarity(f0, f1, cells, block):
     """<f0_i, f1_j> for the listed pairs; rows of empty slots hold any finite value."""
     index = jnp.maximum(cells, 0)
-    if f0.shape[0] * f1.shape[0] <= _DENSE_PAIRS:
+    if f0.shape[0] * f1.shape[0] < _DENSE_PAIRS:
         return jnp.take_along_axis(_product(f0, f1), index, axis=1)
 
     @jax.checkpoint
