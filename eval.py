@@ -13,6 +13,7 @@ keypoints0 [k 2], keypoints1 [k 2] and confidence [k].
 """
 
 import argparse
+import hashlib
 import importlib
 import inspect
 import os
@@ -26,16 +27,29 @@ from rich.table import Table
 
 
 def astr_matcher(weights: str | None):
-    """The model as a matcher: the weights of a name or path, None for the best that ship."""
-    from astr_jax.api import load, match
+    """The model as a matcher, and its settings for the protocol.
 
-    params = load(weights)
+    weights: a name or path, None for the best that ship.
+    """
+    from astr_jax.api import RESIZE, find_weights, load, match
+
+    path = find_weights(weights)
+    params = load(path)
+    options = {"resize": RESIZE, "threshold": params.calibration.threshold, "max_matches": None}
 
     def astr(img0, img1, K0=None, K1=None):
-        found = match(params, img0, img1, K0=K0, K1=K1).compact()
+        estimator = "affine" if K0 is None else "pose"
+        found = match(params, img0, img1, K0=K0, K1=K1, estimator=estimator, **options).compact()
         return found.keypoints0, found.keypoints1, found.confidence
 
-    return astr
+    return astr, {
+        "weights": path.name,
+        "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "match_resize": options["resize"],
+        "match_threshold": options["threshold"],
+        "max_matches": options["max_matches"],
+        "scale_estimator": "pose with intrinsics, else affine",
+    }
 
 
 def imported_matcher(path: str):
@@ -52,15 +66,17 @@ def imported_matcher(path: str):
 
 
 def find_matcher(name: str, weights: str | None):
-    """A matcher by its name on the command line."""
+    """A matcher by its name on the command line, and its settings for the protocol."""
     from astr_jax.evaluation.classic import MATCHERS
 
-    if name in MATCHERS:
-        return MATCHERS[name]
     if name == "astr":
         return astr_matcher(weights)
+    if weights is not None:
+        raise ValueError(f"--weights are of astr; the matcher {name} has none.")
+    if name in MATCHERS:
+        return MATCHERS[name], {}
     if ":" in name:
-        return imported_matcher(name)
+        return imported_matcher(name), {"function": name}
     known = ", ".join(["astr", *MATCHERS])
     raise ValueError(f"no matcher {name!r}. Use {known}, or package.module:function.")
 
@@ -99,7 +115,7 @@ def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.out and not pathlib.Path(arguments.out).resolve().parent.is_dir():
         raise ValueError(f"{arguments.out} cannot be written: its folder does not exist.")
     pairs = read_pairs(arguments.directories, arguments.sets)
-    matcher = find_matcher(arguments.matcher, arguments.weights)
+    matcher, settings = find_matcher(arguments.matcher, arguments.weights)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -113,7 +129,7 @@ def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
             matcher, pairs, on_record=lambda r: bar.update(task, advance=1, description=r.set)
         )
     name = arguments.name or arguments.matcher
-    report = Report(matcher=name, protocol=protocol(), records=tuple(records))
+    report = Report(matcher=name, protocol=protocol(settings), records=tuple(records))
     if arguments.out:
         write_report(report, arguments.out)
     for kind in dict.fromkeys(record.kind for record in records):

@@ -4,24 +4,22 @@ The same command again goes on from the newest checkpoint in RUN.
 """
 
 import argparse
-import importlib.util
+import dataclasses
 import pathlib
 
 
-def load_experiment(path: str):
-    """Runs a configuration file and returns its experiment()."""
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"There is no configuration file {path}.")
-    spec = importlib.util.spec_from_file_location("experiment_file", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def read_experiment(name: str):
+    """The experiment() of a configuration, by name or of a file."""
+    import configs
+
+    module = configs.read(name)
     if not hasattr(module, "experiment"):
-        raise ValueError(f"{path} has a model and no experiment(): it cannot be trained here.")
+        raise ValueError(f"{name} has a model and no experiment(): it cannot be trained here.")
     return module.experiment()
 
 
 def read_split(path: str):
-    """Photographs to train on, and those held back, from a folder or a packed .npz file."""
+    """Photographs to train on, and those held back, of a folder or of a packed .npz file."""
     import cv2
 
     from astr_jax.data.photos import list_photos, read_photos, split_photos, unpack_photos
@@ -38,11 +36,16 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="a file of configs/, such as configs/tiny.py")
-    parser.add_argument("--photos", required=True, help="folder, or packed file, of photographs")
+    parser.add_argument("config", help="a name in configs/, or a .py file, such as configs/tiny.py")
+    parser.add_argument(
+        "--photos",
+        required=True,
+        help="folder of photographs, or a file that `python -m astr_jax.data.photos` packed",
+    )
     parser.add_argument("--workdir", required=True, type=pathlib.Path, help="the run's own folder")
     parser.add_argument("--init", help="weights to start from, instead of fresh ones")
     parser.add_argument("--minutes", type=float, help="stop after so long, with everything saved")
+    parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
     parser.add_argument("--threads", type=int, default=2, help="threads that make pairs")
     parser.add_argument(
         "--set",
@@ -54,11 +57,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    arguments = parser().parse_args()
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     try:
         run(arguments)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         parser().error(str(error))
 
 
@@ -68,12 +71,14 @@ def run(arguments: argparse.Namespace) -> None:
     from astr_jax.params import load_params
     from astr_jax.training.loop import train
 
-    experiment = load_experiment(arguments.config)
+    experiment = read_experiment(arguments.config)
     for item in arguments.set:
         name, equals, value = item.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE; got {item!r}.")
         experiment = override(experiment, name, value)
+    if arguments.note is not None:
+        experiment = dataclasses.replace(experiment, note=arguments.note)
     photos, validation = read_split(arguments.photos)
     initial = load_params(arguments.init, fold=False) if arguments.init else None
     train(

@@ -6,7 +6,6 @@ of coarse matches picks one of two capacities for fine. Padding does not change 
 """
 
 import functools
-import importlib.resources
 import os
 import pathlib
 from collections.abc import Hashable, Iterable, Iterator
@@ -16,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from astr_jax.config import ESTIMATORS
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
-from astr_jax.ops.scaling import scale_ratio
+from astr_jax.ops.scaling import ESTIMATORS, scale_ratio
 from astr_jax.params import Params, load_params
-from astr_jax.types import CoarseMatches, CoarseOutput, Features, Matches
+from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches, Matches
 
 SHIPPED = ("tiny",)  # best last
 RESIZE = 640  # default limit of the long side, pixels
+FINE_AT_ONCE = 1024  # matches of a step of the fine stage
 
 
 def load(name: str | os.PathLike | None = None) -> Params:
@@ -34,16 +33,20 @@ def load(name: str | os.PathLike | None = None) -> Params:
 
     Batch norm is folded for inference. Raises FileNotFoundError or ValueError.
     """
+    return load_params(find_weights(name))
+
+
+def find_weights(name: str | os.PathLike | None = None) -> pathlib.Path:
+    """The weights file that load reads for a name. Raises FileNotFoundError."""
     name = SHIPPED[-1] if name is None else name
-    if str(name) in SHIPPED:
-        folder = importlib.resources.files("astr_jax") / "weights"
-        with importlib.resources.as_file(folder / f"{name}.safetensors") as path:
-            return load_params(path)
-    if not pathlib.Path(name).is_file():
+    shipped = str(name) in SHIPPED
+    folder = pathlib.Path(__file__).with_name("weights")
+    path = folder / f"{name}.safetensors" if shipped else pathlib.Path(name)
+    if not path.is_file():
         raise FileNotFoundError(
             f"{name} is neither shipped weights ({', '.join(SHIPPED)}) nor a file."
         )
-    return load_params(name)
+    return path
 
 
 def match(
@@ -93,9 +96,13 @@ def match_pairs(
 
     Images are as in match; paths are told apart by name, arrays by identity. intrinsics: None, or
     a function from an image to its K [3 3]. keep: how many images' features stay in memory; order
-    the pairs so that images recur soon.
+    the pairs so that images recur soon. Options are checked at the call, images in their turn.
     """
     matcher = Matcher(params, max_matches, threshold, resize, estimator)
+    return _matches_of_pairs(matcher, pairs, intrinsics, keep)
+
+
+def _matches_of_pairs(matcher: "Matcher", pairs, intrinsics, keep: int) -> Iterator[Matches]:
     encoded: dict[Hashable, tuple] = {}
 
     def features(image, name):
@@ -231,6 +238,15 @@ def _to_rows(x: Array, rows: int, axis: int = 1) -> Array:
     return jnp.pad(x, pads)
 
 
+def _in_chunks(refine, matches: CoarseMatches, ratio: Array) -> FineMatches:
+    """Runs refine on a few matches at a time, so that memory does not grow with their number."""
+    b, k = ratio.shape
+    step = min(k, FINE_AT_ONCE)  # divides k: both are 256 * 2^i
+    chunks = jax.tree.map(lambda x: x.reshape(b, -1, step).swapaxes(0, 1), (matches, ratio))
+    fine = jax.lax.map(lambda chunk: refine(*chunk), chunks)
+    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(b, k, *x.shape[3:]), fine)
+
+
 @functools.partial(jax.jit, static_argnames="square")
 def run_encode(params: Params, pixels, mask, long_side, *, square: tuple[int, int]) -> Features:
     """Encodes at the canvas of the input; the maps come out padded to the square canvas."""
@@ -328,8 +344,12 @@ def run_fine(
         spot_matrices=(),
         spots=(),
     )
-    fine = ASTR(params.config).apply(
-        params.variables, features0, features1, output, matches, ratio, method="fine"
+    fine = _in_chunks(
+        lambda matches, ratio: ASTR(params.config).apply(
+            params.variables, features0, features1, output, matches, ratio, method="fine"
+        ),
+        matches,
+        ratio,
     )
     given0, given1 = (
         (p + 0.5) * s[None, None] - 0.5

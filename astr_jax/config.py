@@ -5,8 +5,6 @@ import json
 import types
 import typing
 
-ESTIMATORS = ("pose", "affine", "none")
-
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -63,7 +61,7 @@ class MatchingConfig:
     temperature: float = 0.1  # of the dual softmax
     threshold: float = 0.2  # least confidence of a match
     border: int = 2  # cells dropped along the border of the valid area
-    block: int = 512  # queries per step of the streamed matrix; no influence on results
+    block: int = 512  # queries per step of the streamed matrix, at most; no influence on results
 
     def __post_init__(self):
         _require(self.temperature > 0, f"temperature must be positive; got {self.temperature}.")

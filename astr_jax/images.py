@@ -1,14 +1,15 @@
-"""From whatever people hold to padded grey arrays, and back to their pixels."""
+"""From whatever people hold to padded grey arrays, and back to their pixels.
+
+One function, pixels_of, reads every form of an image; what is matched is also what is drawn.
+"""
 
 import dataclasses
 import os
 import pathlib
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
-
-LEAST_SIDE = 32  # pixels; a multiple of the coarsest stride
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,8 @@ def prepare(image, mask, *, resize: int, name: str) -> Prepared:
     """Reads an image or a batch of one shape, makes it grey, and limits its long side.
 
     image: uint8 or float in [0, 1]; [H W], [H W 1], [H W 3], with b in front for a batch, a PIL
-    image, or a path. mask: bool, [H W] or [b H W], True = usable, or None.
+    image, or a path. mask: bool, [H W] or [b H W], True = usable, or None; what it hides takes no
+    part in the result, where its pixels are 0.
     Raises ValueError (FileNotFoundError for a missing file) that says what was expected.
     """
     grey, batched = to_grey(image, name)
@@ -41,9 +43,9 @@ def prepare(image, mask, *, resize: int, name: str) -> Prepared:
     shrink = min(1.0, resize / max(h, w))
     size = max(1, round(h * shrink)), max(1, round(w * shrink))
     if size != (h, w):
-        grey = np.stack([_resized(g, size) for g in grey])
+        grey = np.stack([_resized(g, u, size) for g, u in zip(grey, usable, strict=True)])
         usable = np.stack([_sampled(u, size) for u in usable])
-    return Prepared(grey, usable, (w / size[1], h / size[0]), batched)
+    return Prepared(grey * usable, usable, (w / size[1], h / size[0]), batched)
 
 
 def read_image(path: str | os.PathLike, name: str = "image") -> Image.Image:
@@ -62,16 +64,7 @@ def read_image(path: str | os.PathLike, name: str = "image") -> Image.Image:
 
 def to_grey(image, name: str) -> tuple[Float[np.ndarray, "b h w"], bool]:
     """Grey float images in [0, 1], colour weighted as Pillow's 'L'; and whether a batch came."""
-    if isinstance(image, str | os.PathLike):
-        image = read_image(image, name)
-    if isinstance(image, Image.Image):
-        if image.mode in ("I;16", "I"):
-            return np.asarray(image, np.float32)[None] / 65535, False
-        if image.mode in ("P", "RGBA", "LA", "PA"):
-            image = image.convert("RGBA").convert("RGB")
-        return np.asarray(image.convert("L"), np.float32)[None] / 255, False
-    array = np.asarray(image)
-    check_array(array, name)
+    array = pixels_of(image, name)
     colour = array.shape[-1] == 3 and array.ndim > 2
     if array.ndim > 2 and array.shape[-1] in (1, 3):
         channels, batched = array, array.ndim == 4
@@ -85,6 +78,52 @@ def to_grey(image, name: str) -> tuple[Float[np.ndarray, "b h w"], bool]:
     channels = channels.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
     weights = np.array([0.299, 0.587, 0.114], np.float32) if colour else np.ones(1, np.float32)
     return channels @ weights, batched
+
+
+def to_rgb(image, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
+    """One image as 8-bit colour, to be drawn."""
+    array = pixels_of(image, name)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] != 3):
+        raise ValueError(f"{name} must be one image [H W], [H W 1] or [H W 3]; got {array.shape}.")
+    if array.dtype != np.uint8:
+        array = np.round(array * 255).astype(np.uint8)
+    return array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=-1)
+
+
+def pixels_of(image, name: str) -> np.ndarray:
+    """The pixels of an image or a batch in any form: checked, uint8, or float in [0, 1].
+
+    Of Pillow's modes, I and I;16 hold 0 to 65535 and F holds 0 to 1; transparency is dropped.
+    """
+    if isinstance(image, str | os.PathLike):
+        image = read_image(image, name)
+    if isinstance(image, Image.Image):
+        array, name = _unpacked(image, name), f"{name} (Pillow's mode {image.mode})"
+    else:
+        array = np.asarray(image)
+    check_array(array, name)
+    return array
+
+
+def _unpacked(image: Image.Image, name: str) -> np.ndarray:
+    """[H W] or [H W 3] of an image of any mode."""
+    if image.mode == "F":
+        return np.asarray(image)
+    if image.mode.startswith("I"):  # convert("L") would cut at 255
+        levels = np.asarray(image)
+        if levels.size and not 0 <= levels.min() <= levels.max() <= 65535:
+            raise ValueError(
+                f"{name} has Pillow's mode {image.mode} and spans [{levels.min()}, "
+                f"{levels.max()}]; integers must lie in 0 to 65535. Scale it to this."
+            )
+        return levels.astype(np.float32) / 65535
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L"))
+    if image.mode == "RGB":
+        return np.asarray(image)
+    return np.asarray(image.convert("RGBA").convert("RGB"))
 
 
 def check_array(array: np.ndarray, name: str) -> None:
@@ -105,13 +144,19 @@ def check_array(array: np.ndarray, name: str) -> None:
     if array.dtype == np.uint8:
         return
     if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{name} must be uint8, or float in [0, 1]; got {array.dtype}.")
+        raise ValueError(
+            f"{name} must be uint8, or float in [0, 1]; got {array.dtype}. Divide integers by "
+            "their full scale, such as 65535."
+        )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity; images must be finite.")
-    if array.min() < 0 or array.max() > 1:
+    low, high = array.min(), array.max()
+    if low < 0 or high > 1:
+        eight_bits = low >= 0 and high <= 255
+        advice = "Divide by 255, or pass uint8." if eight_bits else "Scale it to this."
         raise ValueError(
-            f"{name} is float and spans [{array.min():.4g}, {array.max():.4g}]; floats must lie in "
-            "[0, 1]. Divide by 255, or pass uint8."
+            f"{name} is float and spans [{low:.4g}, {high:.4g}]; floats must lie in [0, 1]. "
+            + advice
         )
 
 
@@ -129,10 +174,18 @@ def to_mask(mask, shape: tuple[int, ...], batched: bool, name: str) -> Bool[np.n
     return np.broadcast_to(mask, shape)
 
 
-def _resized(grey: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(np.ascontiguousarray(grey, np.float32))
-    smaller = image.resize(size[::-1], Image.Resampling.BILINEAR)  # averages when it shrinks
-    return np.clip(np.asarray(smaller), 0.0, 1.0)
+def _resized(grey: np.ndarray, usable: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mean of the usable pixels, weighted as in a resize; 0 where there are none."""
+
+    def smaller(array):
+        image = Image.fromarray(np.ascontiguousarray(array, np.float32))
+        return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR))  # averages
+
+    if usable.all():
+        return np.clip(smaller(grey), 0.0, 1.0)
+    weight = smaller(usable)
+    mean = smaller(grey * usable) / np.where(weight > 0, weight, 1.0)
+    return np.clip(mean, 0.0, 1.0)
 
 
 def _sampled(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, with configuration, calibration and licence note in the header."""
+"""Weights on disk: safetensors, with configuration, calibration and a note in the header."""
 
 import dataclasses
 import json
@@ -43,19 +43,31 @@ class Calibration:
 class Params:
     """Weights with all that is needed to run them. A pytree: leaves are arrays; the rest is static.
 
-    variables is what Flax's apply takes; note says where the weights come from and their terms.
+    variables is what Flax's apply takes. Two sets of weights of one configuration and calibration
+    run through the same compiled programs.
     """
 
     variables: PyTree
     config: ModelConfig = flax.struct.field(pytree_node=False)
     calibration: Calibration = flax.struct.field(pytree_node=False, default=Calibration())
-    note: str = flax.struct.field(pytree_node=False, default="")
 
 
-def save_params(path: str | os.PathLike, params: Params, *, dtype: str = "float32") -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a weights file says of itself."""
+
+    config: ModelConfig
+    calibration: Calibration
+    note: str  # where the weights come from, and their terms
+
+
+def save_params(
+    path: str | os.PathLike, params: Params, *, note: str = "", dtype: str = "float32"
+) -> None:
     """Writes a weights file, beside and then renamed, so that no half-written one is ever seen.
 
-    dtype "bfloat16" halves the size of kernels; vectors (norms, biases) stay float32.
+    note: where the weights come from, and their terms. dtype "bfloat16" halves the size of kernels;
+    vectors (norms, biases) stay float32.
     """
     if params.config.backbone.folded:
         raise ValueError("Folded weights cannot be trained on; save the unfolded ones.")
@@ -69,7 +81,7 @@ def save_params(path: str | os.PathLike, params: Params, *, dtype: str = "float3
         "format_version": str(FORMAT_VERSION),
         "config": to_json(params.config),
         "calibration": to_json(params.calibration),
-        "note": params.note,
+        "note": note,
     }
     with replacing(path) as beside:
         beside.write_bytes(safetensors.numpy.save(tensors, metadata=header))
@@ -81,28 +93,29 @@ def load_params(path: str | os.PathLike, *, fold: bool = True) -> Params:
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another project, of a
     later format version, or whose arrays are not those of its configuration.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file {path}.")
-    try:
-        with safetensors.safe_open(path, framework="flax") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}.") from None
-    config, calibration = _read_header(path, header)
+    header, path = read_header(path), pathlib.Path(path)
+    with safetensors.safe_open(path, framework="flax") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}
     for name, x in tensors.items():
         if not np.isfinite(np.asarray(x)).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity; the file is no good.")
-    _check_arrays(path, tensors, config)
+    _check_arrays(path, tensors, header.config)
     variables = flax.traverse_util.unflatten_dict(tensors, sep="/")
-    params = Params(variables, config, calibration, header.get("note", ""))
+    params = Params(variables, header.config, header.calibration)
     return fold_params(params) if fold else params
 
 
-def _read_header(path: pathlib.Path, header: dict[str, str]) -> tuple[ModelConfig, Calibration]:
-    """The configuration and calibration of a file, or ValueError that says what is wrong."""
+def read_header(path: str | os.PathLike) -> Header:
+    """Reads what a weights file says of itself, without its arrays. Raises as load_params does."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no weights file {path}.")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}.") from None
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} does not hold ASTR weights: its header has no {FORMAT!r} format.")
     try:
@@ -112,8 +125,11 @@ def _read_header(path: pathlib.Path, header: dict[str, str]) -> tuple[ModelConfi
                 f"the file has format version {version}; this astr_jax reads up to "
                 f"{FORMAT_VERSION}. Update astr_jax."
             )
-        config = from_json(ModelConfig, header["config"])
-        return config, from_json(Calibration, header["calibration"])
+        return Header(
+            config=from_json(ModelConfig, header["config"]),
+            calibration=from_json(Calibration, header["calibration"]),
+            note=header.get("note", ""),
+        )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: the header is damaged ({error!r}).") from None
     except ValueError as error:
@@ -155,18 +171,3 @@ def fold_params(params: Params) -> Params:
     )
     variables = {"params": flax.traverse_util.unflatten_dict(flat)}
     return params.replace(variables=variables, config=config)
-
-
-def num_parameters(params: Params) -> int:
-    """The number of trained values."""
-    return sum(x.size for x in jax.tree.leaves(params.variables["params"]))
-
-
-def describe(params: Params) -> dict:
-    """Header facts of weights, for people."""
-    return {
-        "parameters": num_parameters(params),
-        "config": json.loads(to_json(params.config)),
-        "calibration": dataclasses.asdict(params.calibration),
-        "note": params.note,
-    }

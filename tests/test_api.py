@@ -334,6 +334,11 @@ def test_match_pairs_names_the_pair_that_fails(params):
         next(matches)
 
 
+def test_match_pairs_refuses_options_at_the_call(params):
+    with pytest.raises(ValueError, match="resize must be at least 64"):
+        astr_jax.match_pairs(params, [], resize=10)
+
+
 def test_a_folder_of_any_sizes_compiles_at_most_six_programs(params):
     stages = api.run_encode, api.run_coarse, api.run_fine
     before = sum(stage._cache_size() for stage in stages)

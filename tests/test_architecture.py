@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # from the ground up
-    ("pallas_kernels", "astr_jax.types", "astr_jax.config", "astr_jax.files"),
+    ("pallas_kernels", "astr_jax.types", "astr_jax.config", "astr_jax.files", "astr_jax.images"),
     ("astr_jax.ops",),
     ("astr_jax.layers",),
     ("astr_jax.model",),
@@ -16,7 +16,6 @@ FLOORS = (  # from the ground up
         "astr_jax.losses",
         "astr_jax.supervision",
         "astr_jax.params",
-        "astr_jax.images",
         "astr_jax.data",
         "astr_jax.metrics",
         "astr_jax.viz",

@@ -4,15 +4,20 @@ import json
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
 
 import astr_jax
+from astr_jax import api
 from astr_jax.cli import info, main
+from astr_jax.cli import match as match_command
 from astr_jax.cli.files import read_intrinsics
 from astr_jax.data import demo
 from astr_jax.params import Calibration, Params, load_params, save_params
@@ -25,8 +30,8 @@ SMALL = ["--resize", "64"]
 def folder(tmp_path_factory, micro_config, micro_variables):
     """Random weights, two photographs, one of them turned by its EXIF tag, and worse files."""
     folder = tmp_path_factory.mktemp("cli")
-    params = Params(micro_variables, micro_config, Calibration(threshold=0.0), "of no use")
-    save_params(folder / "micro.safetensors", params)
+    params = Params(micro_variables, micro_config, Calibration(threshold=0.0))
+    save_params(folder / "micro.safetensors", params, note="of no use")
     texture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8))
     left = texture.resize((128, 96))
     left.save(folder / "left.png")
@@ -111,6 +116,97 @@ def test_max_matches_is_passed_on(astr):
         assert len(saved["confidence"]) == 3
 
 
+def test_suffixes_in_capitals_are_taken(astr, folder):
+    options = ["--save", "CAPITALS.NPZ", "--out", "CAPITALS.PNG"]
+    assert astr(*match("left.png", "right.jpg"), *options)[0] == 0
+    with np.load("CAPITALS.NPZ") as saved, Image.open("CAPITALS.PNG") as picture:
+        assert "keypoints0" in saved
+        assert picture.format == "PNG"
+
+
+def test_a_deep_photograph_is_drawn_as_it_is_matched(astr, folder):
+    grey = Image.open("left.png").convert("L")
+    Image.fromarray(np.asarray(grey, np.uint16) * 257).save("deep.png")
+    grey.save("grey.png")
+    for name in ("deep", "grey"):
+        options = ["--save", f"{name}.npz", "--out", f"{name}-matches.png"]
+        assert astr(*match(f"{name}.png", "right.jpg"), *options)[0] == 0
+    with np.load("deep.npz") as deep, np.load("grey.npz") as plain:
+        np.testing.assert_array_equal(deep["keypoints1"], plain["keypoints1"])
+    with Image.open("deep-matches.png") as deep, Image.open("grey-matches.png") as plain:
+        np.testing.assert_array_equal(np.asarray(deep), np.asarray(plain))
+
+
+@pytest.mark.parametrize(
+    ("long", "runs", "words"),
+    [
+        (1e9, 2, " s (the second call; the first call, with compiling: "),
+        (0.0, 1, " s (the first call, with compiling)"),
+    ],
+)
+def test_the_printed_time_says_which_it_is(astr, monkeypatch, long, runs, words):
+    calls, once = [], match_command.match_pair
+    monkeypatch.setattr(match_command, "LONG", long)
+    monkeypatch.setattr(match_command, "match_pair", lambda *a: calls.append(1) or once(*a))
+    code, out, _ = astr(*match("left.png", "right.jpg"))
+    assert code == 0
+    assert len(calls) == runs
+    assert words in out
+
+
+@pytest.mark.parametrize("folder", [None, "/some/folder"])
+def test_a_terminal_is_told_of_compiling_and_other_readers_are_not(monkeypatch, capsys, folder):
+    monkeypatch.setattr(jax, "config", SimpleNamespace(jax_compilation_cache_dir=folder))
+    for terminal in (False, True):
+        monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")
+        monkeypatch.setenv("TERM", "xterm")
+        with match_command.compiling():
+            pass
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("compiling" in err) == terminal
+    assert (folder or "JAX_COMPILATION_CACHE_DIR") in err
+
+
+def stopping(*_):
+    raise KeyboardInterrupt
+
+
+def too_large(*_):
+    jnp.zeros(2**47, jnp.uint8).block_until_ready()  # more than any machine's address space
+
+
+def too_large_on_the_host(*_):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("command", [match("left.png", "right.jpg"), ["demo", "left.png"]])
+def test_control_c_ends_with_130_and_without_words(astr, monkeypatch, command):
+    monkeypatch.setattr(api.Matcher, "encode", stopping)
+    assert astr(*command) == (130, "", "")
+
+
+@pytest.mark.parametrize("fails", [too_large, too_large_on_the_host])
+def test_too_little_memory_is_one_line_with_advice(astr, monkeypatch, fails):
+    monkeypatch.setattr(api.Matcher, "encode", fails)
+    code, out, err = astr(*match("left.png", "right.jpg"))
+    assert (code, out) == (2, "")
+    assert err == "astr: the memory does not suffice; lower --resize, now 64.\n"
+    code, out, err = astr("demo", "left.png")
+    assert (code, out) == (2, "")
+    assert err.startswith("astr: the memory does not suffice; ")
+    assert "--resize" not in err
+
+
+def test_other_failures_of_the_machine_are_not_called_memory(astr, monkeypatch):
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
+
+    monkeypatch.setattr(api.Matcher, "encode", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a fault"):
+        astr(*match("left.png", "right.jpg"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -118,9 +214,12 @@ def test_max_matches_is_passed_on(astr):
         (match("left.png", "words.png"), "RIGHT: words.png is not an image"),
         (match("left.png", "cut.png"), "RIGHT: cut.png cannot be read"),
         (match("left.png", "."), "RIGHT: there is no file ."),
-        (match("left.png", "right.jpg", "--out", "m.docx"), "m.docx must end in ."),
+        (
+            match("left.png", "right.jpg", "--out", "m.docx"),
+            "must end in .jpeg, .jpg, .pdf, .png, .svg, .tif, .tiff, .webp; got '.docx'",
+        ),
         (match("left.png", "right.jpg", "--out", "no/m.png"), "there is no folder no"),
-        (match("left.png", "right.jpg", "--save", "m.txt"), "m.txt must end in .npz"),
+        (match("left.png", "right.jpg", "--save", "m.txt"), "m.txt must end in .npz; got '.txt'"),
         (match("left.png", "right.jpg", "--attention", "9"), "a point is x,y"),
         (match("left.png", "right.jpg", "--attention", "128,3"), "is outside LEFT (128 x 96)"),
         (match("left.png", "right.jpg", "--threshold", "2"), "threshold must lie in"),
@@ -131,10 +230,11 @@ def test_max_matches_is_passed_on(astr):
         (["info", "foreign.safetensors"], "foreign.safetensors does not hold ASTR weights"),
         (["info", "left.png"], "left.png is not a safetensors file"),
         (["info", "--config", "huge"], "'huge' is no configuration: take one of astr_megadepth"),
-        (["info", "--config", "huge.py"], "there is no configuration file huge.py"),
+        (["info", "--config", "huge.py"], "no configuration file huge.py"),
         (["info", "left.png", "--all"], "one of WEIGHTS, --config and --all"),
-        (["demo", "--image", "words.png"], "words.png is not an image"),
-        (["demo", "--image", "pixel.png"], "the photograph must be at least 64 x 64"),
+        (["demo", "words.png"], "PHOTO: words.png is not an image"),
+        (["demo", "village"], "PHOTO: there is no file village"),
+        (["demo", "pixel.png"], "the photograph must be at least 64 x 64"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_two(astr, arguments, words):
@@ -199,7 +299,7 @@ def test_info_describes_weights(astr, monkeypatch):
 
 def test_a_demo_says_how_many_matches_are_right(astr, monkeypatch):
     monkeypatch.setattr(demo, "SIZE", (48, 64))
-    code, out, err = astr("demo", "--image", "left.png", "--weights", "micro.safetensors")
+    code, out, err = astr("demo", "left.png", "--weights", "micro.safetensors")
     assert (code, err) == (0, "")
     for words in ("matches  ", "within 1 px", "within 3 px", "within 5 px", "co-visible cells"):
         assert words in out
@@ -207,12 +307,21 @@ def test_a_demo_says_how_many_matches_are_right(astr, monkeypatch):
 
 
 @pytest.mark.skipif(not SHIPPED.is_file(), reason="no weights ship yet: train tiny first")
-def test_the_demo_is_right_with_the_weights_that_ship(astr):
-    code, out, _ = astr("demo", "--out", "town.png")
+@pytest.mark.parametrize("photo", [[], ["town"]])
+def test_the_demo_is_right_with_the_weights_that_ship(astr, photo):
+    code, out, _ = astr("demo", *photo, "--out", "shipped.png")
     assert code == 0
     found = dict(line.rsplit(maxsplit=1) for line in out.splitlines() if "within" in line)
     assert int(out.split()[1]) >= 200
     assert float(found["within 3 px"].strip("%")) >= 80
+
+
+def test_a_demo_without_the_portrait_says_what_to_pass(astr, monkeypatch, tmp_path):
+    monkeypatch.setattr(matplotlib, "get_data_path", lambda: str(tmp_path))
+    code, out, err = astr("demo")
+    assert (code, out) == (2, "")
+    assert "pass a photograph of your own, or town" in err
+    assert err.count("\n") == 1
 
 
 def test_the_command_needs_neither_opencv_nor_the_other_extras():
@@ -220,8 +329,9 @@ def test_the_command_needs_neither_opencv_nor_the_other_extras():
         "import sys\n"
         "for name in ('cv2', 'optax', 'orbax', 'poselib', 'matplotlib.pyplot'):\n"
         "    sys.modules[name] = None\n"  # importing any of them fails
-        "from astr_jax.cli import info\n"
-        "print([info.read_config(name).train_side for name in info.config_names()])\n"
+        "import configs\n"
+        "from astr_jax.cli import info, main\n"
+        "print([configs.read(name).model().train_side for name in configs.names()])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False

@@ -6,12 +6,14 @@ Each command is a module with add_arguments, run, and a docstring that is its he
 import argparse
 import sys
 
+import jax
+
 from astr_jax.cli import demo, info, match
 
 EXAMPLES = """\
 examples:
   astr match left.jpg right.jpg --out matches.png --save matches.npz
-  astr demo                              a pair with known geometry, with the share of right matches
+  astr demo                              a pair with known geometry: how many matches are right
   astr info                              the weights that ship
 
 astr COMMAND --help explains each, with examples.
@@ -44,10 +46,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; bad input becomes one line on stderr and the exit code 2."""
+    """Runs a command; returns the exit code.
+
+    Bad input and too little memory become one line on stderr and the code 2; Ctrl-C gives 130.
+    """
     options = parser().parse_args(arguments)
     try:
         options.run(options)
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError:
+        complain(out_of_memory(options))
+        return 2
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        complain(out_of_memory(options))
+        return 2
     except ModuleNotFoundError as error:
         complain(f"the package {error.name!r} is missing; pip install 'astr_jax[data]' has it.")
         return 2
@@ -59,6 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
         complain(str(error))
         return 2
     return 0
+
+
+def out_of_memory(options: argparse.Namespace) -> str:
+    """What to say and what to do, for the command that ran."""
+    if hasattr(options, "resize"):
+        return f"the memory does not suffice; lower --resize, now {options.resize}."
+    return "the memory does not suffice; close other programs, or take another machine."
 
 
 def complain(message: str) -> None:

@@ -1,9 +1,12 @@
 """Match a pair with known geometry, and say how many matches are right.
 
 examples:
-  astr demo                              a painted town, seen twice; writes demo.png
-  astr demo --image photo.jpg            your own photograph instead
+  astr demo                              a portrait, seen twice; writes demo.png
+  astr demo town                         a painted town instead
+  astr demo photo.jpg                    your own photograph instead
   astr demo --weights run/weights.safetensors --out run/demo.png
+
+The portrait is matplotlib's sample photograph (Grace Hopper, by the US Navy, public domain).
 
 Two virtual cameras look at one flat picture: 35 degrees between them, one 1.3 times as close and
 rolled by 10 degrees, in another light. So the true match of every point is known. The lines are
@@ -11,13 +14,16 @@ coloured by their true error.
 """
 
 import numpy as np
+from jaxtyping import UInt8
+from matplotlib import cbook
+from PIL import Image
 
 from astr_jax import api
 from astr_jax.cli.files import PICTURES, check_output, save_figure
-from astr_jax.cli.match import add_weights, match_pair
+from astr_jax.cli.match import add_weights, compiling, match_pair
 from astr_jax.data.demo import DemoPair, covisible, demo_pair, errors
 from astr_jax.data.town import paint_town
-from astr_jax.images import read_image
+from astr_jax.images import to_rgb
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches
@@ -26,19 +32,26 @@ from astr_jax.viz import draw_matches
 def add_arguments(parser) -> None:
     """The options of astr demo."""
     add_weights(parser)
-    parser.add_argument("--image", metavar="PATH", help="a photograph, instead of the town")
+    parser.add_argument(
+        "photo",
+        nargs="?",
+        default="portrait",
+        metavar="PHOTO",
+        help="portrait, town, or a file [portrait]",
+    )
     parser.add_argument("--out", default="demo.png", metavar="PNG", help="[demo.png]")
 
 
 def run(options) -> None:
     """Makes the pair, matches it, prints the shares and draws."""
     check_output(options.out, PICTURES)
-    photo = np.asarray(read_image(options.image).convert("RGB")) if options.image else paint_town()
+    photo = read_photo(options.photo)
     if min(photo.shape[:2]) < 64:
         raise ValueError(f"the photograph must be at least 64 x 64; got {photo.shape[1::-1]}.")
     params, pair = api.load(options.weights), demo_pair(photo)
     matcher = api.Matcher(params, None, None, max(pair.visible0.shape), None)
-    _, _, matches = match_pair(matcher, pair.image0, pair.image1, None, None)
+    with compiling():
+        _, _, matches = match_pair(matcher, pair.image0, pair.image1, None, None)
     off = errors(pair, matches.keypoints0, matches.keypoints1)
     matched, cells = matched_cells(pair, matches)
     print(f"matches              {len(matches)}")
@@ -49,6 +62,22 @@ def run(options) -> None:
     save_figure(
         draw_matches(pair.image0, pair.image1, matches, error=off, title="astr demo"), options.out
     )
+
+
+def read_photo(name: str) -> UInt8[np.ndarray, "h w 3"]:
+    """The portrait that matplotlib brings, the painted town, or a file."""
+    if name == "town":
+        return paint_town()
+    if name != "portrait":
+        return to_rgb(name, "PHOTO")
+    try:
+        with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+            return to_rgb(image)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            "this matplotlib came without its sample photograph; pass a photograph of your own, "
+            "or town."
+        ) from None
 
 
 def matched_cells(pair: DemoPair, matches: Matches) -> tuple[int, int]:

@@ -5,12 +5,11 @@ import pathlib
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from astr_jax.files import replacing
 
-PICTURES = tuple(sorted(FigureCanvasBase.get_supported_filetypes()))
+PICTURES = ("jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff", "webp")
 
 
 def check_output(path: str | None, kinds: tuple[str, ...]) -> None:

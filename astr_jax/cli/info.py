@@ -12,14 +12,13 @@ products; sides are padded to multiples of 32; one fine match for eight coarse c
 """
 
 import dataclasses
-import importlib
-import importlib.util
-import pathlib
-import pkgutil
 
+import configs
 from astr_jax import api
+from astr_jax.cli.memory import inference_memory, matching_matrix
 from astr_jax.config import ModelConfig
 from astr_jax.model import cost
+from astr_jax.params import read_header
 
 SIZES = ((240, 320), (480, 640), (832, 832))  # h, w
 SIDES = (416, 832)  # of the squares whose memory is compared
@@ -41,45 +40,21 @@ def run(options) -> None:
         print_table(options.memory)
         return
     if options.config:
-        config = read_config(options.config)
+        config = configs.read(options.config).model()
         print(f"configuration {options.config}")
         print_cost(config)
         print_fields(config)
     else:
-        params = api.load(options.weights)
-        config = params.config
+        header = read_header(api.find_weights(options.weights))
+        config = header.config
         print(f"weights {options.weights or api.SHIPPED[-1]}")
         print_cost(config)
         print_fields(config)
         print("calibration")
-        print_fields(params.calibration)
-        print(f"note: {params.note or 'none'}")
+        print_fields(header.calibration)
+        print(f"note: {header.note or 'none'}")
     if options.memory:
         print_memory(config)
-
-
-def config_names() -> list[str]:
-    """The configurations of the package configs, in the order of the alphabet."""
-    import configs
-
-    return sorted(m.name for m in pkgutil.iter_modules(configs.__path__))
-
-
-def read_config(name: str) -> ModelConfig:
-    """model() of a configuration by name, or of a Python file."""
-    if name.endswith(".py"):
-        if not pathlib.Path(name).is_file():
-            raise FileNotFoundError(f"there is no configuration file {name}.")
-        spec = importlib.util.spec_from_file_location("configuration_file", name)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    elif name in config_names():
-        module = importlib.import_module(f"configs.{name}")
-    else:
-        raise ValueError(
-            f"{name!r} is no configuration: take one of {', '.join(config_names())}, or a .py file."
-        )
-    return module.model()
 
 
 def print_cost(config: ModelConfig) -> None:
@@ -104,7 +79,7 @@ def print_fields(config, indent: int = 2) -> None:
 
 def print_table(memory: bool) -> None:
     """All configurations in Markdown, from the smallest."""
-    known = {name: read_config(name) for name in config_names()}
+    known = {name: configs.read(name).model() for name in configs.names()}
     size = {name: cost.num_parameters(config) for name, config in known.items()}
     columns = " | ".join(f"GFLOPs {w} x {h}" for h, w in SIZES)
     print(f"| configuration | parameters | {columns} |\n|---|---:|" + "---:|" * len(SIZES))
@@ -118,13 +93,13 @@ def print_table(memory: bool) -> None:
 
 
 def print_memory(config: ModelConfig) -> None:
-    """Temporary memory of the compiled inference at two sizes, and its largest buffer."""
-    found = [cost.inference_memory(config, side) for side in SIDES]
-    for m in found:
-        share = m.largest / m.matrix
+    """Temporary memory of the programs of a match at two sizes, its growth, the largest buffer."""
+    small, large = (inference_memory(config, side) for side in SIDES)
+    matrix = matching_matrix(SIDES[1])
+    print(f"  temporary memory at {SIDES[0]} x {SIDES[0]} and {SIDES[1]} x {SIDES[1]}")
+    for s, m in zip(small, large, strict=True):
         print(
-            f"  {m.side} x {m.side}: temporary {m.temporary / 2**20:.1f} MiB; largest buffer "
-            f"{m.largest:,} elements, {share:.1%} of N0 N1 = {m.matrix:,}"
+            f"  {m.program:6} {s.temporary / 2**20:7.1f} {m.temporary / 2**20:7.1f} MiB, "
+            f"{m.temporary / s.temporary:.2f} times; its largest buffer has "
+            f"{m.largest / matrix:.1%} of the matching matrix's {matrix:,} elements"
         )
-    growth = found[1].temporary / found[0].temporary
-    print(f"  growth of the temporary memory: {growth:.2f} (four times the pixels)")

@@ -1,14 +1,25 @@
-"""Photographs as grey arrays in memory: read from a folder, or from one file that travels."""
+"""Photographs as grey arrays in memory, read from a folder, or from one file that travels.
 
+    python -m astr_jax.data.photos DIR --out photos.npz
+
+packs a folder: grey, shrunk to --side, as JPEG. Training takes the file in the folder's place.
+"""
+
+import argparse
 import collections.abc
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from rich.progress import track
 
+from astr_jax.files import replacing
+
+LONG_SIDE = 640  # pixels
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -53,7 +64,7 @@ def split_photos(paths, *, every: int = 40) -> tuple[list, list]:
     return train, paths[::every]
 
 
-def read_photo(path: str | os.PathLike, *, long_side: int = 640) -> UInt8[np.ndarray, "h w"]:
+def read_photo(path: str | os.PathLike, *, long_side: int = LONG_SIDE) -> UInt8[np.ndarray, "h w"]:
     """Reads one photograph as grey, turned upright by its EXIF tag, shrunk to long_side at most."""
     try:
         encoded = np.fromfile(path, dtype=np.uint8)
@@ -67,22 +78,37 @@ def read_photo(path: str | os.PathLike, *, long_side: int = 640) -> UInt8[np.nda
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def read_photos(paths, *, long_side: int = 640) -> Photos:
+def read_photos(paths, *, long_side: int = LONG_SIDE) -> Photos:
     """Reads photographs into memory (about 0.2 MB each at a long side of 640)."""
     paths = [pathlib.Path(path) for path in paths]
     images = tuple(read_photo(path, long_side=long_side) for path in paths)
     return Photos(tuple(path.name for path in paths), images)
 
 
-def pack_photos(photos: Photos, path: str | os.PathLike, *, quality: int = 92) -> None:
-    """Writes photographs into one .npz file: their names, and their JPEG streams end to end."""
-    if pathlib.Path(path).suffix != ".npz":
-        raise ValueError(f"A packed file of photographs must end in .npz; got {path}.")
-    streams = [
-        cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1] for image in photos
-    ]
+def pack_photos(
+    paths: Iterable[pathlib.Path],
+    out: str | os.PathLike,
+    *,
+    long_side: int = LONG_SIDE,
+    quality: int = 92,
+) -> None:
+    """Writes photographs into one .npz file: their names, and their JPEG streams end to end.
+
+    In the order of the paths, read one by one: only the streams are held in memory.
+    """
+    out = pathlib.Path(out)
+    if out.suffix != ".npz":
+        raise ValueError(f"A packed file of photographs must end in .npz; got {out}.")
+    if not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f"{out} cannot be written: its folder does not exist.")
+    names, streams = [], []
+    for path in paths:
+        image = read_photo(path, long_side=long_side)
+        names.append(path.name)
+        streams.append(cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1])
     ends = np.cumsum([len(stream) for stream in streams])
-    np.savez(path, names=np.array(photos.names), ends=ends, jpeg=np.concatenate(streams))
+    with replacing(out) as beside:
+        np.savez(beside, names=np.array(names), ends=ends, jpeg=np.concatenate(streams))
 
 
 def unpack_photos(path: str | os.PathLike) -> Photos:
@@ -92,7 +118,7 @@ def unpack_photos(path: str | os.PathLike) -> Photos:
         if missing:
             raise ValueError(
                 f"{path} is not a packed file of photographs: it lacks {sorted(missing)}. "
-                "Write one with pack_photos."
+                "Write one with python -m astr_jax.data.photos."
             )
         names = tuple(str(name) for name in packed["names"])
         streams = np.split(packed["jpeg"], packed["ends"][:-1])
@@ -109,3 +135,32 @@ def _decode(encoded: np.ndarray, name: str) -> np.ndarray:
             "OpenCV does not read. Remove it or write it again as JPEG or PNG."
         )
     return image
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="DIR", help="photographs, in folders below it too")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=LONG_SIDE,
+        metavar="PIXELS",
+        help=f"shrink the long side to this at most; default {LONG_SIDE}",
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.side < 1:
+            raise ValueError(f"--side must be positive; got {arguments.side}.")
+        paths = list_photos(arguments.folder)
+        pack_photos(track(paths, "packing"), arguments.out, long_side=arguments.side)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    size = pathlib.Path(arguments.out).stat().st_size
+    print(f"{len(paths)} photographs, {size / 2**20:.1f} MiB: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -45,10 +45,17 @@ class Pair:
     homography: Float[np.ndarray, "3 3"] | None = None
 
     def __post_init__(self):
-        posed = [x is not None for x in (self.K0, self.K1, self.cam1_from_cam0)]
-        if all(posed) == (self.homography is not None) or any(posed) != all(posed):
+        known = {
+            "K0": self.K0,
+            "K1": self.K1,
+            "T_0to1": self.cam1_from_cam0,
+            "H_0to1": self.homography,
+        }
+        have = [key for key, matrix in known.items() if matrix is not None]
+        if have not in (["K0", "K1", "T_0to1"], ["H_0to1"]):
             raise ValueError(
-                f"pair {self.name} of set {self.set} must have either K0, K1 and T_0to1, or H_0to1."
+                f"{self.name} must have either K0, K1 and T_0to1, or H_0to1; "
+                f"got {', '.join(have) or 'none'}."
             )
 
 
@@ -96,23 +103,58 @@ def read_pairs(
 
 
 def _read(file: pathlib.Path) -> list[Pair]:
-    def matrix(entry, key):
-        return np.array(entry[key], np.float64) if key in entry else None
+    """The pairs of one index. Raises ValueError naming the file, the pair and the key."""
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON: {error}.") from None
+    if not isinstance(entries, list):
+        raise ValueError(f"{file} must hold a list of pairs; got {type(entries).__name__}.")
+    pairs = []
+    for number, entry in enumerate(entries):
+        try:
+            pairs.append(_read_pair(file.parent, entry))
+        except ValueError as error:
+            raise ValueError(f"{file}, pair {number}: {error}") from None
+    return pairs
 
-    return [
-        Pair(
-            set=file.parent.name,
-            name=f"{pathlib.Path(entry['image0']).stem} {pathlib.Path(entry['image1']).stem}",
-            image0=file.parent / entry["image0"],
-            image1=file.parent / entry["image1"],
-            checked=entry.get("checked", "H_0to1" in entry),
-            K0=matrix(entry, "K0"),
-            K1=matrix(entry, "K1"),
-            cam1_from_cam0=matrix(entry, "T_0to1"),
-            homography=matrix(entry, "H_0to1"),
-        )
-        for entry in json.loads(file.read_text())
-    ]
+
+def _read_pair(folder: pathlib.Path, entry: dict) -> Pair:
+    if not isinstance(entry, dict):
+        raise ValueError(f"a pair must be an object with image0, image1; got {entry!r}.")
+    images = [_image_path(folder, entry, key) for key in ("image0", "image1")]
+    return Pair(
+        set=folder.name,
+        name=" ".join(image.stem for image in images),
+        image0=images[0],
+        image1=images[1],
+        checked=entry.get("checked", "H_0to1" in entry),
+        K0=_matrix(entry, "K0", (3, 3)),
+        K1=_matrix(entry, "K1", (3, 3)),
+        cam1_from_cam0=_matrix(entry, "T_0to1", (4, 4)),
+        homography=_matrix(entry, "H_0to1", (3, 3)),
+    )
+
+
+def _image_path(folder: pathlib.Path, entry: dict, key: str) -> pathlib.Path:
+    name = entry.get(key)
+    if not isinstance(name, str):
+        raise ValueError(f"{key} must be a path beside the index; got {name!r}.")
+    if not (folder / name).is_file():
+        raise ValueError(f"{key}: there is no file {folder / name}.")
+    return folder / name
+
+
+def _matrix(entry: dict, key: str, shape: tuple[int, int]) -> np.ndarray | None:
+    if key not in entry:
+        return None
+    try:
+        matrix = np.array(entry[key], np.float64)
+    except (TypeError, ValueError):
+        matrix = None
+    if matrix is None or matrix.shape != shape or not np.isfinite(matrix).all():
+        raise ValueError(f"{key} must be {shape[0]} rows of {shape[1]} numbers; got {entry[key]}.")
+    return matrix
 
 
 def load_image(

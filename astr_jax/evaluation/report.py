@@ -48,9 +48,10 @@ class Report:
     records: tuple[PairRecord, ...]
 
 
-def protocol(*, long_side: int = LONG_SIDE, multiple: int = MULTIPLE) -> dict:
-    """What a reader must know to compare the figures with others."""
+def protocol(matcher: dict, *, long_side: int = LONG_SIDE, multiple: int = MULTIPLE) -> dict:
+    """What a reader must know to compare the figures with others; `matcher`: its own settings."""
     return {
+        **matcher,
         "long_side": long_side,
         "sides": f"rounded down to multiples of {multiple}",
         "resize": "area averaging",

@@ -12,7 +12,7 @@ Mask = Bool[Array, "b h w"]
 
 def masked(x: Map, mask: Mask) -> Map:
     """Zero outside the mask: a padded image then gives what the image gives at its own size."""
-    return x * mask[..., None].astype(x.dtype)
+    return jnp.where(mask[..., None], x, 0)
 
 
 def level_mask(mask: Mask, stride: int) -> Mask:

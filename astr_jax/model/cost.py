@@ -1,17 +1,15 @@
-"""What a configuration costs: parameters, arithmetic and memory. Nothing is trained or run."""
+"""What a configuration costs: parameters and arithmetic. Nothing is trained or run."""
 
 import dataclasses
 import functools
 import math
-import re
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 
 from astr_jax.config import ModelConfig
-from astr_jax.model.astr import ASTR, coarse_matches
-from astr_jax.ops.grids import COARSE_STRIDE
+from astr_jax.model.astr import ASTR
 from astr_jax.types import CoarseMatches
 
 MATCHES_PER_CELL = 1 / 8  # that the fine stage is counted with
@@ -29,16 +27,6 @@ class Flops:
     @property
     def total(self) -> float:
         return self.encode + self.coarse + self.fine
-
-
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """What the compiled inference (encode of both images, coarse matching) of a pair needs."""
-
-    side: int  # pixels of both square images
-    temporary: int  # bytes
-    largest: int  # elements of the largest buffer of the optimised program
-    matrix: int  # elements that the whole matching matrix would have, N0 N1
 
 
 @functools.lru_cache
@@ -92,40 +80,6 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
         coarse=float(flops(coarse, variables, features)),
         fine=float(flops(fine, variables, features, output, matches, numbers)),
     )
-
-
-def inference_memory(config: ModelConfig, side: int) -> Memory:
-    """Compiles the inference of a pair of square images and reads what it needs."""
-    config = _with_backbone(config, folded=True)
-    images, mask, length = _inputs(side, side)
-    model, capacity = ASTR(config), 1024
-
-    def infer(variables, images0, images1, mask0, mask1, length):
-        features0 = model.apply(variables, images0, mask0, length, method="encode")
-        features1 = model.apply(variables, images1, mask1, length, method="encode")
-        coarse = model.apply(variables, features0, features1, method="coarse")
-        masks = features0.mask8, features1.mask8
-        matches = coarse_matches(coarse, *masks, config, capacity)
-        return features0.fine, features1.fine, coarse.features0, coarse.features1, matches
-
-    compiled = (
-        jax.jit(infer)
-        .lower(abstract_variables(config), images, images, mask, mask, length)
-        .compile()
-    )
-    cells = mask.shape[1] * mask.shape[2] // COARSE_STRIDE**2
-    return Memory(
-        side=side,
-        temporary=compiled.memory_analysis().temp_size_in_bytes,
-        largest=largest_buffer(compiled.as_text()),
-        matrix=cells**2,
-    )
-
-
-def largest_buffer(program: str) -> int:
-    """Elements of the largest array that an optimised HLO program names."""
-    shapes = re.findall(r"\b(?:pred|bf16|[fsuc]\d+)\[([\d,]+)\]", program)
-    return max((math.prod(map(int, s.split(","))) for s in shapes), default=0)
 
 
 def _with_backbone(config: ModelConfig, **changes) -> ModelConfig:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from astr_jax.config import AggregationConfig
@@ -24,23 +25,34 @@ def select_centres(
     log_conf = best.log_prob.reshape(height, width)
     match = best.cell.reshape(height, width)
     reach = config.neighbourhood // 2
-    moves = [
-        (dy, dx)
-        for dy in range(-reach, reach + 1)
-        for dx in range(-reach, reach + 1)
-        if (dy, dx) != (0, 0)
-    ]
-    scores, matches = [], []
-    for dy, dx in moves:
-        similarity = (features * shifted(features, dy, dx)).sum(axis=-1)
-        support = shifted(log_conf, dy, dx, fill=EMPTY)
-        scores.append(jnp.where(support > EMPTY / 2, similarity + support, EMPTY))
-        matches.append(shifted(match, dy, dx, fill=-1))
-    scores, matches = jnp.stack(scores, axis=-1), jnp.stack(matches, axis=-1)
+    moves = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
+    support = jnp.stack([shifted(log_conf, *move, fill=EMPTY) for move in moves], axis=-1)
+    matches = jnp.stack([shifted(match, *move, fill=-1) for move in moves], axis=-1)
+    neighbour = np.array([move != (0, 0) for move in moves])
+    scores = window_similarity(features, reach) + support
+    scores = jnp.where(neighbour[None, None] & (support > EMPTY / 2), scores, EMPTY)
     top, index = jax.lax.top_k(scores, config.supporters)  # [h w k-1]
     chosen = jnp.take_along_axis(matches, index, axis=-1)
     chosen = jnp.where(top > EMPTY / 2, chosen, -1)
     return jnp.concatenate([match[..., None], chosen], axis=-1).reshape(height * width, -1)
+
+
+def window_similarity(features: Float[Array, "h w c"], reach: int) -> Float[Array, "h w s"]:
+    """<F(p), F(n)> for every n in the square window of p, row by row; 0 outside the map.
+
+    One row of the window at a time: all of it at once would hold s shifted copies of the map.
+    """
+    height, width, _ = features.shape
+    side = 2 * reach + 1
+    padded = jnp.pad(features, ((reach, reach), (reach, reach), (0, 0)))
+
+    def row(first):
+        band = jax.lax.dynamic_slice_in_dim(padded, first, height, axis=0)
+        products = [(features * band[:, x : x + width]).sum(axis=-1) for x in range(side)]
+        return jnp.stack(products, axis=-1)  # [h w side]
+
+    rows = jax.lax.map(row, jnp.arange(side))  # [side h w side]
+    return jnp.moveaxis(rows, 0, 2).reshape(height, width, side * side)
 
 
 def spot_cells(

@@ -15,6 +15,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 EMPTY = -1e30  # a log-probability of nothing; finite, so that gradients stay finite
 
+_PAIRS_AT_ONCE = 2**21  # of a streamed step: 8 MiB, whatever the number of keys
+
 
 @flax.struct.dataclass
 class DualSoftmax:
@@ -54,12 +56,17 @@ def dual_softmax(
     temperature: float,
     block: int,
 ) -> DualSoftmax:
-    """Builds P over all pairs in O(n c) memory: one streamed pass, `block` queries at a time."""
+    """Builds P over all pairs in O(n c) memory: one streamed pass, `block` queries at most."""
     gain = (f0.shape[-1] * temperature) ** -0.5
     f0 = jnp.where(mask0[:, None], f0.astype(jnp.float32) * gain, 0.0)
     f1 = jnp.where(mask1[:, None], f1.astype(jnp.float32) * gain, 0.0)
     lse0, lse1 = _log_sum_exps(block, f0, f1, mask0, mask1)
     return DualSoftmax(f0, f1, mask0, mask1, lse0, lse1, block)
+
+
+def _queries_at_once(block: int, n: int, m: int) -> int:
+    """Queries of a streamed step: the more keys, the fewer, so that memory does not grow as n m."""
+    return max(1, min(block, n, _PAIRS_AT_ONCE // m))
 
 
 def _in_blocks(block: int, *arrays: Array) -> list[Array]:
@@ -84,7 +91,7 @@ def _product(f0: Float[Array, "n c"], f1: Float[Array, "m c"]) -> Float[Array, "
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _log_sum_exps(block, f0, f1, mask0, mask1):
-    block = min(block, f0.shape[0])
+    block = _queries_at_once(block, f0.shape[0], f1.shape[0])
 
     def step(carry, rows):
         top, total = carry  # running maximum and sum of each column
@@ -109,7 +116,7 @@ def _log_sum_exps_forward(block, f0, f1, mask0, mask1):
 def _log_sum_exps_backward(block, saved, cotangents):
     f0, f1, mask0, mask1, lse0, lse1 = saved
     g0, g1 = cotangents
-    block = min(block, f0.shape[0])
+    block = _queries_at_once(block, f0.shape[0], f1.shape[0])
 
     def step(df1, rows):
         rows0, rows_mask, rows_lse, rows_g = rows
@@ -133,7 +140,7 @@ def best_matches(matrix: DualSoftmax) -> tuple[BestMatches, BestMatches]:
     """
     p = jax.lax.stop_gradient(matrix)
     n = p.scaled0.shape[0]
-    block = min(p.block, n)
+    block = _queries_at_once(p.block, n, p.scaled1.shape[0])
     rows = _in_blocks(block, p.scaled0, p.mask0, p.lse0)
 
     def step(carry, row):

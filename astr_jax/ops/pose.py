@@ -1,4 +1,4 @@
-"""Relative pose from matches, and depth from relative pose: for ONE pair, inside jit.
+"""Relative pose from matches: for ONE pair, inside jit.
 
 A robust estimator in the manner of RANSAC, with static shapes and no branch on values: all
 hypotheses are made at once, all are scored at once, the best few are polished on all matches.
@@ -35,7 +35,7 @@ class Pose:
 
     @property
     def cam1_from_cam0(self) -> Float[Array, "*b 4 4"]:
-        """The rigid transform that `triangulate_depths` takes."""
+        """The rigid transform, with a translation of unit length."""
         top = jnp.concatenate([self.rotation, self.translation[..., None]], axis=-1)
         last = jnp.broadcast_to(jnp.eye(4, dtype=top.dtype)[3:], (*top.shape[:-2], 1, 4))
         return jnp.concatenate([top, last], axis=-2)
@@ -114,24 +114,6 @@ def sampson_error(
     line0 = rays1 @ essential
     gradient = jnp.concatenate([line0[:, :2] / focal0[None], line1[:, :2] / focal1[None]], axis=1)
     return jnp.sum(rays1 * line1, axis=1) * jax.lax.rsqrt(jnp.sum(gradient**2, axis=1) + _TINY)
-
-
-def triangulate_depths(
-    points0: Float[Array, "k 2"],
-    points1: Float[Array, "k 2"],
-    K0: Float[Array, "3 3"],
-    K1: Float[Array, "3 3"],
-    cam1_from_cam0: Float[Array, "4 4"],
-) -> tuple[Float[Array, "k"], Float[Array, "k"]]:
-    """Returns the z-depth of each match in camera 0 and in camera 1.
-
-    In units of the translation. From depth0 R x0 + t = depth1 x1, crossed with either ray:
-    depth0 = (x1 × t)·(R x0 × x1) / |R x0 × x1|², and depth1 likewise. Negative: behind the
-    camera. Parallel rays (no parallax, no translation) give 0, never NaN.
-    """
-    rotation, translation = cam1_from_cam0[:3, :3], cam1_from_cam0[:3, 3]
-    with jax.default_matmul_precision("highest"):
-        return _depths(rotation, translation, pixel_rays(points0, K0), pixel_rays(points1, K1))
 
 
 def pixel_rays(points: Float[Array, "k 2"], K: Float[Array, "3 3"]) -> Float[Array, "k 3"]:
@@ -273,6 +255,12 @@ def _cheirality(pose, rays0, rays1, close):
 
 
 def _depths(rotation, translation, rays0, rays1):
+    """The z-depths [k] of each match in both cameras, in units of the translation.
+
+    From depth0 R x0 + t = depth1 x1, crossed with either ray:
+    depth0 = (x1 × t)·(R x0 × x1) / |R x0 × x1|², and depth1 likewise. Negative: behind the
+    camera. Parallel rays (no parallax, no translation) give 0, never NaN.
+    """
     turned = rays0 @ rotation.T
     normal = jnp.cross(turned, rays1)
     baseline = jnp.broadcast_to(translation, turned.shape)

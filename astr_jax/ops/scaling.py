@@ -11,7 +11,6 @@ Points are (x, y) pixels, pixel centres at whole numbers.
 """
 
 import functools
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays, solve_positive
 
-Estimator = Literal["pose", "affine", "none"]
+ESTIMATORS = ("pose", "affine", "none")
 
 EXTREME = 16.0  # ratios beyond it are errors of the estimate
 NEIGHBOURS = 64  # matches in a local fit
@@ -38,7 +37,7 @@ def scale_ratio(
     points1: Float[Array, "k 2"],
     valid: Bool[Array, "k"],
     *,
-    estimator: Estimator,
+    estimator: str,
     K0: Float[Array, "3 3"] | None = None,
     K1: Float[Array, "3 3"] | None = None,
     cell: float = 8.0,
@@ -46,12 +45,13 @@ def scale_ratio(
 ) -> Float[Array, "k"]:
     """Returns r = s1 / s0 of each match, 1 on rows that are not valid.
 
-    `cell` is the side of a coarse cell in pixels: matches are true to about half of it. `pose`
-    falls back to `affine` where the pose is degenerate (parallax under 1 degree, points behind a
-    camera, fewer than 30 inliers), `affine` to 1 where a match has fewer than 6 neighbours.
+    `estimator` is one of ESTIMATORS; `cell` is the side of a coarse cell in pixels: matches are
+    true to about half of it. `pose` falls back to `affine` where the pose is degenerate (parallax
+    under 1 degree, points behind a camera, fewer than 30 inliers), `affine` to 1 where a match has
+    fewer than 6 neighbours.
     """
-    if estimator not in ("pose", "affine", "none"):
-        raise ValueError(f"estimator must be 'pose', 'affine' or 'none', got {estimator!r}.")
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator must be one of {ESTIMATORS}; got {estimator!r}.")
     if estimator == "pose" and (K0 is None or K1 is None or key is None):
         raise ValueError("'pose' needs K0, K1 and key. Without intrinsics use 'affine'.")
     if estimator == "none":
@@ -127,10 +127,11 @@ def grid_sizes(
 def nearest_matches(
     points0: Float[Array, "k 2"], valid: Bool[Array, "k"], *, radius: float
 ) -> tuple[Int[Array, "k c"], Bool[Array, "k c"]]:
-    """Lists the valid matches nearest to each match in image 0, itself among them, nearest first.
+    """Lists the valid matches nearest to each match in image 0, nearest first.
 
-    At most NEIGHBOURS, and a mark for those that lie within the radius. Of very many matches an
-    even subset stands for all, and the distances exist for a block of rows at a time.
+    At most NEIGHBOURS, and a mark for those that lie within the radius. Up to _POOL valid matches
+    all are sought through, the match itself among them; beyond, an even subset of _POOL stands for
+    all, and need not hold the match itself. The distances exist for a block of rows at a time.
     """
     k = points0.shape[0]
     pool, count = min(k, _POOL), min(k, NEIGHBOURS)

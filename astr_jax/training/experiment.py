@@ -54,13 +54,14 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Everything that decides what a run computes."""
+    """What a run computes, and what its weights files say of it."""
 
     name: str
     model: ModelConfig
     train: TrainConfig
     data: HomographyConfig
     stages: tuple[Stage, ...]
+    note: str = ""  # for the weights files: where the data comes from, and its terms
 
     @property
     def pairs(self) -> int:

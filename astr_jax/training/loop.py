@@ -1,41 +1,56 @@
 """The training loop: resumes, shows what it does, validates, saves."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
 import signal
 import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from astr_jax.config import to_json
+from astr_jax.config import ModelConfig, to_json
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.files import replacing
 from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, save_params
 from astr_jax.training.checkpoints import Checkpoints
-from astr_jax.training.experiment import Experiment, Stage
+from astr_jax.training.experiment import Experiment, Stage, TrainConfig
 from astr_jax.training.step import (
     TrainState,
-    keys_for_step,
-    loss_and_scores,
     make_optimizer,
     make_state,
     make_train_step,
 )
+from astr_jax.training.validation import make_validation, mean_scores
 
-VALIDATION_PAIRS = 64
-VALIDATION_BATCH = 8
+MOST_BAD_STEPS = 20  # in a row, that are not finite
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the stages of a run share."""
+
+    experiment: Experiment
+    photos: Sequence[np.ndarray]
+    validation_photos: Sequence[np.ndarray]
+    workdir: pathlib.Path
+    checkpoints: Checkpoints
+    log: TextIO
+    show: Callable[..., None]  # show(completed=pairs, scores=text) on the progress bar
+    stop: Callable[[], bool]
+    num_threads: int
 
 
 def train(
     experiment: Experiment,
-    photos: list[np.ndarray],
-    validation_photos: list[np.ndarray],
+    photos: Sequence[np.ndarray],
+    validation_photos: Sequence[np.ndarray],
     workdir: pathlib.Path,
     *,
     initial: Params | None = None,
@@ -45,46 +60,66 @@ def train(
     """Trains, or goes on with the run in workdir, and returns the averaged weights.
 
     Ends early, with everything saved, after `minutes` or on SIGTERM or SIGINT; the same call goes
-    on from there. `initial`: weights to start from instead of fresh ones.
+    on from there. `initial`: weights to start from instead of fresh ones. Raises ValueError where
+    the run in workdir, or `initial`, is of another configuration, and FloatingPointError after
+    MOST_BAD_STEPS steps in a row that are not finite.
     """
+    deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     workdir.mkdir(parents=True, exist_ok=True)
-    model, config = experiment.model, experiment.train
-    if initial and initial.config != model:
+    if initial and initial.config != experiment.model:
         raise ValueError(
             "The weights to start from have another configuration than the experiment."
         )
     note_experiment(workdir, experiment)
-    variables = initial.variables if initial else init_variables(model, jax.random.key(config.seed))
-    # One optimiser for the run: its schedule counts steps, and stages may differ in batch size.
-    optimizer, schedule = make_optimizer(
-        config, experiment.pairs, experiment.pairs // experiment.steps
-    )
-    state = make_state(variables, optimizer)
     checkpoints = Checkpoints(workdir)
-    state = checkpoints.restore(state) or state
     log = (workdir / "log.jsonl").open("a", buffering=1)
-    deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-    with stop_signals() as stopped, progress_bar() as bar, log:
+    with stop_signals() as stopped, progress_bar() as bar, log, contextlib.closing(checkpoints):
         task = bar.add_task(experiment.name, total=experiment.pairs, scores="compiling")
-        while int(state.step) < experiment.steps and not stopped and time.monotonic() < deadline:
-            stage, _, _ = experiment.locate(int(state.step))
-            state = run_stage(
-                experiment,
-                stage,
-                state,
-                photos,
-                validation_photos,
-                workdir,
-                optimizer=optimizer,
-                schedule=schedule,
-                checkpoints=checkpoints,
-                log=log,
-                show=functools.partial(bar.update, task),
-                stop=lambda: bool(stopped) or time.monotonic() > deadline,
-                num_threads=num_threads,
-            )
-    checkpoints.close()
+        run = Run(
+            experiment=experiment,
+            photos=photos,
+            validation_photos=validation_photos,
+            workdir=workdir,
+            checkpoints=checkpoints,
+            log=log,
+            show=functools.partial(bar.update, task),
+            stop=lambda: bool(stopped) or time.monotonic() >= deadline,
+            num_threads=num_threads,
+        )
+        state = checkpoints.restore(like_state(experiment)) or first_state(experiment, initial)
+        while int(state.step) < experiment.steps and not run.stop():
+            state = run_stage(run, state)
     return averaged(state, experiment)
+
+
+def first_state(experiment: Experiment, initial: Params | None) -> TrainState:
+    """The state before the first step, of given weights or of fresh ones."""
+    if initial:
+        variables = initial.variables
+    else:
+        variables = init_variables(experiment.model, jax.random.key(experiment.train.seed))
+    # A copy, since steps take over the arrays of their state and those given stay the caller's; on
+    # a named device, as a restored state is, so that both run through one compiled step.
+    state = make_state(variables, optimizer_of(experiment)[0])
+    return jax.device_put(state, jax.devices()[0], may_alias=False)
+
+
+def like_state(experiment: Experiment) -> TrainState:
+    """Shapes and places of a state's arrays."""
+    shapes = jax.eval_shape(
+        lambda: make_state(
+            init_variables(experiment.model, jax.random.key(0)), optimizer_of(experiment)[0]
+        )
+    )
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+
+
+def optimizer_of(experiment: Experiment):
+    """One optimiser for the run, and its schedule of the learning rate, which counts steps: stages
+    may differ in batch size."""
+    pairs, steps = experiment.pairs, experiment.steps
+    return make_optimizer(experiment.train, pairs, pairs // steps)
 
 
 def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
@@ -106,70 +141,80 @@ def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
         beside.write_text(text)
 
 
-def run_stage(
-    experiment: Experiment,
-    stage: Stage,
-    state: TrainState,
-    photos,
-    validation_photos,
-    workdir,
-    *,
-    optimizer,
-    schedule,
-    checkpoints: Checkpoints,
-    log,
-    show,
-    stop,
-    num_threads: int,
-) -> TrainState:
-    """Runs one stage from where the state stands to its end, or until stop() says so."""
-    config = experiment.train
-    _, within, pairs = experiment.locate(int(state.step))
-    data = HomographyPairs(photos, experiment.data_config(stage), config.seed)
+def run_stage(run: Run, state: TrainState) -> TrainState:
+    """Runs a stage from where the state stands to its end, or until run.stop() says so."""
+    experiment, config = run.experiment, run.experiment.train
+    stage, within, pairs = experiment.locate(int(state.step))
+    data = HomographyPairs(run.photos, experiment.data_config(stage), config.seed)
     # Stages of other batch sizes go on in the list of pairs: none comes twice.
     offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
-    step_fn = jax.jit(
-        make_train_step(experiment.model, config, optimizer, fine=stage.fine), donate_argnums=0
+    train_step = compiled_step(
+        experiment.model, config, experiment.pairs, experiment.steps, stage.fine
     )
-    validate = make_validation(experiment, stage, validation_photos)
-    recent, clock = [], time.monotonic()
+    validate = make_validation(experiment, stage, run.validation_photos)
+    schedule = optimizer_of(experiment)[1]
+    recent, bad, clock = [], 0, time.monotonic()
     batches = data.batches(
         offset + within,
         stage.batch_size,
         lambda index: difficulty(stage, index - offset),
-        num_threads=num_threads,
+        num_threads=run.num_threads,
     )
     with contextlib.closing(batches):
         for step in range(within, stage.steps):
-            state, scores = step_fn(state, next(batches))
+            state, scores = train_step(state, next(batches))
             recent.append(scores)
             pairs += stage.batch_size
-            if len(recent) >= config.log_every:
-                means = mean_scores(recent)
-                now = time.monotonic()
-                means |= {
+            last = step + 1 == stage.steps or run.stop()
+            if last or len(recent) >= config.log_every:
+                means = mean_scores(recent) | {
                     "pairs": pairs,
                     "learning_rate": float(schedule(int(state.step))),
-                    "pairs_per_second": len(recent) * stage.batch_size / (now - clock),
+                    "pairs_per_second": len(recent) * stage.batch_size / (time.monotonic() - clock),
                     "difficulty": difficulty(stage, step),
                 }
-                log.write(json.dumps(means) + "\n")
-                show(completed=pairs, scores=short(means))
-                recent, clock = [], now
-            last = step + 1 == stage.steps or stop()
+                run.log.write(json.dumps(means) + "\n")
+                run.show(completed=pairs, scores=short(means))
+                bad = bad_in_a_row(bad, recent, int(state.step))
+                recent, clock = [], time.monotonic()
             if last or crossed(pairs, stage.batch_size, config.validate_every):
-                scores = validate(state)
-                log.write(json.dumps({"pairs": pairs, "validation": scores}) + "\n")
-                save_params(workdir / "weights.safetensors", averaged(state, experiment))
+                row = {"pairs": pairs, "validation": validate(state)}
+                run.log.write(json.dumps(row) + "\n")
+                save_weights(run.workdir / "weights.safetensors", state, experiment)
                 clock = time.monotonic()
             if crossed(pairs, stage.batch_size, config.milestone_every):
-                milestone = workdir / f"weights-{pairs // 1000:06d}k.safetensors"
-                save_params(milestone, averaged(state, experiment))
+                name = f"weights-{pairs // 1000:06d}k.safetensors"
+                save_weights(run.workdir / name, state, experiment)
             if last or crossed(pairs, stage.batch_size, config.checkpoint_every):
-                checkpoints.save(state)
+                run.checkpoints.save(state)
             if last:
                 break
     return state
+
+
+@functools.lru_cache
+def compiled_step(model: ModelConfig, config: TrainConfig, pairs: int, steps: int, fine: bool):
+    """The training step of a run of so many pairs and steps; compiled once for each batch shape,
+    however many stages and runs of the process take it."""
+    optimizer, _ = make_optimizer(config, pairs, pairs // steps)
+    return jax.jit(make_train_step(model, config, optimizer, fine=fine), donate_argnums=0)
+
+
+def bad_in_a_row(before: int, scores: list[dict], step: int) -> int:
+    """Counts the newest bad steps in a row, of which `before` came before these scores.
+
+    step: how many steps are done. Raises FloatingPointError where the row is too long.
+    """
+    bad = before
+    for number, score in enumerate(jax.device_get(scores), start=step - len(scores)):
+        bad = bad + 1 if score["bad"] else 0
+        if bad >= MOST_BAD_STEPS:
+            raise FloatingPointError(
+                f"the loss or its gradient was not finite in {bad} steps in a row, from step "
+                f"{number + 1 - bad} to step {number}; the weights stay as they were before. Go on "
+                "with a lower rate, such as --set train.learning_rate=1e-4, or from other weights."
+            )
+    return bad
 
 
 def difficulty(stage: Stage, step: int) -> float:
@@ -184,50 +229,14 @@ def crossed(pairs: int, batch: int, every: int) -> bool:
 
 
 def averaged(state: TrainState, experiment: Experiment) -> Params:
-    """The running mean of the weights, with what a weights file says of itself."""
-    variables = {"params": state.ema, "batch_stats": state.batch_stats}
-    note = (
-        f"{experiment.name}, step {int(state.step)}. Trained on photographs that are mostly for "
-        "research use; these terms, not the code's, hold for the weights."
-    )
-    return Params(variables, experiment.model, note=note)
+    """The running mean of the weights."""
+    return Params({"params": state.ema, "batch_stats": state.batch_stats}, experiment.model)
 
 
-def make_validation(experiment: Experiment, stage: Stage, photos):
-    """Returns validate(state) -> scores of the averaged weights, on pairs that never change."""
-    data = HomographyPairs(photos, experiment.data_config(stage), seed=12345)
-    batches = [
-        data.batch(i, VALIDATION_BATCH, difficulty=0.5)
-        for i in range(VALIDATION_PAIRS // VALIDATION_BATCH)
-    ]
-
-    @jax.jit
-    def scores_of(params, batch_stats, batch):
-        keys = keys_for_step(0, jnp.zeros((), jnp.int32), VALIDATION_BATCH)
-        return loss_and_scores(
-            params,
-            batch_stats,
-            batch,
-            keys,
-            experiment.model,
-            experiment.train,
-            fine=stage.fine,
-            train=False,
-        )[1][0]
-
-    def validate(state: TrainState) -> dict[str, float]:
-        return mean_scores([scores_of(state.ema, state.batch_stats, b) for b in batches])
-
-    return validate
-
-
-def mean_scores(scores: list[dict]) -> dict[str, float]:
-    """Means over steps of the scores that are numbers; a score that never is one is left out."""
-    scores = jax.device_get(scores)
-    values = {name: np.array([s[name] for s in scores]) for name in scores[0]}
-    return {
-        name: float(v[np.isfinite(v)].mean()) for name, v in values.items() if np.isfinite(v).any()
-    }
+def save_weights(path: pathlib.Path, state: TrainState, experiment: Experiment) -> None:
+    """Writes the running mean of the weights; the note tells the run, the step, and its own."""
+    note = f"{experiment.name}, step {int(state.step)}. {experiment.note}".strip()
+    save_params(path, averaged(state, experiment), note=note)
 
 
 def short(means: dict[str, float]) -> str:

@@ -6,7 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.losses import fine_loss, focal_loss
@@ -49,13 +49,29 @@ def encode_both(model, variables, batch, *, train: bool):
     mask = jnp.ones(images.shape[:3], bool)
     if "mask0" in batch:
         mask = jnp.concatenate([batch["mask0"], batch["mask1"]])
-    long_side = jnp.full(images.shape[0], float(max(images.shape[1:3])))
     features, updates = model.apply(
-        variables, images, mask, long_side, train=train, method="encode", mutable=["batch_stats"]
+        variables,
+        images,
+        mask,
+        long_sides(mask),
+        train=train,
+        method="encode",
+        mutable=["batch_stats"],
     )
     b = images.shape[0] // 2
     halves = [jax.tree.map(lambda x, part=part: x[part], features) for part in _halves(b)]
     return *halves, updates["batch_stats"] if train else variables["batch_stats"]
+
+
+def long_sides(mask: Bool[Array, "b h w"]) -> Float[Array, " b"]:
+    """The long side of each image within its padding, pixels: up to the last row or column with a
+    usable pixel (spec section 2). An image without one counts whole."""
+    ends = [
+        jnp.max(jnp.where(mask.any(axis=other), jnp.arange(1, mask.shape[axis] + 1)[None], 0), 1)
+        for axis, other in ((1, 2), (2, 1))
+    ]
+    side = jnp.maximum(*ends)
+    return jnp.where(side > 0, side, max(mask.shape[1:])).astype(jnp.float32)
 
 
 def _halves(b: int) -> tuple[slice, slice]:

@@ -7,6 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from astr_jax.images import to_rgb
 from astr_jax.model.attention_maps import AttentionMaps
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.viz import panels
@@ -26,7 +27,7 @@ def draw_attention(
     third map has the spot-guided layer's own queries and keys, without the spot. Weights are means
     over the heads, shown relative to the largest of each map.
     """
-    rgb0, rgb1 = panels.to_rgb(img0), panels.to_rgb(img1)
+    rgb0, rgb1 = to_rgb(img0), to_rgb(img1)
     query = frame0.given(np.asarray(maps.query))
     area, everywhere = np.asarray(maps.area), np.asarray(maps.everywhere)
     inside = everywhere[area].sum()

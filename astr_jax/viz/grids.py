@@ -9,6 +9,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from astr_jax.config import ModelConfig
+from astr_jax.images import to_rgb
 from astr_jax.model.fine import crop_offsets
 from astr_jax.types import Matches
 from astr_jax.viz import panels
@@ -32,9 +33,7 @@ def draw_grids(
     grids are those of the fine stage, about the coarse centres.
     """
     matches = matches.compact()
-    figure, axes, place0, place1 = panels.pair_panel(
-        panels.to_rgb(img0), panels.to_rgb(img1), dim=0.8
-    )
+    figure, axes, place0, place1 = panels.pair_panel(to_rgb(img0), to_rgb(img1), dim=0.8)
     limit = config.fine.max_ratio
     norm = TwoSlopeNorm(0.0, -np.log2(limit) - 1e-6, np.log2(limit) + 1e-6)
     chosen = _spread(matches.keypoints0, matches.confidence, count)

@@ -7,6 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from astr_jax.images import to_rgb
 from astr_jax.types import Matches
 from astr_jax.viz import panels
 
@@ -33,7 +34,7 @@ def draw_matches(
         raise ValueError(f"error must have one value a match; got {np.shape(error)}.")
     points = [np.asarray(p)[keep] for p in (matches.keypoints0, matches.keypoints1)]
     value = np.asarray(matches.confidence if error is None else error, float)[keep]
-    figure, axes, *places = panels.pair_panel(panels.to_rgb(img0), panels.to_rgb(img1), dim=0.85)
+    figure, axes, *places = panels.pair_panel(to_rgb(img0), to_rgb(img1), dim=0.85)
     ends = np.stack([place(p) for place, p in zip(places, points, strict=True)], axis=1)
 
     count = len(value)

@@ -31,22 +31,6 @@ class Place:
         return np.asarray(points, float) * self.scale + np.asarray(self.shift)
 
 
-def to_rgb(image) -> UInt8[np.ndarray, "h w 3"]:
-    """An image as 8-bit colour."""
-    if not isinstance(image, Image.Image):
-        array = np.asarray(image)
-        if array.ndim == 3 and array.shape[-1] == 1:
-            array = array[..., 0]
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3):
-            raise ValueError(f"An image must be [H W], [H W 1] or [H W 3]; got {array.shape}.")
-        if array.dtype != np.uint8:
-            array = np.round(np.clip(array, 0, 1) * 255).astype(np.uint8)
-        image = Image.fromarray(array)
-    elif image.mode in ("I;16", "I"):
-        image = Image.fromarray((np.asarray(image, np.float32) / 257).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
-
-
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, with the shared background."""
     return Figure(figsize=(width, height), dpi=DPI, facecolor=GROUND)

@@ -3,10 +3,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from astr_jax.data import photos
 from astr_jax.data.photos import (
-    Photos,
     list_photos,
-    pack_photos,
     read_photo,
     read_photos,
     split_photos,
@@ -62,22 +61,47 @@ def test_every_40th_photograph_is_held_back():
     assert len(train) == 97
 
 
-def test_packed_photographs_come_back_with_their_names(tmp_path):
-    ramps = tuple(
-        np.tile(np.linspace(0, 200, width), (30 + width, 1)).astype(np.uint8)
-        for width in (40, 64, 50)
-    )
-    photos = Photos(("a.jpg", "b.jpg", "c.jpg"), ramps)
-    pack_photos(photos, tmp_path / "photos.npz")
-    unpacked = unpack_photos(tmp_path / "photos.npz")
-    assert unpacked.names == photos.names
-    for actual, expected in zip(unpacked, photos, strict=True):
-        np.testing.assert_allclose(actual.astype(int), expected, atol=6)
+@pytest.fixture
+def folder(tmp_path):
+    """Three ramps of different sizes in folders: 640 x 480 px at most."""
+    folder = tmp_path / "photographs"
+    for name, width in (("b/one.png", 40), ("a/two.png", 640), ("three.png", 50)):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ramp = np.tile(np.linspace(0, 200, width), (3 * width // 4, 1)).astype(np.uint8)
+        cv2.imwrite(str(path), ramp)
+    return folder
+
+
+def test_a_packed_folder_is_the_folder(folder, tmp_path, capsys):
+    photos.main([str(folder), "--out", str(tmp_path / "packed.npz"), "--side", "64"])
+    assert "3 photographs" in capsys.readouterr().out
+    packed = unpack_photos(tmp_path / "packed.npz")
+    expected = read_photos(list_photos(folder), long_side=64)
+    assert packed.names == expected.names == ("two.png", "one.png", "three.png")
+    assert [image.shape for image in packed] == [(48, 64), (30, 40), (37, 50)]
+    for actual, image in zip(packed, expected, strict=True):
+        np.testing.assert_allclose(actual.astype(int), image, atol=6)
 
 
 def test_another_file_is_not_taken_for_packed_photographs(tmp_path):
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(ValueError, match="not a packed file"):
         unpack_photos(tmp_path / "other.npz")
-    with pytest.raises(ValueError, match=r"end in \.npz"):
-        pack_photos(Photos((), ()), tmp_path / "photos.zip")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "--out", "packed.npz"], "nowhere is not a folder"),
+        (["photographs", "--out", "packed.zip"], "must end in .npz"),
+        (["photographs", "--out", "no/packed.npz"], "its folder does not exist"),
+        (["photographs", "--out", "packed.npz", "--side", "0"], "--side must be positive"),
+    ],
+)
+def test_packing_says_what_is_wrong_in_one_line(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(SystemExit):
+        photos.main(arguments)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not list(folder.parent.glob("*.npz"))

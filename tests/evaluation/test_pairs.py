@@ -204,9 +204,45 @@ def test_reading_names_what_is_wrong(miniature, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no index\.json"):
         read_pairs([tmp_path / "empty"])
-    (tmp_path / "empty" / "index.json").write_text('[{"image0": "a.png", "image1": "b.png"}]')
-    with pytest.raises(ValueError, match="either K0, K1 and T_0to1, or H_0to1"):
-        read_pairs([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda entry: entry.pop("image0"), "pair 1: image0 must be a path.*got None"),
+        (lambda entry: entry.update(image1="gone.png"), r"pair 1: image1: there is no .*gone\.png"),
+        (lambda entry: entry.update(K1=[[1, 0], [0, 1]]), "pair 1: K1 must be 3 rows of 3 numbers"),
+        (lambda entry: entry.update(T_0to1="north"), "pair 1: T_0to1 must be 4 rows of 4 numbers"),
+        (lambda entry: entry.update(K0=[[math.nan] * 3] * 3), "pair 1: K0 must be 3 rows"),
+        (
+            lambda entry: entry.pop("K0"),
+            "pair 1: 1_0 1_1 must have either K0, K1 and T_0to1, or H_0to1; got K1, T_0to1",
+        ),
+    ],
+)
+def test_a_wrong_entry_is_named_by_file_pair_and_key(miniature, change, message):
+    file = miniature[0] / "posed" / "index.json"
+    entries = json.loads(file.read_text())
+    change(entries[1])
+    file.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=message) as error:
+        read_pairs([miniature[0]])
+    assert str(error.value).startswith(str(file))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[{", r"index\.json is not JSON"),
+        ('{"image0": "a.png"}', r"index\.json must hold a list of pairs; got dict"),
+        ('["a.png"]', r"index\.json, pair 0: a pair must be an object.*got 'a\.png'"),
+    ],
+)
+def test_an_index_of_another_form_is_refused_with_its_name(tmp_path, text, message):
+    (tmp_path / "index.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_pairs([tmp_path])
 
 
 def test_one_set_can_be_read_by_its_own_folder(miniature):

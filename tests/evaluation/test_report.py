@@ -1,5 +1,6 @@
 """Scores, files and tables of records, and the command that makes them."""
 
+import hashlib
 import json
 import math
 import pathlib
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astr_jax import api
 from astr_jax.evaluation.pairs import PairRecord
 from astr_jax.evaluation.report import (
     MEAN,
@@ -19,6 +21,8 @@ from astr_jax.evaluation.report import (
     score_sets,
     write_report,
 )
+from astr_jax.params import Calibration, Params, save_params
+from astr_jax.types import Matches
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 
@@ -58,7 +62,7 @@ def test_seconds_are_the_median_so_that_compiling_does_not_count():
 
 def test_a_report_comes_back_from_its_file_and_the_file_is_strict_json(tmp_path):
     records = (record("one", 1.5), record("one", math.inf, failure="Error: no"), flat_record(0.5))
-    report = Report(matcher="mine", protocol=protocol(), records=records)
+    report = Report(matcher="mine", protocol=protocol({}), records=records)
     write_report(report, tmp_path / "r.json")
     assert read_report(tmp_path / "r.json") == report
     document = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
@@ -76,10 +80,10 @@ def test_a_foreign_file_is_refused_with_its_name(tmp_path, text):
 def test_tables_have_a_row_per_set_and_a_column_per_matcher():
     first = Report(
         matcher="good",
-        protocol=protocol(),
+        protocol=protocol({}),
         records=(record("one", 0.0), record("two", 0.0), flat_record(0.0)),
     )
-    second = Report(matcher="bad", protocol=protocol(), records=(record("one", math.inf),))
+    second = Report(matcher="bad", protocol=protocol({}), records=(record("one", math.inf),))
     tables = markdown_tables([first, second]).split("\n\n")
     text = markdown_tables([first, second])
     assert "Pose AUC@5/10/20 degrees, poselib_1px, long side 640 px:" in text
@@ -136,10 +140,31 @@ def test_the_command_takes_any_function_with_or_without_intrinsics(
     assert one.errors["magsac_3px"] < 1e-3
 
 
+def test_the_report_names_the_weights_and_how_they_match(
+    pairs_folder, micro_config, micro_variables, monkeypatch, capsys
+):
+    weights, out = pairs_folder / "micro.safetensors", pairs_folder / "astr.json"
+    save_params(weights, Params(micro_variables, micro_config, Calibration(threshold=0.3)))
+    called = []
+    empty = Matches(*(np.zeros((0, 2)),) * 2, *(np.zeros(0),) * 5, np.zeros(0, bool))
+    monkeypatch.setattr(api, "match", lambda *a, **options: called.append(options) or empty)
+    command("pairs", pairs_folder, "--weights", weights, "--out", out)
+    assert read_report(out).records[0].failure is None
+    written = read_report(out).protocol
+    assert written["weights"] == "micro.safetensors"
+    assert written["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert written["scale_estimator"] == "pose with intrinsics, else affine"
+    assert called[0]["estimator"] == "affine"  # a homography pair has no intrinsics
+    assert called[0]["resize"] == written["match_resize"] == api.RESIZE
+    assert called[0]["threshold"] == written["match_threshold"] == 0.3
+    assert called[0]["max_matches"] is written["max_matches"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--matcher", "surf"], "no matcher 'surf'"),
+        (["--matcher", "orb", "--weights", "tiny"], "the matcher orb has none"),
         (["--matcher", "math:nothing"], "math has no function 'nothing'"),
         (["--matcher", "no_such_module:f"], "No module named"),
         (["--weights", "no_such_file"], "no_such_file"),

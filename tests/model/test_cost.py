@@ -72,16 +72,3 @@ def test_configurations_have_the_sizes_they_promise():
     paper = astr_megadepth.model()
     assert paper.backbone.widths == (128, 196, 256, 256, 256)
     assert (paper.aggregation.blocks, paper.backbone.fine_stride, paper.train_side) == (4, 2, 832)
-
-
-def test_the_largest_buffer_is_read_from_the_program():
-    program = "%a = f32[2,3]{1,0} add(f32[2,3] %x, pred[] %y), %b = (s32[7]{0}, bf16[4,5,6]{2,1,0})"
-    assert cost.largest_buffer(program) == 120
-    assert cost.largest_buffer("no arrays, pred[] only") == 0
-
-
-def test_the_compiled_inference_never_holds_the_matching_matrix(micro_config):
-    memory = cost.inference_memory(micro_config, 320)
-    assert memory.matrix == 1600**2
-    assert 0 < memory.largest < memory.matrix
-    assert memory.temporary > 0

@@ -3,13 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.ops.pose import (
-    estimate_pose,
-    pixel_rays,
-    sampson_error,
-    solve_positive,
-    triangulate_depths,
-)
+from astr_jax.ops.pose import estimate_pose, pixel_rays, sampson_error, solve_positive
 
 MOTIONS = {  # axis-angle in radians, translation
     "sideways": ((0.0, 0.1, 0.0), (1.0, 0.0, 0.0)),
@@ -128,24 +122,6 @@ def test_a_batch_under_vmap_is_the_pairs_one_by_one(make_scene):
         alone = pose_of(scene)
         np.testing.assert_allclose(poses.rotation[i], alone.rotation, atol=2e-3)
         np.testing.assert_allclose(poses.cam1_from_cam0[i], alone.cam1_from_cam0, atol=1e-2)
-
-
-def test_triangulation_returns_the_depths_in_units_of_the_translation(make_scene):
-    scene = make_scene(9, *MOTIONS["around"], focals=(450, 600))
-    args = (scene.points0, scene.points1, scene.K0, scene.K1, scene.cam1_from_cam0)
-    depth0, depth1 = triangulate_depths(*args)
-    np.testing.assert_allclose(depth0, scene.depth0, rtol=1e-3)
-    np.testing.assert_allclose(depth1, scene.depth1, rtol=1e-3)
-
-
-def test_triangulation_is_negative_behind_and_zero_without_parallax(make_scene):
-    scene = make_scene(10, *MOTIONS["sideways"])
-    turned = scene.cam1_from_cam0.copy()
-    turned[:3, 3] *= -1
-    depths = triangulate_depths(scene.points0, scene.points1, scene.K0, scene.K1, turned)
-    assert np.max(depths) < 0
-    same = triangulate_depths(scene.points0, scene.points0, scene.K0, scene.K0, jnp.eye(4))
-    np.testing.assert_array_equal(same, 0.0)
 
 
 def test_the_sampson_error_is_a_distance_in_pixels(make_scene):

@@ -1,78 +1,247 @@
 """A run that is stopped and goes on is the run that never stopped."""
 
 import dataclasses
+import itertools
 import json
+import pathlib
+import runpy
+import shutil
+import types
 
+import cv2
 import jax
 import numpy as np
 import pytest
 
+from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
-from astr_jax.params import load_params
-from astr_jax.training import loop
+from astr_jax.params import Params, load_params, read_header, save_params
+from astr_jax.training import loop, validation
 from astr_jax.training.curves import draw_curves, read_log
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
-from astr_jax.training.step import make_optimizer
+
+COMMAND = pathlib.Path(__file__).parents[2] / "train.py"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment(micro_config):
-    """Two stages of two steps of one pair each, validated at every pair."""
-    stage = Stage(pairs=2, height=64, width=96, batch_size=1)
+    """Two stages of two steps of one pair, coarse and of one size, so that one step compiles."""
+    aggregation = dataclasses.replace(micro_config.aggregation, blocks=1)
+    stage = Stage(pairs=2, height=64, width=96, batch_size=1, fine=False, end_difficulty=0.5)
     return Experiment(
         name="micro",
-        model=micro_config,
+        model=dataclasses.replace(micro_config, aggregation=aggregation),
         train=TrainConfig(warmup_pairs=2, log_every=1, validate_every=2, checkpoint_every=1),
         data=HomographyConfig(),
-        stages=(dataclasses.replace(stage, fine=False), stage),
+        stages=(stage, dataclasses.replace(stage, start_difficulty=0.5)),
+        note="Photographs of noise.",
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def photos():
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (120, 160), dtype=np.uint8) for _ in range(3)]
 
 
-def leaves(params):
-    return jax.tree.leaves(params.variables)
+@pytest.fixture(scope="module", autouse=True)
+def one_validation_pair():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "PAIRS", 1)
+        patch.setattr(validation, "BATCH", 1)
+        yield
 
 
-def test_a_run_resumes_where_it_stopped_and_ends_the_same(
-    experiment, photos, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(loop, "VALIDATION_PAIRS", 1)
-    monkeypatch.setattr(loop, "VALIDATION_BATCH", 1)
-    whole = loop.train(experiment, photos, photos, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(experiment, photos, tmp_path_factory):
+    """A run from its beginning to its end: its folder, and its weights."""
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, loop.train(experiment, photos, photos, workdir)
 
-    # Stop the second run after its first stage: a run of that stage alone, then all of it.
-    first = dataclasses.replace(experiment, stages=experiment.stages[:1])
-    monkeypatch.setattr(
-        loop, "make_optimizer", lambda c, pairs, batch: make_optimizer(c, experiment.pairs, batch)
+
+@pytest.fixture
+def start(whole):
+    """Weights to start from, which no run ends with."""
+    return whole[1].replace(variables=jax.tree.map(lambda x: 1.1 * x, whole[1].variables))
+
+
+def assert_same_weights(actual, expected, atol=0.0):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=0),
+        actual.variables,
+        expected.variables,
     )
-    loop.train(first, photos, photos, tmp_path / "parts")
-    parts = loop.train(experiment, photos, photos, tmp_path / "parts")
-    for a, b in zip(leaves(whole), leaves(parts), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
 
-    # What it leaves behind: a log that the curves read, and weights that load.
-    training, validation = read_log(tmp_path / "parts" / "log.jsonl")
+
+def test_a_run_leaves_a_log_that_the_curves_read_and_weights_that_load(whole):
+    workdir, weights = whole
+    training, validated = read_log(workdir / "log.jsonl")
     assert [row["pairs"] for row in training] == [1, 2, 3, 4]
-    assert validation[-1]["pairs"] == 4
-    assert all(np.isfinite(row["loss"]) for row in training)
-    assert len(draw_curves(training, validation).axes) == 4
-    saved = load_params(tmp_path / "parts" / "weights.safetensors", fold=False)
-    for a, b in zip(leaves(saved), leaves(parts), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert [row["difficulty"] for row in training] == [0, 0.5, 0.5, 0.5]
+    assert [row["pairs"] for row in validated] == [2, 4]
+    assert all(np.isfinite(row["loss"]) and row["bad"] == 0 for row in training)
+    assert len(draw_curves(training, validated).axes) == 4
+    assert_same_weights(load_params(workdir / "weights.safetensors", fold=False), weights)
 
-    # A finished run has nothing left to do, and says nothing new.
-    log = (tmp_path / "parts" / "log.jsonl").read_text()
-    loop.train(experiment, photos, photos, tmp_path / "parts")
-    assert (tmp_path / "parts" / "log.jsonl").read_text() == log
-    assert json.loads(log.splitlines()[0])["bad"] == 0
+
+def test_the_note_of_the_weights_tells_the_run_and_what_it_was_given(whole):
+    header = read_header(whole[0] / "weights.safetensors")
+    assert header.note == "micro, step 4. Photographs of noise."
+
+
+def test_a_finished_run_has_nothing_left_to_do(whole, experiment, photos):
+    workdir, weights = whole
+    log = (workdir / "log.jsonl").read_text()
+    again = loop.train(experiment, photos, photos, workdir)
+    assert_same_weights(again, weights)
+    assert (workdir / "log.jsonl").read_text() == log
+
+
+def test_a_run_stopped_by_the_clock_has_saved_everything_goes_on_and_ends_the_same(
+    whole, experiment, photos, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        seconds = types.SimpleNamespace(monotonic=itertools.count().__next__)
+        patch.setattr(loop, "time", seconds)  # a second passes whenever the clock is read
+        stopped = loop.train(experiment, photos, photos, tmp_path, minutes=3 / 60)
+    training, validated = read_log(tmp_path / "log.jsonl")
+    assert [row["pairs"] for row in training] == [1]  # within the first stage
+    assert [row["pairs"] for row in validated] == [1]
+    assert_same_weights(load_params(tmp_path / "weights.safetensors", fold=False), stopped)
+
+    rest = loop.train(experiment, photos, photos, tmp_path)
+    assert_same_weights(rest, whole[1], atol=1e-6)
+    assert [row["pairs"] for row in read_log(tmp_path / "log.jsonl")[0]] == [1, 2, 3, 4]
+
+
+def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(
+    whole, experiment, photos, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole[0], workdir)
+    for path in (workdir / "checkpoints" / "4").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    again = loop.train(experiment, photos, photos, workdir)
+    assert "Checkpoint 4 cannot be read" in " ".join(capsys.readouterr().out.split())
+    assert_same_weights(again, whole[1], atol=1e-6)
+    rows = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+    assert [row["pairs"] for row in rows if "loss" in row] == [1, 2, 3, 4, 4]
+
+
+def test_a_run_starts_from_the_weights_it_is_given_and_leaves_them_alone(
+    start, experiment, photos, tmp_path
+):
+    before = jax.tree.map(np.array, start.variables)
+    unmoved = loop.train(experiment, photos, photos, tmp_path / "none", initial=start, minutes=0)
+    assert_same_weights(unmoved, start)
+    moved = loop.train(experiment, photos, photos, tmp_path / "all", initial=start)
+    jax.tree.map(np.testing.assert_array_equal, start.variables, before)
+    leaves = zip(jax.tree.leaves(moved.variables), jax.tree.leaves(before), strict=True)
+    largest = max(np.abs(a - b).max() for a, b in leaves)
+    assert 0 < largest < 0.5  # a few steps from where it started
+
+
+def test_weights_of_another_configuration_are_no_start(start, experiment, photos, tmp_path):
+    wider = dataclasses.replace(experiment.model, train_side=128)
+    other = Params(start.variables, wider)
+    with pytest.raises(ValueError, match="start from have another configuration"):
+        loop.train(experiment, photos, photos, tmp_path, initial=other)
+
+
+def test_a_workdir_of_another_model_is_refused(whole, experiment, photos):
+    wider = dataclasses.replace(experiment.model, train_side=128)
+    other = dataclasses.replace(experiment, model=wider)
+    with pytest.raises(ValueError, match="holds a run with another model"):
+        loop.train(other, photos, photos, whole[0])
+    assert (whole[0] / "experiment.json").read_text() == to_json(experiment)
+
+
+def test_a_run_that_only_makes_bad_steps_stops_and_names_them(
+    start, experiment, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "MOST_BAD_STEPS", 2)
+    broken = start.replace(variables=jax.tree.map(lambda x: x * np.nan, start.variables))
+    with pytest.raises(FloatingPointError, match="2 steps in a row, from step 0 to step 1"):
+        loop.train(experiment, photos, photos, tmp_path, initial=broken)
+
+
+def test_one_good_step_between_bad_ones_lets_the_run_go_on():
+    bad, good = {"bad": 1.0}, {"bad": 0.0}
+    count = loop.bad_in_a_row(0, [bad] * 19, step=19)
+    count = loop.bad_in_a_row(count, [good], step=20)
+    assert count == 0
+    count = loop.bad_in_a_row(count, [good, *[bad] * 15], step=36)
+    assert count == 15
+    with pytest.raises(FloatingPointError, match="20 steps in a row, from step 21 to step 40"):
+        loop.bad_in_a_row(count, [bad] * 10, step=46)
 
 
 def test_stages_are_located_by_step(experiment):
     assert [experiment.locate(step)[1:] for step in range(4)] == [(0, 0), (1, 1), (0, 2), (1, 3)]
     with pytest.raises(ValueError, match="4 steps"):
         experiment.locate(4)
+
+
+# The command.
+
+
+def command(*arguments):
+    runpy.run_path(str(COMMAND))["main"]([str(a) for a in arguments])
+
+
+@pytest.fixture
+def folder(experiment, photos, start, tmp_path, monkeypatch):
+    """A configuration file, photographs of which the first is held back, and weights."""
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(photos):
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), image)
+    (tmp_path / "micro.py").write_text(
+        "from astr_jax.config import *\n"
+        "from astr_jax.data.homography import HomographyConfig\n"
+        "from astr_jax.data.photometry import PhotometricConfig\n"
+        "from astr_jax.training.experiment import Experiment, Stage, TrainConfig\n"
+        f"def model(): return {experiment.model!r}\n"
+        f"def experiment(): return {dataclasses.replace(experiment, note='')!r}\n"
+    )
+    (tmp_path / "empty.py").write_text("")
+    save_params(tmp_path / "start.safetensors", start)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_trains_from_given_weights_and_writes_its_note(folder, start):
+    arguments = ["micro.py", "--photos", "photos", "--init", "start.safetensors"]
+    command(*arguments, "--workdir", "run", "--note", "CC0", "--threads", 1)
+    assert read_header("run/weights.safetensors").note == "micro, step 4. CC0"
+    started, trained = (
+        jax.tree.leaves(weights.variables)
+        for weights in (start, load_params("run/weights.safetensors", fold=False))
+    )
+    assert max(np.abs(a - b).max() for a, b in zip(started, trained, strict=True)) < 0.5
+
+
+def test_the_command_stops_after_its_minutes(folder):
+    command("micro.py", "--photos", "photos", "--workdir", "run", "--minutes", 0)
+    assert (folder / "run" / "experiment.json").is_file()
+    assert not (folder / "run" / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.py"], "There is no configuration file nowhere.py"),
+        (["empty.py"], "empty.py is no configuration: it has no function model()"),
+        (["giant"], "'giant' is no configuration: take one of astr_megadepth, "),
+        (["astr_megadepth"], "has a model and no experiment()"),
+        (["micro.py", "--set", "train.rate=1"], "TrainConfig has no 'rate'"),
+        (["micro.py", "--set", "train.learning_rate"], "--set takes NAME=VALUE"),
+        (["micro.py", "--init", "gone.safetensors"], "There is no weights file gone"),
+        (["micro.py", "--photos", "gone"], "gone is not a folder"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(folder, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        command("--photos", "photos", "--workdir", "run", *arguments)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (folder / "run").exists()

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from astr_jax.model.astr import ASTR
 from astr_jax.training.experiment import TrainConfig
-from astr_jax.training.step import keys_for_step, loss_and_scores
+from astr_jax.training.step import encode_both, keys_for_step, long_sides, loss_and_scores
 
 B, HEIGHT, WIDTH = 2, 96, 96
 
@@ -152,3 +153,24 @@ def test_a_step_draws_the_same_numbers_after_a_restart_and_others_in_the_next():
     for keys in here.values():
         all_keys |= {tuple(key) for key in keys}
     assert len(all_keys) == 2 * len(here)  # one for each use and pair
+
+
+def test_the_long_side_is_that_of_the_image_within_its_padding():
+    mask = np.zeros((4, 96, 128), bool)
+    mask[0, :60, :40] = True
+    mask[1, :60, :90] = True
+    mask[1, 50:, 80:] = False  # a hole in a corner is not padding
+    mask[2] = True
+    np.testing.assert_array_equal(long_sides(mask), [60, 90, 128, 128])
+
+
+def test_padding_does_not_change_the_features_of_a_batch(micro_config, micro_variables, batch):
+    encode = jax.jit(functools.partial(encode_both, ASTR(micro_config), train=False))
+    wider = {
+        name: np.pad(batch[name], ((0, 0), (0, 32), (0, 64)))
+        for name in ("image0", "image1", "mask0", "mask1")
+    }
+    plain, _, _ = encode(micro_variables, batch)
+    padded, _, _ = encode(micro_variables, wider)
+    cut = padded.coarse8[:, : HEIGHT // 8, : WIDTH // 8]
+    np.testing.assert_allclose(cut, plain.coarse8, atol=1e-5)
