@@ -1,17 +1,21 @@
 # make demo   match a pair with known geometry and write demo.png
 # make test   lint and run the whole suite
-# Both need only Python >= 3.11 and make: they create .venv and install into it.
+# make aot    compile every kernel for a GPU that is not there
+# All need only Python >= 3.11 and make: they create .venv and install into it.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test aot lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+aot: .venv/installed
+	$(BIN)/python -m pallas_kernels.sparse_attention.aot
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -28,4 +32,4 @@ format: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .gpu_compiler build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,129 @@
+"""Compiles every kernel for an H200 that is not there.
+
+    python -m pallas_kernels.sparse_attention.aot
+
+A machine without a GPU can thus see that the kernels lower, compile, and fit the shared memory;
+it cannot see whether they are right or fast. The table has the time of compiling and the
+temporary memory that the compiler plans. The exit code is 1 when any case fails.
+"""
+
+import argparse
+import collections
+import functools
+import itertools
+import sys
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels import gpu_compiler
+from pallas_kernels.sparse_attention.api import sparse_attention
+from pallas_kernels.target import compile_for, h200_mesh, one_line
+
+SLOTS = 125  # of a spot: five windows of 5 x 5
+DTYPES = ("float32", "bfloat16")
+DIRECTIONS = ("forward", "backward")  # backward: the forward pass with its gradients
+HEADER = (
+    f"{'kernel':14} {'grid':>7} {'h':>2} {'d':>4} {'dtype':9} {'direction':9} {'s':>6} {'MB':>7}"
+)
+
+
+class Size(NamedTuple):
+    """A problem: as many queries as keys."""
+
+    grid: tuple[int, int]  # cells, h w
+    heads: int
+    channels: int  # per head
+
+    @property
+    def cells(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+SIZES = (  # all head sizes, one head and eight, 320 x 240 and 640 x 480 pixels; 30 is no 8 k
+    Size((30, 40), 1, 16),
+    Size((30, 40), 8, 32),
+    Size((60, 80), 8, 32),
+    Size((30, 40), 8, 64),
+    Size((60, 80), 1, 128),
+)
+
+
+def features(size: Size, dtype: str) -> jax.ShapeDtypeStruct:
+    """What each of q, k and v is."""
+    return jax.ShapeDtypeStruct((size.cells, size.heads, size.channels), dtype)
+
+
+def lists(implementation: str, size: Size, dtype: str) -> tuple:
+    """Attention over lists of keys: the function, and the shapes of its arguments."""
+    function = functools.partial(sparse_attention, implementation=implementation)
+    cells = jax.ShapeDtypeStruct((size.cells, SLOTS), jnp.int32)
+    return function, (*[features(size, dtype)] * 3, cells)
+
+
+CASES = {  # name: (size, dtype) -> the function and the shapes of its arguments; the sizes
+    "segment_sum": (functools.partial(lists, "segment_sum"), SIZES[1:2]),  # no kernel: plain XLA
+}
+
+
+def with_gradients(function):
+    """The function's result and its gradients, as a function of the same arguments.
+
+    The result stands for its own cotangent: values do not matter here, shapes do.
+    """
+
+    def both(*arguments):
+        out, pull = jax.vjp(function, *arguments)
+        return out, [g for g in pull(out) if g.dtype != jax.dtypes.float0]
+
+    return both
+
+
+def compile_case(build, size: Size, dtype: str, direction: str, mesh) -> tuple[float, float]:
+    """Compiles one case; returns the seconds that took and the temporary memory in MB."""
+    begin = time.perf_counter()
+    function, shapes = build(size, dtype)
+    function = function if direction == "forward" else with_gradients(function)
+    compiled = compile_for(mesh, function, *shapes)
+    memory = compiled.memory_analysis().temp_size_in_bytes / 1e6
+    return time.perf_counter() - begin, memory
+
+
+def compile_all(cases: dict, mesh) -> collections.Counter:
+    """Compiles and prints every case; returns how many "passed" and "failed"."""
+    count = collections.Counter()
+    for name, (build, sizes) in cases.items():
+        for size, dtype, direction in itertools.product(sizes, DTYPES, DIRECTIONS):
+            grid = f"{size.grid[1]}x{size.grid[0]}"
+            case = f"{name:14} {grid:>7} {size.heads:2} {size.channels:4} {dtype:9} {direction:9}"
+            try:
+                seconds, memory = compile_case(build, size, dtype, direction, mesh)
+            except Exception as error:  # whatever it is, the other cases go on
+                count["failed"] += 1
+                print(f"{case} failed: {one_line(error)}", flush=True)
+            else:
+                count["passed"] += 1
+                print(f"{case} {seconds:6.1f} {memory:7.1f}", flush=True)
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, metavar="NAME")
+    gpu_compiler.add_argument(parser)
+    options = parser.parse_args()
+    gpu_compiler.start(__spec__.name, options.env)
+    mesh = h200_mesh()
+    print(f"for {mesh.devices[0].device_kind}, jax {jax.__version__}\n{HEADER}")
+    begin = time.perf_counter()
+    count = compile_all({name: CASES[name] for name in options.only}, mesh)
+    print(
+        f"{count['passed']} compiled, {count['failed']} failed, {time.perf_counter() - begin:.0f} s"
+    )
+    sys.exit(count["failed"] > 0)
+
+
+if __name__ == "__main__":
+    main()
