@@ -5,6 +5,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from pallas_kernels.sparse_attention import Spots
+
 
 @flax.struct.dataclass
 class Features:
@@ -19,14 +21,6 @@ class Features:
 
 
 @flax.struct.dataclass
-class SpotTrace:
-    """What one spot-guided block looked at, for pictures and statistics (image 0 to 1 and back)."""
-
-    cells0: Int[Array, "b n s"]  # cells of image 1 that each cell of image 0 sees; -1 is empty
-    cells1: Int[Array, "b m s"]
-
-
-@flax.struct.dataclass
 class CoarseOutput:
     """Aggregated features, flattened, and the matching matrices to supervise."""
 
@@ -36,7 +30,7 @@ class CoarseOutput:
     mask1: Bool[Array, "b m"]
     matrix: object  # DualSoftmax of the final features
     spot_matrices: tuple  # per block (P01, P10): two SparseDualSoftmax, or one DualSoftmax and None
-    spots: tuple[SpotTrace, ...]
+    spots: tuple[tuple[Spots, Spots], ...]  # per block: where image 0 looks in 1, and 1 in 0
 
 
 @flax.struct.dataclass

@@ -66,10 +66,11 @@ def _measure_batch(variables, batch, config: ModelConfig):
     final, _ = jax.vmap(log_prob_at)(coarse.matrix, true0, truth.cell1)
     blocks = []
     for (forward, _), spots in zip(coarse.spot_matrices, coarse.spots, strict=True):
-        listed = spots.cells0 >= 0
-        found = (spots.cells0 == truth.cell1[..., None]) & (truth.cell1 >= 0)[..., None]
+        cells = jax.vmap(lambda s: s.lists().cells)(spots[0])  # [b n s]
+        listed = cells >= 0
+        found = (cells == truth.cell1[..., None]) & (truth.cell1 >= 0)[..., None]
         times = jax.vmap(lambda c: jnp.zeros(n + 1, jnp.int32).at[c].add(1))(
-            jnp.where(listed, spots.cells0, n).reshape(b, -1)
+            jnp.where(listed, cells, n).reshape(b, -1)
         )
         log_prob, held = jax.vmap(log_prob_at)(forward, true0, truth.cell1)
         blocks.append(

@@ -1,4 +1,4 @@
-"""Cross attention of one map to another: vanilla, linear, and over listed cells (spec section 3).
+"""Cross attention of one map to another: vanilla, linear, and over spots (spec section 3).
 
 No self attention and no MLP at the coarse level: a 3x3 convolution instead (supplement 2.2).
 """
@@ -6,10 +6,10 @@ No self attention and no MLP at the coarse level: a 3x3 convolution instead (sup
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from astr_jax.layers.backbone import convolution, masked
-from pallas_kernels.sparse_attention import sparse_attention
+from pallas_kernels.sparse_attention import Spots, spot_attention
 
 
 def vanilla_attention(
@@ -48,15 +48,19 @@ def linear_attention(
     return (value / (norm + 1e-6)).astype(v.dtype)
 
 
-def listed_attention(q, k, v, cells: Int[Array, "b n s"], implementation: str | None):
-    """Softmax attention of each query over its listed keys; zero for an empty list."""
-    return jax.vmap(lambda *a: sparse_attention(*a, implementation=implementation))(q, k, v, cells)
+def spot_guided_attention(q, k, v, spots: Spots, implementation: str | None):
+    """Softmax attention of each query over its spot; zero for an empty one."""
+
+    def one_pair(q, k, v, spots):
+        return spot_attention(q, k, v, **spots.arguments(), implementation=implementation)
+
+    return jax.vmap(one_pair)(q, k, v, spots)
 
 
 class CrossAttention(nn.Module):
     """One layer: message from the source, LayerNorm, 3x3 convolution of [x, message], residual.
 
-    kind is "vanilla", "linear" or "spot"; the last looks only at the listed cells.
+    kind is "vanilla", "linear" or "spot"; the last looks only at each cell's spot.
     """
 
     kind: str
@@ -71,7 +75,7 @@ class CrossAttention(nn.Module):
         source: Float[Array, "b h1 w1 c"],
         mask: Bool[Array, "b h w"],
         source_mask: Bool[Array, "b h1 w1"],
-        cells: Int[Array, "b h*w s"] | None = None,
+        spots: Spots | None = None,
     ) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
 
@@ -81,7 +85,7 @@ class CrossAttention(nn.Module):
 
         q, k, v = project("q", x), project("k", source), project("v", source)
         if self.kind == "spot":
-            message = listed_attention(q, k, v, cells, self.implementation)
+            message = spot_guided_attention(q, k, v, spots, self.implementation)
         else:
             attend = {"vanilla": vanilla_attention, "linear": linear_attention}[self.kind]
             message = attend(q, k, v, source_mask.reshape(b, -1))

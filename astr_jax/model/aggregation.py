@@ -8,15 +8,10 @@ from jaxtyping import Array, Bool, Float
 from astr_jax.config import AggregationConfig, MatchingConfig
 from astr_jax.layers.attention import CrossAttention
 from astr_jax.layers.backbone import convolution, level_mask, masked, upsample2
-from astr_jax.model.spots import select_centres, spot_cells
-from astr_jax.ops.matching import (
-    DualSoftmax,
-    best_listed,
-    best_matches,
-    dual_softmax,
-    sparse_dual_softmax,
-)
-from astr_jax.types import Features, SpotTrace
+from astr_jax.model.spots import select_centres
+from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
+from astr_jax.types import Features
+from pallas_kernels.sparse_attention import Spots, spot_dual_softmax
 
 Map = Float[Array, "b h w c"]
 Mask = Bool[Array, "b h w"]
@@ -81,50 +76,62 @@ class Aggregation(nn.Module):
         m32 = features0.mask32, features1.mask32
         x32 = cross(self.first32, (features0.coarse32, features1.coarse32), m32)
         x8 = cross(self.first8, (features0.coarse8, features1.coarse8), m8)
-        matrices, spots, cells = [], [], None
+        matrices, looks, spots = [], [], None
         for down, up, cross32, spot8 in zip(
             self.down, self.up[:-1], self.cross32, self.spot8, strict=True
         ):
             x8, x32 = fuse_both(up, down, x8, x32, m8, m32)
             x32 = cross(cross32, x32, m32)
-            matrix, best = self.match(x8, m8, cells)
-            cells = self.look(x8, m8, best)
+            matrix, best = self.match(x8, m8, spots)
+            spots = self.look(x8, m8, best)
             matrices.append(matrix)
-            spots.append(SpotTrace(*cells))
-            x8 = cross(spot8, x8, m8, cells)
+            looks.append(spots)
+            x8 = cross(spot8, x8, m8, spots)
         x8 = tuple(map(self.up[-1], x8, x32, m8, m32))
-        return x8, tuple(matrices), tuple(spots)
+        return x8, tuple(matrices), tuple(looks)
 
-    def match(self, x8, m8, cells):
+    def match(self, x8, m8, spots):
         """This block's matching matrix and each cell's best match, both ways. In the first block
         over all pairs; later only on the pairs of the spots before, one matrix a direction."""
         f0, f1 = map(flat, x8)
-        knobs = {"temperature": self.matching.temperature, "block": self.matching.block}
-        if cells is None:
-            matrix = jax.vmap(lambda *a: dual_softmax(*a, **knobs))(f0, f1, *map(flat, m8))
+        if spots is None:
+            matrix = final_matrix(x8, m8, self.matching)
             return (matrix, None), jax.vmap(best_matches)(matrix)
-        sparse = jax.vmap(lambda *a: sparse_dual_softmax(*a, **knobs))
-        matrices = sparse(f0, f1, cells[0]), sparse(f1, f0, cells[1])
-        return matrices, tuple(map(jax.vmap(best_listed), matrices))
+        matrices = self.match_spots(f0, f1, spots[0]), self.match_spots(f1, f0, spots[1])
+        return matrices, tuple(BestMatches(m.best, m.best_log_prob) for m in matrices)
 
-    def look(self, x8, m8, best):
-        """S(p) of every cell of both images, as lists of the other image's cells."""
+    def match_spots(self, f0, f1, spots: Spots):
+        """P on the pairs of the spots alone."""
+        scale = 1 / (f0.shape[-1] * self.matching.temperature)
+        implementation = self.config.implementation
+
+        def one_pair(f0, f1, spots):
+            return spot_dual_softmax(
+                f0, f1, **spots.arguments(), scale=scale, implementation=implementation
+            )
+
+        return jax.vmap(one_pair)(f0, f1, spots)
+
+    def look(self, x8, m8, best) -> tuple[Spots, Spots]:
+        """S(p) of every cell of both images, in the other one."""
+        grids = [m.shape[1:] for m in m8]
         centres = [
             jax.vmap(lambda f, b: select_centres(f, b, self.config))(f, b)
             for f, b in zip(x8, best, strict=True)
         ]
-        spots = jax.vmap(lambda c, q, k: spot_cells(c, q, k, self.config))
+        valid = [flat(m) for m in m8]
+        window = self.config.window
         return (
-            spots(centres[0], flat(m8[0]), m8[1]),
-            spots(centres[1], flat(m8[1]), m8[0]),
+            Spots(centres[0], valid[0], valid[1], grids[0], grids[1], window),
+            Spots(centres[1], valid[1], valid[0], grids[1], grids[0], window),
         )
 
 
-def cross(layer, maps, masks, cells=(None, None)):
+def cross(layer, maps, masks, spots=(None, None)):
     """Each image attends to the other with the same weights, from the features before."""
     return (
-        layer(maps[0], maps[1], masks[0], masks[1], cells[0]),
-        layer(maps[1], maps[0], masks[1], masks[0], cells[1]),
+        layer(maps[0], maps[1], masks[0], masks[1], spots[0]),
+        layer(maps[1], maps[0], masks[1], masks[0], spots[1]),
     )
 
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.layers.attention import CrossAttention
@@ -68,9 +68,9 @@ def attention_maps(
 
     grid8, grid32 = features0.mask8.shape[1:], features0.mask32.shape[1:]
     cell8, cell32 = cell_at(COARSE_STRIDE, grid8), cell_at(32, grid32)
-    cells: Int[Array, " s"] = calls[f"spot8_{number}"][4][0, cell8]
-    num_keys = features1.mask8[0].size
-    area = jnp.zeros(num_keys, bool).at[jnp.where(cells >= 0, cells, num_keys)].set(True)
+    spots = jax.tree.map(lambda x: x[0], calls[f"spot8_{number}"][4])
+    keys = jnp.arange(features1.mask8[0].size)
+    area = spots.holds(jnp.broadcast_to(cell8, keys.shape), keys)
     return AttentionMaps(
         query=jnp.stack(jnp.divmod(cell8, grid8[1])[::-1]).astype(jnp.float32) * COARSE_STRIDE,
         vanilla=weights(f"cross32_{number}", cell32),

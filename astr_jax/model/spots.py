@@ -1,12 +1,12 @@
-"""Where each query looks: the spot area S(p) (spec section 4, steps 1 to 5). One pair at a time."""
+"""Where each query looks: the centres of its spot's windows (spec section 4, steps 1 to 5)."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from astr_jax.config import AggregationConfig
-from astr_jax.ops.grids import shifted, union_of_windows
+from astr_jax.ops.grids import shifted
 from astr_jax.ops.matching import EMPTY, BestMatches
 
 
@@ -53,19 +53,3 @@ def window_similarity(features: Float[Array, "h w c"], reach: int) -> Float[Arra
 
     rows = jax.lax.map(row, jnp.arange(side))  # [side h w side]
     return jnp.moveaxis(rows, 0, 2).reshape(height, width, side * side)
-
-
-def spot_cells(
-    centres: Int[Array, "n k"],
-    query_mask: Bool[Array, " n"],
-    key_mask: Bool[Array, "h1 w1"],
-    config: AggregationConfig,
-) -> Int[Array, "n s"]:
-    """S(p) as a list: the union of the windows around the centres, clipped at border and mask.
-
-    Every cell is listed once; -1 fills the rest. An invalid query has an empty spot.
-    """
-    centres = jnp.where(query_mask[:, None], centres, -1)
-    cells = union_of_windows(centres, grid=key_mask.shape, window=config.window)
-    seen = key_mask.reshape(-1)[jnp.maximum(cells, 0)]
-    return jnp.where((cells >= 0) & seen, cells, -1)

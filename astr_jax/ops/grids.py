@@ -33,38 +33,6 @@ def nearest_cells(
     return jnp.where(inside, y * width + x, -1)
 
 
-def window_cells(
-    centres: Int[Array, "*b"], *, grid: tuple[int, int], window: int
-) -> Int[Array, "*b w*w"]:
-    """Lists the cells of a square window around each centre; -1 outside or where there is none."""
-    height, width = grid
-    dy, dx = jnp.divmod(jnp.arange(window * window, dtype=jnp.int32), window)
-    y = jnp.add.outer(centres // width, dy - window // 2)
-    x = jnp.add.outer(centres % width, dx - window // 2)
-    inside = (centres[..., None] >= 0) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return jnp.where(inside, y * width + x, -1)
-
-
-def union_of_windows(
-    centres: Int[Array, "n k"], *, grid: tuple[int, int], window: int
-) -> Int[Array, "n k*w*w"]:
-    """Lists the union of k windows per row, each cell once; -1 in the other slots."""
-    width, reach = grid[1], window // 2
-    cells = window_cells(centres, grid=grid, window=window)  # [n k w*w]
-    k = centres.shape[1]
-    kept = [cells[:, 0]]
-    for later in range(1, k):  # k is 5: five small steps, no [n k*w*w k] buffer
-        mine = cells[:, later]
-        x, y = mine % width, mine // width
-        seen = jnp.zeros(mine.shape, bool)
-        for earlier in range(later):
-            c = centres[:, earlier, None]
-            near = (jnp.abs(x - c % width) <= reach) & (jnp.abs(y - c // width) <= reach)
-            seen |= near & (c >= 0)
-        kept.append(jnp.where(seen, -1, mine))
-    return jnp.concatenate(kept, axis=1)
-
-
 def shifted(x: Array, dy: int, dx: int, fill=0) -> Array:
     """out[y, x] = x[y + dy, x + dx] over the two leading axes; fill outside."""
     height, width = x.shape[:2]

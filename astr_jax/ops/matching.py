@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from pallas_kernels.sparse_attention import SparseDualSoftmax
+
 EMPTY = -1e30  # a log-probability of nothing; finite, so that gradients stay finite
 
 _PAIRS_AT_ONCE = 2**21  # of a streamed step: 8 MiB, whatever the number of keys
@@ -29,14 +31,6 @@ class DualSoftmax:
     lse0: Float[Array, " n"]  # over the keys of each query
     lse1: Float[Array, " m"]  # over the queries of each key
     block: int = flax.struct.field(pytree_node=False)
-
-
-@flax.struct.dataclass
-class SparseDualSoftmax:
-    """P on listed pairs (p, S(p)) only, and zero elsewhere (spec section 4, [S 1])."""
-
-    cells: Int[Array, "n s"]  # keys of each query; -1 is an empty slot
-    log_prob: Float[Array, "n s"]  # EMPTY at empty slots
 
 
 @flax.struct.dataclass
@@ -174,62 +168,6 @@ def _max_and_first(x: Float[Array, "n m"], axis: int) -> tuple[Array, Int[Array,
     return top, jnp.where(hit, index, x.shape[axis]).min(axis=axis)
 
 
-def sparse_dual_softmax(
-    f0: Float[Array, "n c"],
-    f1: Float[Array, "m c"],
-    cells: Int[Array, "n s"],
-    *,
-    temperature: float,
-    block: int,
-) -> SparseDualSoftmax:
-    """P on the pairs (i, cells[i]) only: the row softmax runs over a query's keys, the column
-    softmax over all queries that list the key. A key listed once has column probability 1."""
-    gain = (f0.shape[-1] * temperature) ** -0.5
-    f0, f1 = f0.astype(jnp.float32) * gain, f1.astype(jnp.float32) * gain
-    listed = cells >= 0
-    sim = jnp.where(listed, _listed_similarity(f0, f1, cells, block), EMPTY)
-    any_key = listed.any(axis=1)
-    lse0 = jnp.where(any_key, jax.nn.logsumexp(sim, axis=1), 0.0)
-    key = jnp.where(listed, cells, f1.shape[0]).reshape(-1)  # empty slots go to a spare segment
-    segments = {"num_segments": f1.shape[0] + 1}
-    top = jax.ops.segment_max(jax.lax.stop_gradient(sim).reshape(-1), key, **segments)
-    top = jnp.maximum(top, EMPTY)  # segment_max says -inf for a key that nobody lists
-    share = jnp.where(listed, jnp.exp(sim - top[cells]), 0.0)
-    total = jax.ops.segment_sum(share.reshape(-1), key, **segments)
-    lse1 = top + jnp.log(jnp.where(total > 0, total, 1.0))
-    log_prob = 2 * sim - lse0[:, None] - lse1[cells]
-    return SparseDualSoftmax(cells, jnp.where(listed, log_prob, EMPTY))
-
-
-def _listed_similarity(f0, f1, cells, block):
-    """<f0_i, f1_j> for the listed pairs; rows of empty slots hold any finite value."""
-    index = jnp.maximum(cells, 0)
-    if f0.shape[0] * f1.shape[0] < _DENSE_PAIRS:
-        return jnp.take_along_axis(_product(f0, f1), index, axis=1)
-
-    @jax.checkpoint
-    def rows(args):
-        queries, keys = args
-        return jnp.einsum("nc,nsc->ns", queries, f1[keys], precision="highest")
-
-    step = max(1, min(block, 32))
-    return jax.lax.map(rows, tuple(_in_blocks(step, f0, index))).reshape(-1, cells.shape[1])[
-        : cells.shape[0]
-    ]
-
-
-_DENSE_PAIRS = 2**20  # below this the whole product is cheaper than gathering its parts (CPU)
-
-
-def best_listed(matrix: SparseDualSoftmax) -> BestMatches:
-    """The most probable key of every query among its listed ones; ties to the lower index."""
-    log_prob = jax.lax.stop_gradient(matrix.log_prob)
-    top = log_prob.max(axis=1)
-    ties = (log_prob == top[:, None]) & (matrix.cells >= 0)
-    cell = jnp.where(ties, matrix.cells, jnp.iinfo(jnp.int32).max).min(axis=1)
-    return BestMatches(jnp.where(top > EMPTY, cell, -1), top)
-
-
 def log_prob_at(
     matrix: DualSoftmax | SparseDualSoftmax, cell0: Int[Array, " k"], cell1: Int[Array, " k"]
 ) -> tuple[Float[Array, " k"], Bool[Array, " k"]]:
@@ -237,16 +175,12 @@ def log_prob_at(
 
     Pairs with a negative or masked cell count as not held. Differentiable.
     """
+    if isinstance(matrix, SparseDualSoftmax):
+        return matrix.log_prob_at(cell0, cell1)
     i, j = jnp.maximum(cell0, 0), jnp.maximum(cell1, 0)
-    given = (cell0 >= 0) & (cell1 >= 0)
-    if isinstance(matrix, DualSoftmax):
-        held = given & matrix.mask0[i] & matrix.mask1[j]
-        sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j], precision="highest")
-        return jnp.where(held, 2 * sim - matrix.lse0[i] - matrix.lse1[j], EMPTY), held
-    slots = (matrix.cells[i] == j[:, None]) & given[:, None]
-    held = slots.any(axis=1)
-    log_prob = jnp.where(slots, matrix.log_prob[i], 0.0).sum(axis=1)
-    return jnp.where(held, log_prob, EMPTY), held
+    held = (cell0 >= 0) & (cell1 >= 0) & matrix.mask0[i] & matrix.mask1[j]
+    sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j], precision="highest")
+    return jnp.where(held, 2 * sim - matrix.lse0[i] - matrix.lse1[j], EMPTY), held
 
 
 def mutual_matches(

@@ -19,7 +19,12 @@ import jax
 import jax.numpy as jnp
 
 from pallas_kernels import gpu_compiler
-from pallas_kernels.sparse_attention.api import sparse_attention
+from pallas_kernels.sparse_attention.api import (
+    sparse_attention,
+    sparse_dual_softmax,
+    spot_attention,
+    spot_dual_softmax,
+)
 from pallas_kernels.target import compile_for, h200_mesh, one_line
 
 SLOTS = 125  # of a spot: five windows of 5 x 5
@@ -63,8 +68,59 @@ def lists(implementation: str, size: Size, dtype: str) -> tuple:
     return function, (*[features(size, dtype)] * 3, cells)
 
 
+def spots(implementation: str | None, size: Size, dtype: str) -> tuple:
+    """Attention over spots of five windows of 5 x 5, with masks."""
+    function = functools.partial(spot_attention, **where(size), implementation=implementation)
+
+    def masked(q, k, v, centres, valid):
+        return function(q, k, v, centres, valid0=valid, valid1=valid)
+
+    return masked, (*[features(size, dtype)] * 3, *spot_shapes(size))
+
+
+def dual_lists(implementation: str, size: Size, dtype: str) -> tuple:
+    """The sparse dual softmax over lists; it is float32 whatever the features are."""
+
+    def numbers(f0, f1, cells):
+        matrix = sparse_dual_softmax(f0, f1, cells, scale=0.1, implementation=implementation)
+        return matrix.lse0, matrix.lse1, matrix.best_log_prob
+
+    rows = jax.ShapeDtypeStruct((size.cells, size.heads * size.channels), dtype)
+    return numbers, (rows, rows, jax.ShapeDtypeStruct((size.cells, SLOTS), jnp.int32))
+
+
+def dual_spots(implementation: str | None, size: Size, dtype: str) -> tuple:
+    """The sparse dual softmax over spots."""
+
+    def numbers(f0, f1, centres, valid):
+        knobs = {**where(size), "valid0": valid, "valid1": valid}
+        matrix = spot_dual_softmax(
+            f0, f1, centres, **knobs, scale=0.1, implementation=implementation
+        )
+        return matrix.lse0, matrix.lse1, matrix.best_log_prob
+
+    rows = jax.ShapeDtypeStruct((size.cells, size.heads * size.channels), dtype)
+    return numbers, (rows, rows, *spot_shapes(size))
+
+
+def where(size: Size) -> dict:
+    return {"grid0": size.grid, "grid1": size.grid, "window": 5}
+
+
+def spot_shapes(size: Size) -> tuple:
+    """Of centres and of the masks of both images."""
+    n = size.cells
+    return jax.ShapeDtypeStruct((n, 5), jnp.int32), jax.ShapeDtypeStruct((n,), bool)
+
+
 CASES = {  # name: (size, dtype) -> the function and the shapes of its arguments; the sizes
     "segment_sum": (functools.partial(lists, "segment_sum"), SIZES[1:2]),  # no kernel: plain XLA
+    "pallas_lists": (functools.partial(lists, "pallas_lists"), SIZES),
+    "pallas_tiles": (functools.partial(spots, "pallas_tiles"), SIZES),
+    "dual_lists": (functools.partial(dual_lists, "pallas_lists"), SIZES[:3]),
+    "dual_tiles": (functools.partial(dual_spots, "pallas_tiles"), SIZES[:3]),
+    "tiles_or_lists": (functools.partial(spots, None), SIZES[2:3]),  # both, behind a condition
+    "dual_either": (functools.partial(dual_spots, None), SIZES[2:3]),
 }
 
 

@@ -9,38 +9,24 @@ A query whose list is empty gives 0 and sends back gradients of 0. The softmax i
 float32 or finer, the result has the dtype of q. Gradients go to q, k and v, none to the lists;
 they are for reverse mode ("segment_sum" has forward mode too).
 
-Letters in shapes: nq queries, nk keys, h heads, d channels per head, s slots of a list, l pairs.
-All functions are for one problem without a batch; `jax.vmap` adds one.
+Letters in shapes: nq queries, nk keys, h heads, d channels per head, s slots of a list, l pairs,
+w windows of a spot. All functions are for one problem without a batch; `jax.vmap` adds one.
+
+implementation is one of IMPLEMENTATIONS, which then runs or raises; None chooses by device and
+shapes. The Pallas kernels are compiled on a GPU and interpreted, slowly, elsewhere. checked=True
+puts the checks of indices, which outside jit run by themselves, into a compiled program, by
+`jax.experimental.checkify`: wrap the program in `checkify.checkify`.
 """
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from pallas_kernels.sparse_attention import checks
-from pallas_kernels.sparse_attention.dense import dense_attention
-from pallas_kernels.sparse_attention.gather import gather_attention
-from pallas_kernels.sparse_attention.segment_sum import segment_sum_attention, segment_sum_lists
-
-_IMPLEMENTATIONS = {  # each: (q, k, v, cells) -> out, after the door's checks
-    "segment_sum": segment_sum_lists,
-    "gather": gather_attention,
-    "dense": dense_attention,
-}
-IMPLEMENTATIONS = tuple(_IMPLEMENTATIONS)
-
-_DENSE_KEYS_PER_SLOT = 10  # up to so many, dense is the fastest: measured on a CPU (README)
-
-
-def choose_implementation(platform: str, *, num_keys: int, slots: int) -> str:
-    """Names the implementation that `implementation=None` runs, from static facts alone.
-
-    platform: as `jax.default_backend()` says it. The rule for a CPU is measured (README);
-    elsewhere the serial tiles of "gather" would idle the device, so it is "segment_sum".
-    """
-    if num_keys <= _DENSE_KEYS_PER_SLOT * slots:
-        return "dense"
-    return "gather" if platform == "cpu" else "segment_sum"
+from pallas_kernels.sparse_attention import checks, dispatch
+from pallas_kernels.sparse_attention.dual_softmax import SparseDualSoftmax, dual_softmax
+from pallas_kernels.sparse_attention.pairs import Lists, Pairs
+from pallas_kernels.sparse_attention.segment_sum import segment_sum_attention
+from pallas_kernels.sparse_attention.windows import Grid, Spots
+from pallas_kernels.target import target_platform
 
 
 def sparse_attention(
@@ -50,34 +36,25 @@ def sparse_attention(
     cells: Int[Array, "nq s"],
     *,
     implementation: str | None = None,
+    checked: bool = False,
 ) -> Float[Array, "nq h d"]:
     """Attends from each query i to the keys cells[i], over which its softmax runs.
 
     cells: key indices in any order; -1 is an empty slot. A key stands at most once in a row and
-    is below nk. Outside jit both are checked here; inside jit values cannot be seen, so use
-    `check_cells` on the host: there a key given twice weighs twice in "segment_sum" and "gather"
-    and once in "dense", and the result for a key beyond nk is undefined.
-    implementation: one of IMPLEMENTATIONS, which then runs or raises; None chooses by device and
-    shapes (`choose_implementation`).
+    is below nk: where this is not checked, a key given twice weighs twice ("dense": once), and
+    the result for a key beyond nk is undefined. Time and memory are O(nq s h d) at most.
     """
-    if implementation is not None and implementation not in _IMPLEMENTATIONS:
-        raise ValueError(
-            f"implementation must be None or one of {', '.join(IMPLEMENTATIONS)}; "
-            f"got {implementation!r}."
-        )
+    if implementation == "pallas_tiles":
+        raise ValueError('implementation="pallas_tiles" needs windows: call spot_attention.')
+    checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
     checks.check_features(q, k, v)
-    checks.check_integer("cells", cells, rank=2)
-    if cells.shape[0] != q.shape[0]:
-        raise ValueError(f"cells must have one row per query: {cells.shape=}, {q.shape=}.")
-    if not isinstance(cells, jax.core.Tracer):
-        checks.check_cells(cells, k.shape[0])
+    checks.check_lists(cells, q.shape[0], k.shape[0], checked)
     if 0 in cells.shape:  # no query or no slot: nothing to attend to
         return jnp.zeros_like(q)
-    if implementation is None:
-        implementation = choose_implementation(
-            jax.default_backend(), num_keys=k.shape[0], slots=cells.shape[1]
-        )
-    return _IMPLEMENTATIONS[implementation](q, k, v, cells)
+    implementation = implementation or dispatch.choose_implementation(
+        target_platform(), num_keys=k.shape[0], slots=cells.shape[1]
+    )
+    return dispatch.OF_LISTS[implementation](q, k, v, Lists(cells, k.shape[0]))
 
 
 def sparse_attention_pairs(
@@ -86,20 +63,124 @@ def sparse_attention_pairs(
     v: Float[Array, "nk h d"],
     m_q: Int[Array, "l"],
     m_k: Int[Array, "l"],
+    *,
+    implementation: str | None = None,
+    checked: bool = False,
 ) -> Float[Array, "nq h d"]:
     """The general form [S 1, eq. 1-2]: query m_q[p] may see key m_k[p], pairs in any order.
 
-    -1 in both is padding. Every pair stands at most once; outside jit this is checked here,
-    inside jit a pair given twice weighs twice (`check_pairs` names it on the host). Time and
-    memory are O(l h d). Where all lists have about the same length, prefer `sparse_attention`.
+    -1 in both is padding. Every pair stands at most once; where this is not checked, a pair given
+    twice weighs twice. implementation: None, "segment_sum" or "pallas_lists", which sorts the
+    pairs once by query and, for gradients, once by key. Time and memory are O(l h d).
     """
+    checks.check_implementation(implementation, ("segment_sum", "pallas_lists"))
     checks.check_features(q, k, v)
-    checks.check_integer("m_q", m_q, rank=1)
-    checks.check_integer("m_k", m_k, rank=1)
-    if m_q.shape != m_k.shape:
-        raise ValueError(f"m_q and m_k must have one length: {m_q.shape=}, {m_k.shape=}.")
-    if not isinstance(m_q, jax.core.Tracer) and not isinstance(m_k, jax.core.Tracer):
-        checks.check_pairs(m_q, m_k, q.shape[0], k.shape[0])
+    checks.check_pair_lists(m_q, m_k, q.shape[0], k.shape[0], checked)
     if 0 in (q.shape[0], m_q.shape[0]):
         return jnp.zeros_like(q)
+    on_gpu = target_platform() == "gpu"
+    if (implementation or ("pallas_lists" if on_gpu else "segment_sum")) == "pallas_lists":
+        pairs = Pairs(m_q, m_k, q.shape[0], k.shape[0])
+        return dispatch.pallas_lists_attention(q, k, v, pairs)
     return segment_sum_attention(q, k, v, m_q, m_k)
+
+
+def spot_attention(
+    q: Float[Array, "nq h d"],
+    k: Float[Array, "nk h d"],
+    v: Float[Array, "nk h d"],
+    centres: Int[Array, "nq w"],
+    *,
+    grid0: Grid,
+    grid1: Grid,
+    window: int,
+    valid0: Bool[Array, " nq"] | None = None,
+    valid1: Bool[Array, " nk"] | None = None,
+    implementation: str | None = None,
+    checked: bool = False,
+) -> Float[Array, "nq h d"]:
+    """Attends from each cell of grid0 to its spot: the union of windows on grid1.
+
+    grid0, grid1: (h, w) of the queries and of the keys; cell = y * w + x. centres: the cells of
+    grid1 that the windows, `window` cells wide (odd), lie around; -1 is no window. A window is
+    clipped at the border, and a key that several cover counts once. valid0, valid1: True where a
+    query looks and where a key may be seen; None for everywhere.
+
+    On a GPU None takes "pallas_tiles" where few tiles of keys are active, else "pallas_lists".
+    """
+    checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
+    checks.check_features(q, k, v)
+    given = (q.shape[0], k.shape[0]), centres, (grid0, grid1), window, (valid0, valid1)
+    spots = _spots(*given, implementation, checked)
+    if 0 in centres.shape:
+        return jnp.zeros_like(q)
+    implementation = implementation or _choice_for(spots)
+    return dispatch.attend_spots(implementation, q, k, v, spots)
+
+
+def sparse_dual_softmax(
+    f0: Float[Array, "nq c"],
+    f1: Float[Array, "nk c"],
+    cells: Int[Array, "nq s"],
+    *,
+    scale: float,
+    implementation: str | None = None,
+    checked: bool = False,
+) -> SparseDualSoftmax:
+    """The matching matrix P on the pairs (i, cells[i]) only, zero elsewhere, never dense.
+
+    s(i, j) = scale <f0[i], f1[j]>; P is the product of the row softmax over a query's keys and the
+    column softmax over the queries that list a key. Returns both log-sum-exps, every query's best
+    key with its log P, and log P at given pairs (`log_prob_at`). Differentiable in f0 and f1.
+    implementation: the Pallas kernels, or any other name for plain XLA.
+    """
+    if implementation == "pallas_tiles":
+        raise ValueError('implementation="pallas_tiles" needs windows: call spot_dual_softmax.')
+    checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
+    checks.check_pair_of_features(f0, f1)
+    checks.check_lists(cells, f0.shape[0], f1.shape[0], checked)
+    on_gpu = target_platform() == "gpu"
+    implementation = implementation or ("pallas_lists" if on_gpu else "gather")
+    return dual_softmax(f0, f1, Lists(cells, f1.shape[0]), scale, implementation)
+
+
+def spot_dual_softmax(
+    f0: Float[Array, "nq c"],
+    f1: Float[Array, "nk c"],
+    centres: Int[Array, "nq w"],
+    *,
+    scale: float,
+    grid0: Grid,
+    grid1: Grid,
+    window: int,
+    valid0: Bool[Array, " nq"] | None = None,
+    valid1: Bool[Array, " nk"] | None = None,
+    implementation: str | None = None,
+    checked: bool = False,
+) -> SparseDualSoftmax:
+    """sparse_dual_softmax on the spots of spot_attention."""
+    checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
+    checks.check_pair_of_features(f0, f1)
+    given = (f0.shape[0], f1.shape[0]), centres, (grid0, grid1), window, (valid0, valid1)
+    spots = _spots(*given, implementation, checked)
+    return dual_softmax(f0, f1, spots, scale, implementation or _choice_for(spots))
+
+
+def _spots(numbers, centres, grids, window, valid, implementation, checked) -> Spots:
+    """Checks what describes the spots, and fills in the masks."""
+    largest = dispatch.LARGEST_WINDOW if implementation == "pallas_tiles" else None
+    checks.check_spots(numbers, centres, grids, window, valid, largest, checked)
+    valid0, valid1 = (
+        jnp.ones(n, bool) if mask is None else jnp.reshape(mask, n)
+        for n, mask in zip(numbers, valid, strict=True)
+    )
+    return Spots(jnp.asarray(centres), valid0, valid1, tuple(grids[0]), tuple(grids[1]), window)
+
+
+def _choice_for(spots: Spots) -> str:
+    return dispatch.choose_for_spots(
+        target_platform(),
+        num_keys=spots.valid1.shape[0],
+        windows=spots.centres.shape[1],
+        window=spots.window,
+    )

@@ -1,97 +1,181 @@
-"""Times the implementations: `python -m pallas_kernels.sparse_attention.bench --n 1200 4800`.
+"""Times the implementations beside dense masked attention.
 
-For each number of cells n (as many queries as keys, all slots filled) and each implementation it
-prints the best time in ms, forward and forward + backward, and the temporary memory in MB that
-the compiler plans for both (`compiled.memory_analysis()`).
+    python -m pallas_kernels.sparse_attention.bench           attention over spots
+    python -m pallas_kernels.sparse_attention.bench --dual    the matching matrix P on spots
+    python -m pallas_kernels.sparse_attention.bench --growth  lists that grow, queries that do not
+
+The spots follow a smooth field, a rotation by 30 degrees and scaling by 1.3: the windows of a
+query lie around the matches of itself and of 4 cells near it. A share of the matches, the
+outliers, is random; with --outliers 1 all are.
+
+GB/s, TFLOP/s and the share of the roofline count what the operator needs by its definition, the
+same for every implementation, so the three compare as the times do. Over L pairs (query, key):
+
+    attention   4 L h d operations, q, k, v, out and the centres (or lists) once;
+                with gradients 12 L h d (the scores of the way back are not counted again), and
+                the gradients and the cotangent once too
+    --dual      2 L c operations, with gradients 6 L c; features, centres and results once
+
+dense_masked (XLA, all scores at once) and dense_cudnn (jax.nn.dot_product_attention) add a bias
+[n m] that is ready beforehand, -1e30 outside the spots; they do not depend on the outliers, so
+they run once for each n. On a CPU the Pallas kernels are interpreted: they run only
+where --only names them.
 """
 
 import argparse
-import functools
-import time
+import dataclasses
+import importlib.util
+import itertools
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pallas_kernels.sparse_attention.api import IMPLEMENTATIONS, sparse_attention
+from pallas_kernels.sparse_attention import dispatch
+from pallas_kernels.sparse_attention.bench_problems import (
+    CHOICE,
+    CUDNN,
+    DENSE,
+    attention_function,
+    attention_problem,
+    bias_of,
+    dual_function,
+    dual_problem,
+    field_spots,
+    grid_of,
+)
+from pallas_kernels.sparse_attention.bench_rows import HEADER, Bench, Case, Fit, Row, fits
+from pallas_kernels.sparse_attention.choice import mean_active_tiles
+from pallas_kernels.sparse_attention.pairs import Lists
+from pallas_kernels.sparse_attention.windows import Spots
+from pallas_kernels.timing import peaks_of
 
-_PLAIN = "plain_dense"
-_NAMES = (*IMPLEMENTATIONS, _PLAIN)
-
-
-def make_inputs(n: int, s: int, h: int, d: int, batch: int, dtype: str) -> tuple:
-    """Returns q, k, v, out's cotangent [b n h d] and cells [b n s]: spots that follow the query.
-
-    Row i lists s distinct keys, drawn once, among the 2 s that come after key i.
-    """
-    rng = np.random.default_rng(0)
-    features = (rng.normal(size=(batch, n, h, d)) for _ in range(4))
-    offsets = rng.permutation(min(2 * s, n))[:s]
-    cells = (np.arange(n)[:, None] + offsets) % n
-    cells = jnp.asarray(np.broadcast_to(cells, (batch, *cells.shape)), jnp.int32)
-    return (*(jnp.asarray(x, dtype) for x in features), cells)
-
-
-def measure(function, *args, repeats: int) -> tuple[float, float]:
-    """Returns (best ms of one call, planned temporary MB)."""
-    compiled = jax.jit(function).lower(*args).compile()
-    jax.block_until_ready(compiled(*args))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(compiled(*args))
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times), compiled.memory_analysis().temp_size_in_bytes / 1e6
+NAMES = (CHOICE, *dispatch.IMPLEMENTATIONS, DENSE, CUDNN)
+OF_DUAL = (CHOICE, "gather", "pallas_lists", "pallas_tiles", DENSE)  # "gather": plain XLA
+OF_GROWTH = (CHOICE, *dispatch.OF_LISTS)
+SLOTS = (16, 32, 64, 128, 256, 512)
 
 
-def plain_dense(q, k, v, cells):
-    """What the operator replaces: all scores at once, minus infinity outside the lists."""
-    seen = jnp.zeros((len(q), len(k) + 1), bool).at[jnp.arange(len(q))[:, None], cells].set(True)
-    attn = jnp.einsum("nhd,mhd->hnm", q, k) * q.shape[-1] ** -0.5
-    attn = jnp.where(seen[:, :-1], attn, -jnp.inf)  # the last column took the empty slots, -1
-    return jnp.einsum("hnm,mhd->nhd", jax.nn.softmax(attn, axis=-1), v)
+def spot_rows(part: str, names: list[str], o: argparse.Namespace, bench: Bench) -> Iterator[Row]:
+    """Attention or, in the part "dual", P over spots."""
+    for n, outliers in itertools.product(o.n, o.outliers):
+        spots = field_spots(grid_of(n), outliers)
+        lists = jax.jit(Spots.lists)(spots)
+        keys = float((lists.cells >= 0).sum(axis=1).mean())
+        case = Case(part, n, keys, outliers, float(jax.jit(mean_active_tiles)(spots)))
+        if part == "dual":
+            make, bias_dtype = dual_function, "float32"
+            problem = dual_problem(spots, lists, o.heads * o.dim, o.dtype)
+        else:
+            make, bias_dtype = attention_function, o.dtype
+            problem = attention_problem(spots, lists, o.heads, o.dim, o.dtype)
+        for name in names:
+            if name not in (DENSE, CUDNN):
+                yield from bench.rows(case, name, make(name), problem)
+            elif outliers == o.outliers[0]:  # on which dense attention does not depend
+                masked = problem.with_bias(bias_of(lists, bias_dtype))
+                yield from bench.rows(case, name, make(name), masked)
 
 
-def bench_one(name: str, args: tuple, repeats: int) -> tuple[float, float, float, float]:
-    """Returns ms forward, ms forward + backward, MB forward, MB forward + backward."""
-    *inputs, g, cells = args
-    attend = functools.partial(sparse_attention, implementation=name)
-    attend = plain_dense if name == _PLAIN else attend
-
-    def forward(q, k, v, cells):
-        return jax.vmap(attend)(q, k, v, cells)
-
-    def both(q, k, v, cells, g):
-        out, pull = jax.vjp(lambda *x: forward(*x, cells), q, k, v)
-        return out, pull(g)
-
-    forward_ms, forward_mb = measure(forward, *inputs, cells, repeats=repeats)
-    both_ms, both_mb = measure(both, *inputs, cells, g, repeats=repeats)
-    return forward_ms, both_ms, forward_mb, both_mb
+def growth_rows(names: list[str], o: argparse.Namespace, bench: Bench) -> Iterator[Row]:
+    """Attention over lists of more and more slots: s distinct keys near the query's own."""
+    for n, slots in itertools.product(o.n, o.slots):
+        offsets = np.random.default_rng(0).permutation(min(2 * slots, n))[:slots]
+        lists = Lists(jnp.asarray((np.arange(n)[:, None] + offsets) % n, jnp.int32), n)
+        problem = attention_problem(lists, lists, o.heads, o.dim, o.dtype)
+        case = Case("growth", n, len(offsets), slots=len(offsets))
+        for name in names:
+            yield from bench.rows(case, name, attention_function(name), problem)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, nargs="+", default=[300, 1200, 4800], help="cells")
-    parser.add_argument("--slots", type=int, default=125, help="slots per query")
-    parser.add_argument("--heads", type=int, default=2)
-    parser.add_argument("--dim", type=int, default=32, help="channels per head")
-    parser.add_argument("--batch", type=int, default=1, help="problems under vmap")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, metavar="NAME")
-    o = parser.parse_args()
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {vars(o)}")
-    print(
-        f"{'n':>6} {'implementation':14} {'forward ms':>11} {'+ backward':>11} {'MB':>7} {'MB':>7}"
+def default_names(platform: str, dtype: str) -> list[str]:
+    """What runs on this device and says something there; tells on stderr what does not."""
+    if platform == "gpu":
+        left_out = () if dtype == "bfloat16" else (CUDNN,)
+        left_out += ("triton",) if importlib.util.find_spec("jax_triton") is None else ()
+        why = "cuDNN takes bfloat16 alone; triton needs jax-triton"
+    else:
+        left_out = (CHOICE, "dense", "pallas_lists", "pallas_tiles", "triton", CUDNN)
+        why = "Pallas kernels are interpreted here, others need a GPU, the rest equals what runs"
+    if left_out:
+        print(f"Without {', '.join(left_out)} ({why}). --only names what runs.", file=sys.stderr)
+    return [name for name in NAMES if name not in left_out]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Reads the command line; the device decides what is not said."""
+    on_cpu = jax.default_backend() == "cpu"
+    defaults = {
+        "n": [4800] if on_cpu else [4800, 10816],
+        "dtype": "float32" if on_cpu else "bfloat16",
+        "outliers": [0.02] if on_cpu else [0.0, 0.02, 0.1, 0.3, 1.0],
+        "most_gb": 4.0 if on_cpu else 64.0,
+    }
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for n in o.n:
-        args = make_inputs(n, o.slots, o.heads, o.dim, o.batch, o.dtype)
-        for name in o.only:
-            ms, both_ms, mb, both_mb = bench_one(name, args, o.repeats)
-            print(
-                f"{n:6} {name:14} {ms:11.1f} {both_ms:11.1f} {mb:7.0f} {both_mb:7.0f}", flush=True
-            )
+    add = parser.add_argument
+    add("--growth", action="store_true", help="lists that grow")
+    add("--dual", action="store_true", help="the matching matrix P")
+    add("--n", type=int, nargs="+", help="cells: 12 k^2 or k^2; default %(default)s")
+    add("--heads", type=int, default=8)
+    add("--dim", type=int, default=32, help="channels per head; of --dual heads * dim")
+    add("--dtype", choices=["float32", "bfloat16"], help="default %(default)s")
+    add("--outliers", type=float, nargs="+", help="shares of wrong matches; default %(default)s")
+    add("--slots", type=int, nargs="+", default=SLOTS, help="of --growth; default %(default)s")
+    add("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"any of {', '.join(NAMES)}")
+    add("--repeats", type=int, default=5, help="of which the median is told")
+    add("--most-gb", type=float, help="rows that need more memory are left out; %(default)s")
+    add("--json", type=pathlib.Path, metavar="FILE", help="writes all figures")
+    parser.set_defaults(**defaults)
+    o = parser.parse_args(arguments)
+    try:
+        for n in o.n:
+            grid_of(n)
+    except ValueError as error:
+        parser.error(str(error))
+    o.only = o.only or default_names(jax.default_backend(), o.dtype)
+    return o
+
+
+def run(o: argparse.Namespace) -> tuple[list[Row], list[Fit]]:
+    """Measures and prints."""
+    parts = {"dual": OF_DUAL} if o.dual else {}
+    parts |= {"growth": OF_GROWTH} if o.growth else {}
+    rows = []
+    for part, known in (parts or {"attention": NAMES}).items():
+        peaks = peaks_of(jax.devices()[0], "float32" if part == "dual" else o.dtype)
+        print(
+            f"peaks: {peaks.flops_per_s / 1e12:.3g} TFLOP/s, {peaks.bytes_per_s / 1e9:.3g} GB/s "
+            f"({peaks.source})"
+        )
+        given = [name for name in o.only if name in known], o, Bench(peaks, o.repeats, o.most_gb)
+        for row in growth_rows(*given) if part == "growth" else spot_rows(part, *given):
+            if not rows or row.case != rows[-1].case:
+                print(f"\n{row.case}\n{HEADER}")
+            print(row, flush=True)
+            rows.append(row)
+    lines = list(fits(rows))
+    print(*lines, sep="\n")
+    return rows, lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    o = parse(arguments)
+    device = f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
+    print(f"{device}, {o.dtype}, {o.heads} heads of {o.dim} channels, median of {o.repeats}")
+    rows, lines = run(o)
+    if o.json:
+        found = {"rows": rows, "fits": lines}
+        found = {name: [dataclasses.asdict(x) for x in given] for name, given in found.items()}
+        options = {name: value for name, value in vars(o).items() if name != "json"}
+        text = json.dumps({"device": device, "options": options, **found}, indent=1)
+        o.json.write_text(text + "\n")
+    sys.exit(any(row.note.startswith("failed") for row in rows))
 
 
 if __name__ == "__main__":

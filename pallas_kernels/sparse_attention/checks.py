@@ -1,7 +1,9 @@
 """What the operator's arguments must satisfy: shapes at the door, values on the host."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import checkify
 from jaxtyping import Array, Float, Int
 
 
@@ -37,6 +39,88 @@ def check_integer(name: str, indices: Int[Array, "..."], rank: int) -> None:
             f"{name} must hold signed integers (-1 is empty), got {indices.dtype}. "
             "Cast it to int32."
         )
+
+
+def check_implementation(name: str | None, known: tuple[str, ...]) -> None:
+    """Raises unless the name is None or known."""
+    if name is not None and name not in known:
+        raise ValueError(f"implementation must be None or one of {', '.join(known)}; got {name!r}.")
+
+
+def check_pair_of_features(f0: Float[Array, "n c"], f1: Float[Array, "m c"]) -> None:
+    """Raises unless f0 and f1 fit together."""
+    for name, x in (("f0", f0), ("f1", f1)):
+        if x.ndim != 2:
+            hint = " Use jax.vmap for a batch." if x.ndim == 3 else ""
+            raise ValueError(f"{name} must be [n channels], got {x.shape}.{hint}")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"{name} must be floating, got {x.dtype}. Cast it first.")
+        if 0 in x.shape:
+            raise ValueError(f"{name} must have at least one row and channel, got {x.shape}.")
+    if f0.shape[1] != f1.shape[1]:
+        raise ValueError(f"f0 and f1 must agree in channels: {f0.shape=}, {f1.shape=}.")
+
+
+def check_lists(cells: Int[Array, "nq s"], num_queries: int, num_keys: int, checked: bool) -> None:
+    """The door's check of padded lists: shape always, values outside jit or by checkify."""
+    check_integer("cells", cells, rank=2)
+    if cells.shape[0] != num_queries:
+        raise ValueError(
+            f"cells must have one row per query: {cells.shape=}, {num_queries} queries."
+        )
+    if checked:
+        _checkify_range("cells", cells, num_keys)
+        ordered = jnp.sort(cells, axis=1)
+        twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+        checkify.check(~twice.any(), "cells must name each key at most once per query.")
+    elif not isinstance(cells, jax.core.Tracer):
+        check_cells(cells, num_keys)
+
+
+def check_pair_lists(m_q, m_k, num_queries: int, num_keys: int, checked: bool) -> None:
+    """The door's check of pairs: shape always, values outside jit or (ranges) by checkify."""
+    check_integer("m_q", m_q, rank=1)
+    check_integer("m_k", m_k, rank=1)
+    if m_q.shape != m_k.shape:
+        raise ValueError(f"m_q and m_k must have one length: {m_q.shape=}, {m_k.shape=}.")
+    if checked:
+        _checkify_range("m_q", m_q, num_queries)
+        _checkify_range("m_k", m_k, num_keys)
+    elif not any(isinstance(m, jax.core.Tracer) for m in (m_q, m_k)):
+        check_pairs(m_q, m_k, num_queries, num_keys)
+
+
+def check_spots(numbers, centres, grids, window, valid, largest, checked: bool) -> None:
+    """The door's check of spots. numbers: of queries and keys; largest: of windows, or None."""
+    check_integer("centres", centres, rank=2)
+    if centres.shape[0] != numbers[0]:
+        raise ValueError(
+            f"centres must have one row per query: {centres.shape=}, {numbers[0]} queries."
+        )
+    for i, (n, grid, mask) in enumerate(zip(numbers, grids, valid, strict=True)):
+        if len(grid) != 2 or grid[0] * grid[1] != n:
+            raise ValueError(f"grid{i} must be (h, w) with h * w = {n} cells, got {grid}.")
+        if mask is not None and (mask.size != n or mask.dtype != bool):
+            raise ValueError(
+                f"valid{i} must be boolean with one value for each of {n} cells, "
+                f"got {mask.dtype} {mask.shape}."
+            )
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window must be odd, so that it has a centre, got {window}.")
+    if largest is not None and window > largest:
+        raise ValueError(
+            f'implementation="pallas_tiles" takes windows of up to {largest}, got {window}. '
+            'Use None or "pallas_lists".'
+        )
+    if checked:
+        _checkify_range("centres", centres, numbers[1])
+    elif not isinstance(centres, jax.core.Tracer):
+        _check_range("centres", np.asarray(centres), numbers[1], "keys")
+
+
+def _checkify_range(name: str, indices: Int[Array, "..."], end: int) -> None:
+    inside = (indices >= -1) & (indices < end)
+    checkify.check(inside.all(), f"{name} must lie in [0, {end}), or be -1 for empty.")
 
 
 def check_cells(cells: Int[Array, "nq s"], num_keys: int) -> None:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array
 
+from pallas_kernels.target import target_platform
+
 
 def in_tiles(attend: Callable, tile: int) -> Callable:
     """Returns (q, k, v, cells) -> out that runs `attend` on `tile` queries at a time.
@@ -20,7 +22,7 @@ def in_tiles(attend: Callable, tile: int) -> Callable:
     other: all at once would spill out of the cache and takes twice the time. Differentiable in
     reverse mode, once.
     """
-    per_problem = sequential_vmap if jax.default_backend() == "cpu" else lambda f: f
+    per_problem = sequential_vmap if target_platform() == "cpu" else lambda f: f
 
     @per_problem
     def forward(q, k, v, cells):

@@ -8,11 +8,23 @@ import pytest
 from astr_jax.layers.attention import (
     CrossAttention,
     linear_attention,
-    listed_attention,
+    spot_guided_attention,
     vanilla_attention,
 )
+from pallas_kernels.sparse_attention import Spots
 
 B, H, D = 2, 2, 4  # pairs, heads, channels per head
+
+
+def spots_of(cells, keys):
+    """Spots whose windows are single cells: lists of keys that lie in a row."""
+    b, n, _ = cells.shape
+    return Spots(
+        *(jnp.asarray(x) for x in (cells, np.ones((b, n), bool), np.ones((b, keys), bool))),
+        grid0=(1, n),
+        grid1=(1, keys),
+        window=1,
+    )
 
 
 def inputs(rng, queries=7, keys=9, channels=D):
@@ -56,15 +68,15 @@ def test_attention_agrees_with_a_plain_loop_over_the_valid_keys(rng, attend, wei
     )
 
 
-def test_listed_attention_looks_only_at_its_list(rng):
+def test_spot_guided_attention_looks_only_at_its_spot(rng):
     q, k, v = inputs(rng)
     cells = np.stack([rng.permuted(np.arange(9)) for _ in range(B * 7)]).reshape(B, 7, 9)[..., :5]
     cells = np.where(rng.random(cells.shape) < 0.4, -1, cells).astype(np.int32)
     cells[0, 3] = -1
     seen = (cells[..., None] == np.arange(9)).any(axis=2)
-    attend = jax.jit(functools.partial(listed_attention, implementation=None))
+    attend = jax.jit(functools.partial(spot_guided_attention, implementation=None))
     expected = reference(q, k, v, softmax_weight, seen)
-    np.testing.assert_allclose(attend(q, k, v, cells), expected, atol=2e-5)
+    np.testing.assert_allclose(attend(q, k, v, spots_of(cells, 9)), expected, atol=2e-5)
     assert (expected[0, 3] == 0).all()
 
 
@@ -93,14 +105,18 @@ def test_very_large_features_stay_finite(rng, attend):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
-@pytest.mark.parametrize("implementation", ["segment_sum", "gather", "dense"])
+@pytest.mark.parametrize(
+    "implementation", ["segment_sum", "gather", "dense", "pallas_lists", "pallas_tiles"]
+)
 def test_huge_scores_of_listed_keys_stay_finite(rng, implementation):
     # Scores of 1e12, rounded by some 1e5; 1 / sqrt(8) is no power of two and rounds once more.
     q, k, v = (1e6 * x for x in inputs(rng, 60, 90, channels=8))
-    cells = np.broadcast_to(np.arange(90, dtype=np.int32), (B, 60, 90))
+    yes = np.ones((B, 150), bool)
+    middle = np.full((B, 60, 1), 45, np.int32)  # whose window covers the whole grid
+    spots = Spots(middle, yes[:, :60], yes[:, :90], grid0=(6, 10), grid1=(9, 10), window=11)
 
     def total(q, k, v):
-        return listed_attention(q, k, v, cells, implementation).sum()
+        return spot_guided_attention(q, k, v, spots, implementation).sum()
 
     found = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(q, k, v)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
@@ -143,7 +159,7 @@ def test_the_layer_is_message_norm_convolution_norm_and_residual(rng, kind):
     cells = rng.integers(0, 12, (1, 12, 1)).astype(np.int32)
     cells[:, 5] = -1
     layer = CrossAttention(kind, head_dim=D)
-    given = (x, source, mask, source_mask, cells)
+    given = (x, source, mask, source_mask, spots_of(cells, 12))
     params = jax.jit(layer.init)(jax.random.key(1), *given)["params"]
     params = jax.tree.map(lambda p: np.asarray(p) + 0.1 * rng.normal(size=p.shape), params)
     if kind == "spot":
@@ -161,13 +177,13 @@ def test_padded_cells_neither_attend_nor_are_attended_to(rng, kind):
     x, source = (rng.normal(size=(1, HEIGHT, WIDTH, C)).astype(np.float32) for _ in range(2))
     mask = rng.random((1, HEIGHT, WIDTH)) < 0.7
     cells = np.where(mask.reshape(1, 1, -1), np.arange(12), -1)  # spots keep to the mask
-    cells = np.broadcast_to(cells, (1, 12, 12)).astype(np.int32)
+    spots = spots_of(np.broadcast_to(cells, (1, 12, 12)).astype(np.int32), 12)
     layer = CrossAttention(kind, head_dim=D)
-    variables = jax.jit(layer.init)(jax.random.key(1), x, source, mask, mask, cells)
+    variables = jax.jit(layer.init)(jax.random.key(1), x, source, mask, mask, spots)
     apply = jax.jit(layer.apply)
-    expected = apply(variables, x, source, mask, mask, cells)
+    expected = apply(variables, x, source, mask, mask, spots)
     other = np.where(mask[..., None], source, 7.0), np.where(mask[..., None], x, -7.0)
-    actual = apply(variables, other[1], other[0], mask, mask, cells)
+    actual = apply(variables, other[1], other[0], mask, mask, spots)
     np.testing.assert_allclose(actual, expected, atol=1e-6)
     assert (np.asarray(expected)[~mask] == 0).all()
     assert jnp.isfinite(expected).all()

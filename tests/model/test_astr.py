@@ -123,18 +123,17 @@ def test_the_matrices_of_later_blocks_live_on_the_spots_before(own):
     assert nothing is None
     assert dense.lse0.shape == own.coarse.mask0.shape
     assert len(later) == len(own.coarse.spots) - 1 > 0
-    for (forward, backward), spots in zip(later, own.coarse.spots, strict=False):
-        np.testing.assert_array_equal(forward.cells, spots.cells0)
-        np.testing.assert_array_equal(backward.cells, spots.cells1)
+    for matrices, spots in zip(later, own.coarse.spots, strict=False):
+        for matrix, looks in zip(matrices, spots, strict=True):
+            np.testing.assert_array_equal(matrix.index.centres, looks.centres)
 
 
 def test_spots_keep_to_the_masks(own):
     for spots in own.coarse.spots:
-        for cells, mask, other in (
-            (spots.cells0, own.coarse.mask0, own.coarse.mask1),
-            (spots.cells1, own.coarse.mask1, own.coarse.mask0),
-        ):
-            cells, mask, other = np.asarray(cells[0]), np.asarray(mask[0]), np.asarray(other[0])
+        masks = own.coarse.mask0, own.coarse.mask1
+        for looks, mask, other in zip(spots, masks, masks[::-1], strict=True):
+            cells = np.asarray(jax.tree.map(lambda x: x[0], looks).lists().cells)
+            mask, other = np.asarray(mask[0]), np.asarray(other[0])
             assert other[cells[cells >= 0]].all()
             assert (cells[~mask] == -1).all()
             assert (cells[mask] >= 0).any(axis=1).all()
@@ -252,7 +251,8 @@ def test_the_default_is_the_papers_model():
     assert features.coarse8.shape == (1, 8, 12, 256)
     assert features.fine.shape == (1, 32, 48, 128)
     assert len(coarse.spots) == 4
-    assert coarse.spots[0].cells0.shape == (1, 96, 125)
+    assert coarse.spots[0][0].centres.shape == (1, 96, 5)
+    assert coarse.spots[0][0].window == 5
     params = variables["params"]
     assert params["backbone"]["stem"]["conv"]["kernel"].shape == (7, 7, 1, 128)
     widths = [

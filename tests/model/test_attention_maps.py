@@ -47,7 +47,8 @@ def test_maps_are_the_softmax_of_the_layers_queries_and_keys(model, block):
     maps = attention_maps(config, variables, *features, np.array(QUERY), block=block)
     np.testing.assert_array_equal(maps.query, [40, 16])
     cell, cell32, size = 2 * 12 + 5, 1 * 3 + 1, config.aggregation.head_dim
-    listed = np.asarray(coarse.spots[block].cells0[0, cell])
+    spots = jax.tree.map(lambda x: x[0], coarse.spots[block][0])
+    listed = np.asarray(spots.lists().cells[cell])
     area = np.zeros(8 * 12, bool)
     area[listed[listed >= 0]] = True
     np.testing.assert_array_equal(np.ravel(maps.area), area)

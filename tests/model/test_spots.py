@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astr_jax.config import AggregationConfig
-from astr_jax.model.spots import select_centres, spot_cells
+from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import EMPTY, BestMatches
 
 HEIGHT, WIDTH, C, KEYS = 5, 6, 4, (6, 7)
@@ -63,37 +63,3 @@ def test_selection_carries_no_gradient(rng):
         return select_centres(features, best, CONFIG).astype(jnp.float32).sum()
 
     assert (jax.grad(total)(features) == 0).all()
-
-
-def plain_spot(centres, key_mask, window):
-    """The union of the windows, clipped at the border and the mask, as a set."""
-    reach, spot = window // 2, set()
-    for centre in centres[centres >= 0]:
-        y, x = divmod(centre, key_mask.shape[1])
-        for v in range(max(y - reach, 0), min(y + reach + 1, key_mask.shape[0])):
-            for u in range(max(x - reach, 0), min(x + reach + 1, key_mask.shape[1])):
-                if key_mask[v, u]:
-                    spot.add(v * key_mask.shape[1] + u)
-    return spot
-
-
-def test_a_spot_is_the_union_of_windows_clipped_at_border_and_mask(rng):
-    centres = rng.integers(-1, 42, (30, 4)).astype(np.int32)
-    centres[0] = [0, 41, 6, 35]  # the four corners
-    centres[1] = -1
-    key_mask, query_mask = rng.random(KEYS) < 0.8, rng.random(30) < 0.8
-    query_mask[:2] = True
-    spots = jax.jit(functools.partial(spot_cells, config=CONFIG))
-    cells = np.asarray(spots(centres, query_mask, key_mask))
-    assert cells.shape == (30, 4 * 9)
-    for row, where, usable in zip(cells, centres, query_mask, strict=True):
-        expected = plain_spot(where, key_mask, 3) if usable else set()
-        assert sorted(row[row >= 0]) == sorted(expected)
-
-
-def test_the_papers_spot_has_at_most_125_cells():
-    config = AggregationConfig()
-    centres = jnp.array([[214, 221, 604, 614, 624]])  # far from each other and from the border
-    cells = spot_cells(centres, jnp.ones(1, bool), jnp.ones((30, 30), bool), config)
-    assert cells.shape == (1, 125)
-    assert (cells >= 0).all()

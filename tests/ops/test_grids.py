@@ -1,26 +1,9 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from astr_jax.ops import grids
-
-
-def plain_window(centre, grid, window):
-    """The cells of the window, one by one."""
-    height, width = grid
-    if centre < 0:
-        return []
-    y, x = divmod(centre, width)
-    reach = window // 2
-    return [
-        v * width + u
-        for v in range(y - reach, y + reach + 1)
-        for u in range(x - reach, x + reach + 1)
-        if 0 <= v < height and 0 <= u < width
-    ]
 
 
 def test_cells_are_numbered_row_by_row():
@@ -47,35 +30,6 @@ def test_points_outside_the_grid_have_no_cell():
     assert (grids.nearest_cells(outside, (3, 4), 8) == -1).all()
     inside = jnp.array([[-3.9, -3.9], [27.9, 19.9]])  # within half a cell of the outer centres
     np.testing.assert_array_equal(grids.nearest_cells(inside, (3, 4), 8), [0, 11])
-
-
-def test_window_at_the_corner_keeps_only_the_inside():
-    #  0  1  2  3
-    #  4  5  6  7      the 3x3 window of cell 0 has 4 cells on a 4-wide grid
-    cells = grids.window_cells(jnp.array([0]), grid=(2, 4), window=3)
-    np.testing.assert_array_equal(cells, [[-1, -1, -1, -1, 0, 1, -1, 4, 5]])
-
-
-@pytest.mark.parametrize("window", [1, 3, 5])
-def test_windows_agree_with_a_plain_loop(window):
-    grid = (4, 6)
-    centres = np.arange(-1, 24)
-    listed = np.asarray(grids.window_cells(jnp.asarray(centres), grid=grid, window=window))
-    assert listed.shape == (25, window**2)
-    for centre, row in zip(centres, listed, strict=True):
-        assert list(row[row >= 0]) == plain_window(centre, grid, window)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_union_of_windows_lists_every_cell_once(seed):
-    grid, rng = (6, 7), np.random.default_rng(seed)
-    centres = rng.integers(-1, 42, (60, 5))
-    centres[:4] = [[-1] * 5, [3] * 5, [0, 1, 7, 8, -1], [41, -1, 41, -1, 40]]
-    union = jax.jit(functools.partial(grids.union_of_windows, grid=grid, window=5))
-    for row, where in zip(np.asarray(union(jnp.asarray(centres))), centres, strict=True):
-        expected = {cell for centre in where for cell in plain_window(centre, grid, 5)}
-        assert len(row) == 125
-        assert sorted(row[row >= 0]) == sorted(expected)
 
 
 @pytest.mark.parametrize(("dy", "dx"), [(0, 0), (1, 0), (0, -2), (-2, 1), (2, 2)])

@@ -1,0 +1,155 @@
+"""The general operator on a GPU: each query gathers the keys of its list, in Pallas (Triton).
+
+One program is one row, a query or a key, and one head. It walks the row's partners a chunk at a
+time. Queries walk their keys, with a running softmax whose log-sum-exp is kept for the way back;
+gradients of k and v come from keys that walk their queries: no atomics, so the result is the same
+every time. Everything is computed in float32.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jaxtyping import Array, Float
+
+from pallas_kernels.sparse_attention.pairs import NOTHING, Lists, Pairs
+from pallas_kernels.sparse_attention.pallas_triton import (
+    call,
+    chunk_of,
+    load_number,
+    load_numbers,
+    load_row,
+    load_rows,
+    padded_channels,
+    partners,
+    store_number,
+    store_row,
+    walk,
+)
+
+
+def lists_forward(
+    q: Float[Array, "nq h d"], k: Float[Array, "nk h d"], v, pairs: Lists | Pairs
+) -> tuple[Float[Array, "nq h d"], Float[Array, "nq h"]]:
+    """Returns out and the log-sum-exps of the scores; NOTHING for an empty list."""
+    nq, h, d = q.shape
+    q, k, v = padded_channels(q, k, v)
+    segments = pairs.by_query()
+    out, lse = call(
+        functools.partial(_forward_kernel, scale=d**-0.5, chunk=chunk_of(q)),
+        (nq, h),
+        [jax.ShapeDtypeStruct(q.shape, q.dtype), jax.ShapeDtypeStruct((nq, h), jnp.float32)],
+        *(segments.first, segments.partner, q, k, v),
+        name="lists_forward",
+        num_warps=4,
+    )
+    return out[..., :d], lse
+
+
+def lists_backward(q, k, v, out, lse, g, pairs: Lists | Pairs):
+    """Returns dq, dk, dv for the cotangent g of out."""
+    (nq, h, d), nk = q.shape, k.shape[0]
+    delta = jnp.sum(out.astype(jnp.float32) * g.astype(jnp.float32), axis=-1)  # [nq h]
+    q, k, v, g = padded_channels(q, k, v, g)
+    knobs = {"scale": d**-0.5, "chunk": chunk_of(q)}
+    shared = q, k, v, g, lse, delta
+    segments = pairs.by_query()
+    (dq,) = call(
+        functools.partial(_dq_kernel, **knobs),
+        (nq, h),
+        [jax.ShapeDtypeStruct(q.shape, q.dtype)],
+        *(segments.first, segments.partner, *shared),
+        name="lists_dq",
+        num_warps=4,
+    )
+    segments = pairs.by_key()
+    dk, dv = call(
+        functools.partial(_dkv_kernel, **knobs),
+        (nk, h),
+        [jax.ShapeDtypeStruct(k.shape, k.dtype)] * 2,
+        *(segments.first, segments.partner, *shared),
+        name="lists_dkv",
+        num_warps=4,
+    )
+    return dq[..., :d], dk[..., :d], dv[..., :d]
+
+
+def _forward_kernel(first_ref, partner_ref, q_ref, k_ref, v_ref, out_ref, lse_ref, *, scale, chunk):
+    query, head = pl.program_id(0), pl.program_id(1)
+    q = load_row(q_ref, query, head) * scale  # [1 d]
+
+    def step(place, carry):
+        top, total, value = carry
+        key, listed = partners(partner_ref, place)  # [c]
+        k = load_rows(k_ref, key, head, listed)  # [c d]
+        score = jnp.where(listed, jnp.sum(q * k, axis=1), NOTHING)
+        new_top = jnp.maximum(top, jnp.max(score))
+        weight = jnp.where(listed, jnp.exp(jnp.minimum(score - new_top, 0.0)), 0.0)
+        v = load_rows(v_ref, key, head, listed)
+        shrink = jnp.exp(top - new_top)
+        total = total * shrink + jnp.sum(weight)
+        value = value * shrink + jnp.sum(weight[:, None] * v, axis=0, keepdims=True)
+        return new_top, total, value
+
+    start = jnp.float32(NOTHING), jnp.float32(0), jnp.zeros(q.shape)
+    top, total, value = walk(first_ref, query, chunk, step, start)
+    some = total > 0
+    total = jnp.where(some, total, 1.0)
+    store_row(out_ref, query, head, value / total)
+    store_number(lse_ref, query, head, jnp.where(some, top + jnp.log(total), NOTHING))
+
+
+def _weight(score, lse, listed):
+    """exp(score - lse) where listed: at most 1, also where a large score is rounded differently
+    from the one that lse was made of."""
+    return jnp.exp(jnp.where(listed, jnp.minimum(score - lse, 0.0), NOTHING))
+
+
+def _dq_kernel(
+    first_ref, partner_ref, q_ref, k_ref, v_ref, g_ref, lse_ref, delta_ref, dq_ref, *, scale, chunk
+):
+    query, head = pl.program_id(0), pl.program_id(1)
+    q = load_row(q_ref, query, head) * scale
+    g = load_row(g_ref, query, head)
+    lse = load_number(lse_ref, query, head)
+    delta = load_number(delta_ref, query, head)
+
+    def step(place, dq):
+        key, listed = partners(partner_ref, place)
+        k = load_rows(k_ref, key, head, listed)
+        v = load_rows(v_ref, key, head, listed)
+        weight = _weight(jnp.sum(q * k, axis=1), lse, listed)
+        slope = weight * (jnp.sum(g * v, axis=1) - delta)
+        return dq + jnp.sum(slope[:, None] * k, axis=0, keepdims=True)
+
+    dq = walk(first_ref, query, chunk, step, jnp.zeros(q.shape))
+    store_row(dq_ref, query, head, dq * scale)
+
+
+def _dkv_kernel(
+    *refs,  # as of _dq_kernel, up to the results
+    scale,
+    chunk,
+):
+    first_ref, partner_ref, q_ref, k_ref, v_ref, g_ref, lse_ref, delta_ref, dk_ref, dv_ref = refs
+    key, head = pl.program_id(0), pl.program_id(1)
+    k = load_row(k_ref, key, head) * scale
+    v = load_row(v_ref, key, head)
+
+    def step(place, carry):
+        dk, dv = carry
+        query, listed = partners(partner_ref, place)
+        q = load_rows(q_ref, query, head, listed)
+        g = load_rows(g_ref, query, head, listed)
+        lse = load_numbers(lse_ref, query, head, listed)
+        delta = load_numbers(delta_ref, query, head, listed)
+        weight = _weight(jnp.sum(q * k, axis=1), lse, listed)
+        slope = weight * (jnp.sum(g * v, axis=1) - delta)
+        dk += jnp.sum(slope[:, None] * q, axis=0, keepdims=True)
+        dv += jnp.sum(weight[:, None] * g, axis=0, keepdims=True)
+        return dk, dv
+
+    dk, dv = walk(first_ref, key, chunk, step, (jnp.zeros(k.shape), jnp.zeros(k.shape)))
+    store_row(dk_ref, key, head, dk * scale)
+    store_row(dv_ref, key, head, dv)

@@ -1,0 +1,106 @@
+"""What the Pallas kernels need of the Triton backend. No other file here names a backend.
+
+Triton's arrays have sizes that are powers of two. The kernels over lists read and write rows by
+explicit indices with a mask, so that the arrays in memory may have any length.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+from jaxtyping import Array, Bool, Float, Int
+
+from pallas_kernels.target import target_platform
+
+_NUMBERS = 4096  # of partners' features that a program holds at a time
+
+
+def call(kernel, grid: tuple[int, ...], out: list, *arrays, name: str, num_warps: int) -> list:
+    """Runs kernel(*refs of arrays, *refs of out) once for every point of the grid.
+
+    out: shapes of the results. The kernel sees all arrays whole. On a GPU it is compiled by
+    Triton; elsewhere it is interpreted, which is slow and meant for tests.
+    """
+
+    def whole(x):
+        return pl.BlockSpec(x.shape, lambda *_: (0,) * len(x.shape))
+
+    return pl.pallas_call(
+        kernel,
+        grid=grid,
+        in_specs=[whole(x) for x in arrays],
+        out_specs=[whole(x) for x in out],
+        out_shape=out,
+        interpret=target_platform() != "gpu",
+        name=name,
+        compiler_params=triton.CompilerParams(num_warps=num_warps, num_stages=2),
+    )(*arrays)
+
+
+def padded_channels(*arrays: Float[Array, "... d"]) -> list[Float[Array, "... p"]]:
+    """The arrays with channels up to the next power of two, at least 16, filled with zeros."""
+    d, rank = arrays[0].shape[-1], arrays[0].ndim
+    more = max(16, 1 << (d - 1).bit_length()) - d
+    pads = ((0, 0),) * (rank - 1) + ((0, more),)
+    return [jnp.pad(x, pads) for x in arrays] if more else list(arrays)
+
+
+def chunk_of(features: Float[Array, "n h p"]) -> int:
+    """How many partners a program takes at a time: a power of two."""
+    return max(16, min(128, _NUMBERS // features.shape[-1]))
+
+
+def walk(first_ref, row: Int[Array, ""], chunk: int, step, carry):
+    """Folds step((places [chunk], which of them belong to the row), carry) over a row's segment."""
+    first, end = first_ref[row], first_ref[row + 1]
+
+    def body(number, carry):
+        place = first + number * chunk + jnp.arange(chunk, dtype=jnp.int32)
+        return step((place, place < end), carry)
+
+    return jax.lax.fori_loop(0, pl.cdiv(end - first, chunk), body, carry)
+
+
+def partners(partner_ref, places) -> tuple[Int[Array, " c"], Bool[Array, " c"]]:
+    """The partners in these places, and which of them are somebody."""
+    partner = _load(partner_ref, (places[0],), places[1], other=-1)
+    return jnp.maximum(partner, 0), partner >= 0
+
+
+def load_rows(ref, rows: Int[Array, " c"], head, mask: Bool[Array, " c"]) -> Float[Array, "c p"]:
+    """Rows of one head of ref [n h p], as float32; zeros where the mask is False."""
+    channel = jnp.arange(ref.shape[-1], dtype=jnp.int32)[None]
+    return _load(ref, (rows[:, None], head, channel), mask[:, None], 0.0).astype(jnp.float32)
+
+
+def load_row(ref, row: Int[Array, ""], head) -> Float[Array, "1 p"]:
+    """One row of one head of ref [n h p], as float32."""
+    rows = jnp.full(1, row, jnp.int32)
+    return load_rows(ref, rows, head, rows >= 0)
+
+
+def load_numbers(ref, rows: Int[Array, " c"], head, mask: Bool[Array, " c"]) -> Float[Array, " c"]:
+    """Numbers of ref [n h]; zero where the mask is False."""
+    return _load(ref, (rows, head), mask, 0.0)
+
+
+def load_number(ref, row: Int[Array, ""], head) -> Float[Array, ""]:
+    """One number of ref [n h]."""
+    return ref[row, head]
+
+
+def store_row(ref, row: Int[Array, ""], head, value: Float[Array, "1 p"]) -> None:
+    """Writes one row of one head of ref [n h p]."""
+    ref[row, head, :] = value.reshape(-1).astype(ref.dtype)
+
+
+def store_number(ref, row: Int[Array, ""], head, value: Float[Array, ""]) -> None:
+    """Writes one number of ref [n h]."""
+    ref[row, head] = value.astype(ref.dtype)
+
+
+def _load(ref, index: tuple, mask, other) -> Array:
+    """ref[index] where the mask is True. index: integer arrays or scalars, broadcast together."""
+    index = jnp.broadcast_arrays(*index)
+    mask = jnp.broadcast_to(mask, index[0].shape)
+    return triton.load(ref.at[tuple(index)], mask=mask, other=other)
