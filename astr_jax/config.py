@@ -5,6 +5,8 @@ import json
 import types
 import typing
 
+from pallas_kernels.sparse_attention import IMPLEMENTATIONS
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -46,6 +48,11 @@ class AggregationConfig:
             side = getattr(self, name)
             _require(side % 2 == 1, f"{name} must be odd, so that it has a centre; got {side}.")
         _require(self.blocks >= 1, f"at least one spot-guided block is needed; got {self.blocks}.")
+        _require(
+            self.implementation in (None, *IMPLEMENTATIONS),
+            f"implementation must be None or one of {', '.join(IMPLEMENTATIONS)}; "
+            f"got {self.implementation!r}.",
+        )
         most = self.neighbourhood**2 - 1
         _require(
             1 <= self.supporters <= most,

@@ -75,6 +75,7 @@ def test_a_typo_or_a_wrong_value_is_an_error_that_names_it(path, text, message):
         (lambda: AggregationConfig(neighbourhood=2), "neighbourhood must be odd"),
         (lambda: AggregationConfig(blocks=0), "at least one"),
         (lambda: AggregationConfig(supporters=25), "supporters must lie in 1..24"),
+        (lambda: AggregationConfig(implementation="cuda"), "implementation must be None or one of"),
         (lambda: MatchingConfig(temperature=0), "temperature must be positive"),
         (lambda: MatchingConfig(threshold=1.0), "threshold must lie in"),
         (lambda: MatchingConfig(border=-1), "border must not be negative"),

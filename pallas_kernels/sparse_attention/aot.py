@@ -49,7 +49,6 @@ class Size(NamedTuple):
 
 SIZES = (  # all head sizes, one head and eight, 320 x 240 and 640 x 480 pixels; 30 is no 8 k
     Size((30, 40), 1, 16),
-    Size((30, 40), 8, 32),
     Size((60, 80), 8, 32),
     Size((30, 40), 8, 64),
     Size((60, 80), 1, 128),
@@ -117,10 +116,10 @@ CASES = {  # name: (size, dtype) -> the function and the shapes of its arguments
     "segment_sum": (functools.partial(lists, "segment_sum"), SIZES[1:2]),  # no kernel: plain XLA
     "pallas_lists": (functools.partial(lists, "pallas_lists"), SIZES),
     "pallas_tiles": (functools.partial(spots, "pallas_tiles"), SIZES),
-    "dual_lists": (functools.partial(dual_lists, "pallas_lists"), SIZES[:3]),
-    "dual_tiles": (functools.partial(dual_spots, "pallas_tiles"), SIZES[:3]),
-    "tiles_or_lists": (functools.partial(spots, None), SIZES[2:3]),  # both, behind a condition
-    "dual_either": (functools.partial(dual_spots, None), SIZES[2:3]),
+    "dual_lists": (functools.partial(dual_lists, "pallas_lists"), SIZES[:2]),
+    "dual_tiles": (functools.partial(dual_spots, "pallas_tiles"), SIZES[:2]),
+    "tiles_or_lists": (functools.partial(spots, None), SIZES[1:2]),  # both, behind a condition
+    "dual_either": (functools.partial(dual_spots, None), SIZES[1:2]),
 }
 
 

@@ -39,7 +39,7 @@ def tiles_forward(
         ],
         *(index.num_keys, index.keys, index.origins, index.words, *tiles),
         name="tiles_forward",
-        num_warps=4,
+        num_warps=_warps(q),
     )
     out = tile_lists.from_tiles(out, spots.grid0)[..., :d]
     return out, tile_lists.from_tiles(lse.swapaxes(1, 2), spots.grid0)
@@ -59,7 +59,7 @@ def tiles_backward(q, k, v, out, lse, g, spots: Spots):
         [jax.ShapeDtypeStruct(q.shape, q.dtype)],
         *(index.num_keys, index.keys, *shared),
         name="tiles_dq",
-        num_warps=4,
+        num_warps=_warps(q),
     )
     dk, dv = call(
         functools.partial(_dkv_kernel, **knobs),
@@ -67,7 +67,7 @@ def tiles_backward(q, k, v, out, lse, g, spots: Spots):
         [jax.ShapeDtypeStruct(k.shape, k.dtype)] * 2,
         *(index.num_queries, index.queries, *shared),
         name="tiles_dkv",
-        num_warps=4,
+        num_warps=_warps(q),
     )
     grids = spots.grid0, spots.grid1, spots.grid1
     return tuple(
@@ -84,6 +84,11 @@ def _tiled(spots: Spots, q, k, v, *of_queries):
         tile_lists.to_tiles(v, spots.grid1),
         *(tile_lists.to_tiles(x, spots.grid0) for x in of_queries),
     )
+
+
+def _warps(q: Float[Array, "... d"]) -> int:
+    """More where a tile's row is long: with too few, its numbers spill out of the registers."""
+    return 8 if q.shape[-1] * q.dtype.itemsize >= 256 else 4
 
 
 def seen_by(spots: Spots):

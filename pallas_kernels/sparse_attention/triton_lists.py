@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from pallas_kernels.sparse_attention.pairs import NOTHING, Lists
 from pallas_kernels.sparse_attention.segment_sum import segment_sum_lists
+from pallas_kernels.target import target_platform
 
 CHUNK = 32  # slots at a time
 
@@ -16,10 +17,10 @@ CHUNK = 32  # slots at a time
 def triton_lists_attention(q, k, v, lists: Lists):
     """(q [nq h d], k [nk h d], v, lists) -> out [nq h d]. Raises ImportError without jax-triton,
     and RuntimeError where there is no NVIDIA GPU."""
-    if jax.default_backend() != "gpu":
+    if target_platform() != "gpu":
         raise RuntimeError(
             'implementation="triton" needs an NVIDIA GPU; this is '
-            f'"{jax.default_backend()}". Use None, "gather" or "segment_sum".'
+            f'"{target_platform()}". Use None, "gather" or "segment_sum".'
         )
     try:
         import jax_triton
@@ -33,7 +34,8 @@ def triton_lists_attention(q, k, v, lists: Lists):
 
 
 def _differentiable(forward):
-    """With the gradient of the definition."""
+    """With the gradient of the definition; a vmapped batch runs one problem after the other."""
+    forward = jax.custom_batching.sequential_vmap(forward)
     attention = jax.custom_vjp(forward)
 
     def run(*inputs):
