@@ -112,14 +112,14 @@ def spot_shapes(size: Size) -> tuple:
     return jax.ShapeDtypeStruct((n, 5), jnp.int32), jax.ShapeDtypeStruct((n,), bool)
 
 
-CASES = {  # name: (size, dtype) -> the function and the shapes of its arguments; the sizes
-    "segment_sum": (functools.partial(lists, "segment_sum"), SIZES[1:2]),  # no kernel: plain XLA
-    "pallas_lists": (functools.partial(lists, "pallas_lists"), SIZES),
-    "pallas_tiles": (functools.partial(spots, "pallas_tiles"), SIZES),
-    "dual_lists": (functools.partial(dual_lists, "pallas_lists"), SIZES[:2]),
-    "dual_tiles": (functools.partial(dual_spots, "pallas_tiles"), SIZES[:2]),
-    "tiles_or_lists": (functools.partial(spots, None), SIZES[1:2]),  # both, behind a condition
-    "dual_either": (functools.partial(dual_spots, None), SIZES[1:2]),
+CASES = {  # name: (size, dtype) -> the function and the shapes of its arguments; sizes; dtypes
+    "segment_sum": (functools.partial(lists, "segment_sum"), SIZES[1:2], DTYPES),  # plain XLA
+    "pallas_lists": (functools.partial(lists, "pallas_lists"), SIZES, DTYPES),
+    "pallas_tiles": (functools.partial(spots, "pallas_tiles"), SIZES, DTYPES),
+    "tiles_or_lists": (functools.partial(spots, None), SIZES[1:2], DTYPES[1:]),  # by a condition
+    "dual_lists": (functools.partial(dual_lists, "pallas_lists"), SIZES[:2], DTYPES[:1]),
+    "dual_tiles": (functools.partial(dual_spots, "pallas_tiles"), SIZES[:2], DTYPES[:1]),
+    "dual_either": (functools.partial(dual_spots, None), SIZES[1:2], DTYPES[:1]),
 }
 
 
@@ -149,8 +149,8 @@ def compile_case(build, size: Size, dtype: str, direction: str, mesh) -> tuple[f
 def compile_all(cases: dict, mesh) -> collections.Counter:
     """Compiles and prints every case; returns how many "passed" and "failed"."""
     count = collections.Counter()
-    for name, (build, sizes) in cases.items():
-        for size, dtype, direction in itertools.product(sizes, DTYPES, DIRECTIONS):
+    for name, (build, sizes, dtypes) in cases.items():
+        for size, dtype, direction in itertools.product(sizes, dtypes, DIRECTIONS):
             grid = f"{size.grid[1]}x{size.grid[0]}"
             case = f"{name:14} {grid:>7} {size.heads:2} {size.channels:4} {dtype:9} {direction:9}"
             try:
