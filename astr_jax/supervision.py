@@ -8,6 +8,8 @@ from jaxtyping import Array, Bool, Float, Int
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
 from astr_jax.ops.scaling import ratio_from_homography
 
+DEPTH_TOLERANCE = 0.2  # relative: what differs more is occluded (spec section 8)
+
 
 @flax.struct.dataclass
 class GroundTruth:
@@ -47,20 +49,88 @@ def homography_ground_truth(
     visible1: Bool[Array, "h1 w1"],
 ) -> GroundTruth:
     """Ground truth of one pair related by image-0-to-image-1 pixels; visible: not occluded."""
-    grid0, grid1 = (
-        (v.shape[0] // COARSE_STRIDE, v.shape[1] // COARSE_STRIDE) for v in (visible0, visible1)
-    )
-    n, m = grid0[0] * grid0[1], grid1[0] * grid1[1]
-    centres0 = cell_centres(jnp.arange(n), grid0[1], COARSE_STRIDE)
-    centres1 = cell_centres(jnp.arange(m), grid1[1], COARSE_STRIDE)
+    grid0, grid1, centres0, centres1 = _cells(visible0.shape, visible1.shape)
     points1, ratio = warp_points(homography, centres0)
     points0, _ = warp_points(jnp.linalg.inv(homography), centres1)
     visible = seen_at(visible0, centres0) & seen_at(visible1, points1)
     back_visible = seen_at(visible1, centres1) & seen_at(visible0, points0)
-    forward = jnp.where(visible, nearest_cells(points1, grid1, COARSE_STRIDE), -1)
-    backward = jnp.where(back_visible, nearest_cells(points0, grid0, COARSE_STRIDE), -1)
-    mutual = (forward >= 0) & (backward[jnp.maximum(forward, 0)] == jnp.arange(n))
-    return GroundTruth(jnp.where(mutual, forward, -1), points1, visible, ratio)
+    cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
+    return GroundTruth(cell1, points1, visible, ratio)
+
+
+def depth_ground_truth(
+    depth0: Float[Array, "h w"],
+    depth1: Float[Array, "h1 w1"],
+    K0: Float[Array, "3 3"],
+    K1: Float[Array, "3 3"],
+    T_0to1: Float[Array, "4 4"],
+) -> GroundTruth:
+    """Ground truth of one pair by z-depth (0 = unknown) and pose: cam1_from_cam0.
+
+    A point is visible where the depth of the image it falls into agrees to DEPTH_TOLERANCE. The
+    ratio is that of the depths, (z0 / f0) / (z1 / f1) (spec section 6).
+    """
+    grid0, grid1, centres0, centres1 = _cells(depth0.shape, depth1.shape)
+    points1, visible, ratio = _seen_by_depth(depth0, depth1, K0, K1, T_0to1, centres0)
+    back = jnp.linalg.inv(T_0to1)
+    points0, back_visible, _ = _seen_by_depth(depth1, depth0, K1, K0, back, centres1)
+    cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
+    return GroundTruth(cell1, points1, visible, ratio)
+
+
+def warp_by_depth(
+    points: Float[Array, "n 2"],
+    depth: Float[Array, " n"],
+    K0: Float[Array, "3 3"],
+    K1: Float[Array, "3 3"],
+    T_0to1: Float[Array, "4 4"],
+) -> tuple[Float[Array, "n 2"], Float[Array, " n"]]:
+    """Pixels of image 0 with their z-depths -> pixels and z-depths in image 1. What lies behind
+    the camera, or has no depth, goes far away, with depth 0."""
+    homogeneous = jnp.concatenate([points, jnp.ones((len(points), 1))], axis=1)
+    inverse = jnp.linalg.inv(K0)
+    at0 = jnp.matmul(homogeneous, inverse.T, precision="highest") * depth[:, None]
+    at1 = jnp.matmul(at0, T_0to1[:3, :3].T, precision="highest") + T_0to1[None, :3, 3]
+    front = (depth > 0) & (at1[:, 2] > 1e-6)
+    z = jnp.where(front, at1[:, 2], 1.0)
+    image = jnp.matmul(at1 / z[:, None], K1.T, precision="highest")
+    return jnp.where(front[:, None], image[:, :2], -1e6), jnp.where(front, z, 0.0)
+
+
+def _seen_by_depth(depth0, depth1, K0, K1, T_0to1, points0):
+    """Where points of image 0 lie in image 1, whether they are seen there, and the scale ratio."""
+    z0, _ = _depth_at(depth0, points0)
+    points1, z1 = warp_by_depth(points0, z0, K0, K1, T_0to1)
+    found, inside = _depth_at(depth1, points1)
+    agree = jnp.abs(found - z1) < DEPTH_TOLERANCE * found
+    focal0, focal1 = (jnp.sqrt(K[0, 0] * K[1, 1]) for K in (K0, K1))
+    ratio = jnp.where(z1 > 0, z0 * focal1 / (jnp.where(z1 > 0, z1, 1.0) * focal0), 1.0)
+    return points1, inside & (found > 0) & agree, ratio
+
+
+def _depth_at(depth: Float[Array, "h w"], points: Float[Array, "n 2"]):
+    """The depth of the nearest pixel, 0 outside the image; and whether the point is inside."""
+    pixel = nearest_cells(points, depth.shape, stride=1)
+    inside = pixel >= 0
+    return jnp.where(inside, depth.reshape(-1)[jnp.maximum(pixel, 0)], 0.0), inside
+
+
+def _cells(shape0: tuple[int, int], shape1: tuple[int, int]):
+    """The grids of both images, and the pixels of their cells' centres."""
+    grids = [(h // COARSE_STRIDE, w // COARSE_STRIDE) for h, w in (shape0, shape1)]
+    return *grids, *(cell_centres(jnp.arange(h * w), w, COARSE_STRIDE) for h, w in grids)
+
+
+def _mutual_cells(there, back) -> Int[Array, " n"]:
+    """Mutual nearest cells. there: of image 0's cells, their points in image 1, whether they are
+    visible there, and image 1's grid; back: of image 1's cells the same."""
+    forward, backward = (
+        jnp.where(visible, nearest_cells(points, grid, COARSE_STRIDE), -1)
+        for points, visible, grid in (there, back)
+    )
+    number = jnp.arange(len(forward))
+    mutual = (forward >= 0) & (backward[jnp.maximum(forward, 0)] == number)
+    return jnp.where(mutual, forward, -1)
 
 
 def random_share(key: Array, candidates: Bool[Array, " n"], share: float) -> Bool[Array, " n"]:

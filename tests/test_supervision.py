@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from astr_jax.supervision import (
+    DEPTH_TOLERANCE,
+    depth_ground_truth,
     homography_ground_truth,
     random_share,
     sample_fine,
     seen_at,
+    warp_by_depth,
     warp_points,
 )
 
@@ -103,6 +106,85 @@ def test_ratio_is_the_local_scale_of_image_1_against_image_0(rng):
         ]
         expected = math.sqrt(abs(np.linalg.det(np.array(columns) / 2e-4)))
         np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def plane_pair():
+    """Two cameras of unlike focal lengths that see the plane n . X = 1 (camera 0): the depths,
+    cameras and motion, and the homography that says the same."""
+    K0 = np.array([[70.0, 0, 39], [0, 75, 33], [0, 0, 1]])
+    K1 = np.array([[95.0, 0, 30], [0, 90, 37], [0, 0, 1]])
+    angle = 0.25
+    c, s = math.cos(angle), math.sin(angle)
+    R = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+    t, normal = np.array([-0.4, 0.1, 0.3]), np.array([0.1, -0.15, 0.45])
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = R, t
+    H = K1 @ (R + np.outer(t, normal)) @ np.linalg.inv(K0)
+    normal1 = R @ normal / (1 + normal @ R.T @ t)  # the same plane in camera 1
+    depths = []
+    for K, n, (height, width) in ((K0, normal, SIZES[0]), (K1, normal1, SIZES[1])):
+        y, x = np.mgrid[:height, :width]
+        rays = np.stack([x, y, np.ones_like(x)], axis=-1) @ np.linalg.inv(K).T
+        depths.append(np.float32(1 / (rays @ n)))
+    return depths, *(np.float32(x) for x in (K0, K1, T, H))
+
+
+depth_truth = jax.jit(depth_ground_truth)
+
+
+def test_depth_and_pose_of_a_plane_say_what_its_homography_says():
+    depths, K0, K1, T, H = plane_pair()
+    truth = depth_truth(*depths, K0, K1, T)
+    expected = homography_ground_truth(H, *(np.ones(size, bool) for size in SIZES))
+    np.testing.assert_array_equal(truth.visible, expected.visible)
+    np.testing.assert_allclose(truth.points1, expected.points1, atol=1e-3)
+    differs = np.asarray(truth.cell1) != np.asarray(expected.cell1)
+    assert differs.sum() <= 1  # a centre half-way between two cells may round either way
+    assert (np.asarray(truth.cell1) >= 0).sum() > 20
+
+
+def test_the_ratio_of_depths_is_that_of_focal_lengths_in_a_zoom():
+    depth = np.full(SIZES[0], 2.0, np.float32)
+    K0 = np.array([[60, 0, 40], [0, 60, 32], [0, 0, 1]], np.float32)
+    K1 = np.array([[90, 0, 40], [0, 90, 32], [0, 0, 1]], np.float32)
+    truth = depth_truth(depth, depth, K0, K1, np.eye(4, dtype=np.float32))
+    np.testing.assert_allclose(truth.ratio, 1.5, rtol=1e-5)
+    forward = np.eye(4, dtype=np.float32)
+    forward[2, 3] = -1.0  # camera 1 is half as far away
+    truth = depth_truth(depth, depth / 2, K0, K0, forward)
+    np.testing.assert_allclose(truth.ratio, 2.0, rtol=1e-5)
+
+
+def test_what_is_hidden_has_no_partner():
+    depths, K0, K1, T, _ = plane_pair()
+    whole = depth_truth(*depths, K0, K1, T)
+    hidden = depths[1].copy()
+    hidden[:, :40] *= 0.5  # something stands in front of the left part of image 1
+    truth = depth_truth(depths[0], hidden, K0, K1, T)
+    behind = np.asarray(whole.points1)[:, 0] < 39
+    assert (np.asarray(truth.cell1)[behind] == -1).all()
+    assert not np.asarray(truth.visible)[behind].any()
+    np.testing.assert_array_equal(truth.visible, np.asarray(whole.visible) & ~behind)
+
+
+@pytest.mark.parametrize(("factor", "seen"), [(0.9, True), (1.1, True), (0.8, False), (1.3, False)])
+def test_depths_agree_to_the_tolerance(factor, seen):
+    assert DEPTH_TOLERANCE == 0.2
+    depths, K0, K1, T, _ = plane_pair()
+    truth = depth_truth(depths[0], np.float32(factor) * depths[1], K0, K1, T)
+    assert np.asarray(truth.visible).any() == seen
+
+
+def test_unknown_depth_is_no_truth_and_never_nan():
+    depths, K0, K1, T, _ = plane_pair()
+    for d0, d1 in ((0 * depths[0], depths[1]), (depths[0], 0 * depths[1])):
+        truth = depth_truth(d0, d1, K0, K1, T)
+        assert (np.asarray(truth.cell1) == -1).all()
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(truth))
+    behind = np.diag([1, 1, -1, 1]).astype(np.float32)
+    points, z = warp_by_depth(np.zeros((2, 2)), np.array([1.0, 2.0]), K0, K1, behind)
+    assert (np.asarray(z) == 0).all()
+    assert (np.asarray(points) < -1e5).all()
 
 
 @pytest.mark.parametrize("sign", [1, -1])

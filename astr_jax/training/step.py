@@ -15,6 +15,7 @@ from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import log_prob_at
 from astr_jax.supervision import (
     GroundTruth,
+    depth_ground_truth,
     homography_ground_truth,
     random_share,
     sample_fine,
@@ -152,8 +153,7 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
     model = ASTR(model_config)
     variables = {"params": params, "batch_stats": batch_stats}
     f0, f1, batch_stats = encode_both(model, variables, batch, train=train)
-    truth = jax.vmap(homography_ground_truth)(batch["H_0to1"], batch["visible0"], batch["visible1"])
-    truth = jax.lax.stop_gradient(within_masks(truth, f0, f1))
+    truth = jax.lax.stop_gradient(within_masks(ground_truth(batch), f0, f1))
     coarse = model.apply(variables, f0, f1, method="coarse")
     share = functools.partial(random_share, share=config.coarse_share)
     selected = jax.vmap(share)(keys["coarse"], truth.cell1 >= 0)
@@ -171,6 +171,15 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
         )
         loss += config.fine_weight * parts["fine"]
     return loss, (parts | {"loss": loss}, batch_stats)
+
+
+def ground_truth(batch) -> GroundTruth:
+    """By the homography of each pair, or by depth, intrinsics and pose."""
+    if "H_0to1" in batch:
+        given = (batch[name] for name in ("H_0to1", "visible0", "visible1"))
+        return jax.vmap(homography_ground_truth)(*given)
+    given = (batch[name] for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
+    return jax.vmap(depth_ground_truth)(*given)
 
 
 def within_masks(truth: GroundTruth, f0: Features, f1: Features) -> GroundTruth:
