@@ -7,11 +7,18 @@ import pytest
 from problems import SHAPES, random_spots
 from references import seen_by_spots
 
-from pallas_kernels.sparse_attention import pallas_tiles, tile_lists
+from pallas_kernels.sparse_attention import Spots, pallas_tiles, tile_lists
 from pallas_kernels.sparse_attention.tile_lists import FAR
 
 EVERY = pytest.mark.parametrize("shape", SHAPES, ids=str)
+tile_index = jax.jit(tile_lists.tile_index)
 GRIDS = [(1, 1), (8, 8), (3, 17), (16, 9)]
+
+
+@jax.jit
+def active_tiles(spots):
+    """Which tiles of keys each tile of queries looks at."""
+    return tile_lists.active_tiles(tile_lists.window_origins(spots), spots)
 
 
 def place(y, x, grid):
@@ -47,15 +54,23 @@ def test_cells_go_to_their_tiles_and_come_back(grid):
 @pytest.mark.parametrize("missing", [0.3, 0.95])
 def test_active_tiles_hold_a_cell_of_a_window(shape, missing):
     spots = random_spots(shape, seed=0, missing=missing, masked=0.0)
-    active = tile_lists.active_tiles(tile_lists.window_origins(spots), spots)
+    active = active_tiles(spots)
     expected = tiled(seen_by_spots(spots), shape.grid0, shape.grid1).any(axis=(2, 3))
     np.testing.assert_array_equal(active, expected)
+
+
+def test_a_window_wider_than_a_tile_keeps_the_tiles_in_its_middle():
+    # 11 cells from 7 to 17: the last one of a tile, a whole tile, and two of the next.
+    spots = Spots(
+        jnp.array([[12 * 24 + 12]]), jnp.ones(1, bool), jnp.ones(576, bool), (1, 1), (24, 24), 11
+    )
+    np.testing.assert_array_equal(active_tiles(spots), np.ones((1, 9), bool))
 
 
 @EVERY
 def test_the_bits_of_seen_keys_agree_with_plain_windows(shape):
     spots = random_spots(shape, seed=1)
-    index, seen = tile_lists.tile_index(spots), pallas_tiles.seen_by(spots)
+    index, seen = tile_index(spots), pallas_tiles.seen_by(spots)
     expected = tiled(seen_by_spots(spots), shape.grid0, shape.grid1)
     actual = jax.jit(
         lambda t0, t1: jax.vmap(lambda *t: seen(index.origins, index.words, *t))(t0, t1)
@@ -94,8 +109,7 @@ def test_active_tiles_are_listed_first_and_in_order(rng):
 @EVERY
 def test_the_index_holds_the_active_pairs_of_tiles_in_both_directions(shape):
     spots = random_spots(shape, seed=2)
-    index = tile_lists.tile_index(spots)
-    active = np.asarray(tile_lists.active_tiles(index.origins, spots))
+    index, active = tile_index(spots), np.asarray(active_tiles(spots))
     of_queries = {(t, int(u)) for t, n in enumerate(index.num_keys) for u in index.keys[t, :n]}
     of_keys = {(int(t), u) for u, n in enumerate(index.num_queries) for t in index.queries[u, :n]}
     assert of_queries == of_keys == set(map(tuple, np.argwhere(active).tolist()))

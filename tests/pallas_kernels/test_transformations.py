@@ -44,21 +44,48 @@ def run(implementation, q, k, v, g, index):
     return out, pull(g)
 
 
-def stacked(problems):
-    return jax.tree.map(lambda *x: jnp.stack(x), *problems)
+def run_batch(implementation, *batch):
+    """run for a batch of batches."""
+    return jax.vmap(jax.vmap(functools.partial(run, implementation)))(*batch)
+
+
+@functools.cache
+def batch_of(implementation):
+    """A batch [2 2] of problems, and what they give on one device."""
+    problems = [problem(implementation, seed) for seed in range(4)]
+    batch = jax.tree.map(lambda *x: jnp.stack(x).reshape(2, 2, *x[0].shape), *problems)
+    return problems, batch, jax.jit(run_batch, static_argnums=0)(implementation, *batch)
 
 
 @EVERY
 def test_nested_vmap_treats_each_problem_alone(implementation):
-    problems = [[problem(implementation, 2 * row + i) for i in range(2)] for row in range(3)]
-    batch = stacked([stacked(row) for row in problems])
-    results = jax.jit(jax.vmap(jax.vmap(functools.partial(run, implementation))))(*batch)
-    for row, i in np.ndindex(3, 2):
-        actual = jax.tree.map(lambda x, row=row, i=i: x[row, i], results)
-        assert_close(actual, expected_for(*problems[row][i]))
+    problems, _, results = batch_of(implementation)
+    for number, inputs in enumerate(problems):
+        row, column = divmod(number, 2)
+        actual = jax.tree.map(lambda x, at=(row, column): x[at], results)
+        assert_close(actual, expected_for(*inputs))
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only the CPU has virtual devices")
 @EVERY
+def test_several_devices_give_what_one_device_gives(implementation):
+    _, batch, expected = batch_of(implementation)
+    devices = jax.devices()[:2]
+    assert len(devices) == 2, "tests/conftest.py sets the number of virtual devices"
+    split = PartitionSpec("data")
+    on_two = jax.shard_map(
+        functools.partial(run_batch, implementation),
+        mesh=Mesh(np.array(devices), ("data",)),
+        in_specs=split,
+        out_specs=split,
+        check_vma=False,
+    )
+    results = jax.jit(on_two)(*batch)
+    assert all(x.devices() == set(devices) for x in jax.tree.leaves(results))
+    jax.tree.map(np.testing.assert_array_equal, results, expected)
+
+
+@pytest.mark.parametrize("implementation", ["pallas_tiles", "tiles_or_lists"])
 def test_checkpoint_changes_no_gradient(implementation):
     *features, g, index = problem(implementation, 0)
 
@@ -69,19 +96,3 @@ def test_checkpoint_changes_no_gradient(implementation):
         return out, pull(g)
 
     assert_close(gradients(*features), expected_for(*features, g, index))
-
-
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only the CPU has virtual devices")
-@EVERY
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
-def test_a_batch_over_several_devices_gives_what_one_device_gives(implementation, dtype):
-    mesh = Mesh(np.array(jax.devices()[:2]).reshape(2), ("data",))
-    split = PartitionSpec("data")
-    batch = stacked([problem(implementation, seed) for seed in range(4)])
-    batch = (*(x.astype(dtype) for x in batch[:4]), batch[4])
-    on_one = jax.vmap(functools.partial(run, implementation))
-    on_two = jax.shard_map(on_one, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
-    results = jax.jit(on_two)(*batch)
-    assert all(len(x.devices()) == 2 for x in jax.tree.leaves(results))
-    assert {x.dtype for x in jax.tree.leaves(results)} == {jnp.dtype(dtype)}
-    jax.tree.map(np.testing.assert_array_equal, results, jax.jit(on_one)(*batch))
