@@ -55,7 +55,6 @@ def lists_best(
         [jax.ShapeDtypeStruct((n, 1), jnp.int32), jax.ShapeDtypeStruct((n, 1), jnp.float32)],
         *(segments.first, segments.partner, f0, f1, lse0[:, None], lse1[:, None]),
         name="dual_lists_best",
-        num_warps=4,
     )
     return cell[:, 0], log_prob[:, 0]
 
@@ -72,7 +71,6 @@ def _log_sum_exps(a, b, segments: Segments) -> Float[Array, " r"]:
         [jax.ShapeDtypeStruct((len(a), 1), jnp.float32)],
         *(segments.first, segments.partner, a, b),
         name="dual_lists_lse",
-        num_warps=4,
     )
     return lse[:, 0]
 
@@ -87,7 +85,6 @@ def _slopes(side_a, side_b, segments: Segments) -> Float[Array, "r c"]:
         *(segments.first, segments.partner, a, b),
         *(x[:, None] for x in (*side_a[1:], *side_b[1:])),
         name="dual_lists_slope",
-        num_warps=4,
     )
     return slope[:, 0, : side_a[0].shape[1]]
 

@@ -80,7 +80,14 @@ def _run(kernel, spots: Spots, along: int, out: list, *arrays, name: str) -> lis
         *(*partners, index.origins, index.words, *arrays),
         name=name,
         num_warps=8,
+        num_stages=1,
     )
+
+
+def _chunks(channels: int) -> list[pl.Slice]:
+    """Cuts the channels, a power of two, so that a product's factors fit the shared memory."""
+    size = min(channels, 64)
+    return [pl.ds(first, size) for first in range(0, channels, size)]
 
 
 def _walk(refs, along: int, seen, step, carry):
@@ -92,7 +99,10 @@ def _walk(refs, along: int, seen, step, carry):
         partner = tiles_ref[row, number]
         tile0, tile1 = (row, partner) if along else (partner, row)
         mask = seen(origins_ref, words_ref, tile0, tile1)
-        score = product(f0_ref[tile0, :, :], f1_ref[tile1, :, :], (1, 1))
+        score = sum(
+            product(f0_ref[tile0, :, some], f1_ref[tile1, :, some], (1, 1))
+            for some in _chunks(f0_ref.shape[-1])
+        )
         return step(tile0, tile1, mask, score, carry)
 
     return jax.lax.fori_loop(0, count_ref[row], body, carry)
@@ -125,11 +135,16 @@ def _slope_kernel(*refs, along, seen):
         lse1, g1 = lse1_ref[tile1, :][None], g1_ref[tile1, :][None]
         weight = g0 * jnp.exp(jnp.where(mask, jnp.minimum(score - lse0, 0.0), NOTHING))
         weight += g1 * jnp.exp(jnp.where(mask, jnp.minimum(score - lse1, 0.0), NOTHING))
-        partner = partner_ref[tile1 if along else tile0, :, :]
-        return slope + product(weight, partner, (along, 0))
+        tile = tile1 if along else tile0
+        return [
+            part + product(weight, partner_ref[tile, :, some], (along, 0))
+            for part, some in zip(slope, chunks, strict=True)
+        ]
 
-    start = jnp.zeros((CELLS, out_ref.shape[-1]))
-    out_ref[pl.program_id(0), :, :] = _walk(refs, along, seen, step, start)
+    chunks = _chunks(out_ref.shape[-1])
+    start = [jnp.zeros((CELLS, some.size)) for some in chunks]
+    for some, part in zip(chunks, _walk(refs, along, seen, step, start), strict=True):
+        out_ref[pl.program_id(0), :, some] = part
 
 
 def _best_kernel(*refs, along, seen, grid1):

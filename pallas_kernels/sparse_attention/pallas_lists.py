@@ -42,7 +42,6 @@ def lists_forward(
         [jax.ShapeDtypeStruct(q.shape, q.dtype), jax.ShapeDtypeStruct((nq, h), jnp.float32)],
         *(segments.first, segments.partner, q, k, v),
         name="lists_forward",
-        num_warps=4,
     )
     return out[..., :d], lse
 
@@ -61,7 +60,6 @@ def lists_backward(q, k, v, out, lse, g, pairs: Lists | Pairs):
         [jax.ShapeDtypeStruct(q.shape, q.dtype)],
         *(segments.first, segments.partner, *shared),
         name="lists_dq",
-        num_warps=4,
     )
     segments = pairs.by_key()
     dk, dv = call(
@@ -70,7 +68,6 @@ def lists_backward(q, k, v, out, lse, g, pairs: Lists | Pairs):
         [jax.ShapeDtypeStruct(k.shape, k.dtype)] * 2,
         *(segments.first, segments.partner, *shared),
         name="lists_dkv",
-        num_warps=4,
     )
     return dq[..., :d], dk[..., :d], dv[..., :d]
 

@@ -19,6 +19,7 @@ from pallas_kernels.sparse_attention.pairs import NOTHING
 from pallas_kernels.sparse_attention.pallas_triton import call, padded_channels
 from pallas_kernels.sparse_attention.tile_lists import CELLS, SIDE, tile_index
 from pallas_kernels.sparse_attention.windows import Spots
+from pallas_kernels.target import target_platform
 
 LARGEST_WINDOW = 11  # whose bits, twice and a tile's side, fit a word
 
@@ -39,7 +40,7 @@ def tiles_forward(
         ],
         *(index.num_keys, index.keys, index.origins, index.words, *tiles),
         name="tiles_forward",
-        num_warps=_warps(q),
+        **_resources(q),
     )
     out = tile_lists.from_tiles(out, spots.grid0)[..., :d]
     return out, tile_lists.from_tiles(lse.swapaxes(1, 2), spots.grid0)
@@ -59,7 +60,7 @@ def tiles_backward(q, k, v, out, lse, g, spots: Spots):
         [jax.ShapeDtypeStruct(q.shape, q.dtype)],
         *(index.num_keys, index.keys, *shared),
         name="tiles_dq",
-        num_warps=_warps(q),
+        **_resources(q),
     )
     dk, dv = call(
         functools.partial(_dkv_kernel, **knobs),
@@ -67,7 +68,7 @@ def tiles_backward(q, k, v, out, lse, g, spots: Spots):
         [jax.ShapeDtypeStruct(k.shape, k.dtype)] * 2,
         *(index.num_queries, index.queries, *shared),
         name="tiles_dkv",
-        num_warps=_warps(q),
+        **_resources(q),
     )
     grids = spots.grid0, spots.grid1, spots.grid1
     return tuple(
@@ -86,9 +87,11 @@ def _tiled(spots: Spots, q, k, v, *of_queries):
     )
 
 
-def _warps(q: Float[Array, "... d"]) -> int:
-    """More where a tile's row is long: with too few, its numbers spill out of the registers."""
-    return 8 if q.shape[-1] * q.dtype.itemsize >= 256 else 4
+def _resources(q: Float[Array, "... d"]) -> dict[str, int]:
+    """Where a tile's rows are long, more warps, whose registers hold it, and no tiles fetched
+    ahead, for which the shared memory would not suffice."""
+    long = q.shape[-1] * q.dtype.itemsize >= 256
+    return {"num_warps": 8, "num_stages": 1} if long else {"num_warps": 4, "num_stages": 2}
 
 
 def seen_by(spots: Spots):
@@ -126,8 +129,12 @@ def _a_byte_each(bits: Int[Array, " t"]) -> Int[Array, " t"]:
 
 
 def product(a: Float[Array, "s t"], b: Float[Array, "t u"], contract=(1, 0)):
-    """A matrix product with float32 sums, and of full precision for float32 numbers."""
-    precision = jax.lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    """A matrix product with float32 sums, and of full precision for float32 numbers: on a GPU by
+    three products of TensorFloat-32, which the tensor cores do several times faster than one."""
+    precision = None
+    if a.dtype == jnp.float32:
+        on_gpu = target_platform() == "gpu"
+        precision = jax.lax.DotAlgorithmPreset.TF32_TF32_F32_X3 if on_gpu else "highest"
     dimensions = ((contract[0],), (contract[1],)), ((), ())
     return jax.lax.dot_general(
         a, b, dimensions, precision=precision, preferred_element_type=jnp.float32

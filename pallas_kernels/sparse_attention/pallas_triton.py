@@ -15,7 +15,15 @@ from pallas_kernels.target import target_platform
 _NUMBERS = 4096  # of partners' features that a program holds at a time
 
 
-def call(kernel, grid: tuple[int, ...], out: list, *arrays, name: str, num_warps: int) -> list:
+def call(
+    kernel,
+    grid: tuple[int, ...],
+    out: list,
+    *arrays,
+    name: str,
+    num_warps: int = 4,
+    num_stages: int = 2,
+) -> list:
     """Runs kernel(*refs of arrays, *refs of out) once for every point of the grid.
 
     out: shapes of the results. The kernel sees all arrays whole. On a GPU it is compiled by
@@ -33,7 +41,7 @@ def call(kernel, grid: tuple[int, ...], out: list, *arrays, name: str, num_warps
         out_shape=out,
         interpret=target_platform() != "gpu",
         name=name,
-        compiler_params=triton.CompilerParams(num_warps=num_warps, num_stages=2),
+        compiler_params=triton.CompilerParams(num_warps=num_warps, num_stages=num_stages),
     )(*arrays)
 
 
