@@ -40,7 +40,7 @@ class Lists:
     def by_key(self) -> Segments:
         """By one sort."""
         nq, s = self.cells.shape
-        query = jnp.repeat(jnp.arange(nq, dtype=jnp.int32), s, total_repeat_length=nq * s)
+        query = jnp.broadcast_to(jnp.arange(nq, dtype=jnp.int32)[:, None], (nq, s)).reshape(-1)
         return sorted_segments(self.cells.reshape(-1), query, self.num_keys)
 
     def holds(self, query: Int[Array, " p"], key: Int[Array, " p"]) -> Bool[Array, " p"]:

@@ -41,5 +41,5 @@ def segment_sum_lists(
 ) -> Float[Array, "nq h d"]:
     """The same for padded lists: l = nq * s pairs, row by row."""
     nq, s = cells.shape
-    m_q = jnp.repeat(jnp.arange(nq, dtype=cells.dtype), s, total_repeat_length=nq * s)
+    m_q = jnp.broadcast_to(jnp.arange(nq, dtype=cells.dtype)[:, None], (nq, s)).reshape(-1)
     return segment_sum_attention(q, k, v, m_q, cells.reshape(-1))
