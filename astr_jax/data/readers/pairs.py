@@ -1,0 +1,128 @@
+"""Posed pairs, and the one interface that every reader of a data set has."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+
+from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.views import View, load_view
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PosedPair:
+    """Two views of a scene and the way from one camera to the other; nothing is read yet."""
+
+    scene: str
+    view0: View
+    view1: View
+    T_0to1: Float[np.ndarray, "4 4"]  # cam1_from_cam0, in the unit of the depths
+    overlap: float = float("nan")  # share of the scene that both see, as the index has it
+
+    def __post_init__(self):
+        T_0to1 = np.asarray(self.T_0to1)
+        if T_0to1.shape != (4, 4) or not np.isfinite(T_0to1).all():
+            raise UnreadableFile(
+                f"{self.scene}: {self.view0.name}, {self.view1.name}",
+                f"the pose between them must be [4 4] and finite; got {T_0to1.tolist()}",
+            )
+
+
+class PairArrays(NamedTuple):
+    """A posed pair as arrays: grey, upright, padded at the right and the bottom."""
+
+    image0: UInt8[np.ndarray, "H W"]
+    image1: UInt8[np.ndarray, "H W"]
+    mask0: Bool[np.ndarray, "H W"]  # True on the picture
+    mask1: Bool[np.ndarray, "H W"]
+    depth0: Float32[np.ndarray, "H W"]  # z-depth; 0 = unknown
+    depth1: Float32[np.ndarray, "H W"]
+    K0: Float32[np.ndarray, "3 3"]  # pixels of these images, pixel centres at whole numbers
+    K1: Float32[np.ndarray, "3 3"]
+    T_0to1: Float32[np.ndarray, "4 4"]  # cam1_from_cam0
+
+
+class PosedDataset(abc.ABC):
+    """A data set of posed pairs, in scenes. An index is read when its scene is first asked for."""
+
+    def __init__(self, scenes: Sequence[str]):
+        if not scenes:
+            raise ValueError(f"{type(self).__name__} needs at least one scene; got none.")
+        self.scenes = tuple(scenes)
+        self._pairs: dict[str, Sequence[PosedPair]] = {}
+
+    def pairs(self, scene: str) -> Sequence[PosedPair]:
+        """The pairs of a scene, in the order of its index."""
+        if scene not in self.scenes:
+            raise ValueError(
+                f"There is no scene {scene!r}; the {len(self.scenes)} scenes begin with "
+                f"{', '.join(self.scenes[:3])}."
+            )
+        if scene not in self._pairs:
+            self._pairs[scene] = self.read_scene(scene)
+        return self._pairs[scene]
+
+    @abc.abstractmethod
+    def read_scene(self, scene: str) -> Sequence[PosedPair]:
+        """Reads the index of a scene."""
+
+    def load(self, pair: PosedPair, size: tuple[int, int]) -> PairArrays:
+        """Reads a pair's files into arrays of size (h, w). Raises UnreadableFile."""
+        view0, view1 = load_view(pair.view0, size), load_view(pair.view1, size)
+        T_0to1 = view1.upright_from_cam @ pair.T_0to1 @ view0.upright_from_cam.T
+        return PairArrays(
+            view0.image,
+            view1.image,
+            view0.mask,
+            view1.mask,
+            view0.depth,
+            view1.depth,
+            view0.K.astype(np.float32),
+            view1.K.astype(np.float32),
+            T_0to1.astype(np.float32),
+        )
+
+
+class LazyPairs(Sequence):
+    """Pairs that are made when asked for: an index of a million costs no million objects."""
+
+    def __init__(self, count: int, make: Callable[[int], PosedPair]):
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> PosedPair:
+        if not -self._count <= index < self._count:
+            raise IndexError(f"pair {index} of {self._count}")
+        return self._make(index % self._count)
+
+
+def pairs_of_views(
+    scene: str,
+    view: Callable[[int], View],
+    cam_from_world: Sequence[Float[np.ndarray, "4 4"]],
+    index: Int[np.ndarray, "n 2"],
+    overlap: Float[np.ndarray, " n"],
+) -> LazyPairs:
+    """The pairs `index` of a scene whose cameras stand in one world; view(i) makes view i."""
+
+    def make(k: int) -> PosedPair:
+        i, j = (int(v) for v in index[k])
+        T_0to1 = cam_from_world[j] @ np.linalg.inv(cam_from_world[i])
+        return PosedPair(scene, view(i), view(j), T_0to1, float(overlap[k]))
+
+    return LazyPairs(len(index), make)
+
+
+def chosen_pairs(
+    overlap: Float[np.ndarray, "n n"], least: float, most: float
+) -> tuple[Int[np.ndarray, "k 2"], Float[np.ndarray, " k"]]:
+    """Pairs i < j with least <= overlap <= most, of a symmetric matrix; and their overlap."""
+    with np.errstate(invalid="ignore"):
+        wanted = np.triu((overlap >= least) & (overlap <= most), k=1)
+    index = np.argwhere(wanted)
+    return index, overlap[wanted]

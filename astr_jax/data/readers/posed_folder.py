@@ -1,0 +1,99 @@
+"""A folder of pictures with poses: the plain layout for one's own data.
+
+    kitchen/scene.json
+    kitchen/images/0001.jpg
+    kitchen/depth/0001.png      16 bits, thousandths of the poses' unit (mm to metres), 0 = unknown
+
+scene.json:
+
+    {"K": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]],
+     "frames": [{"image": "images/0001.jpg", "depth": "depth/0001.png",
+                 "T_cam_to_world": [[...], [...], [...], [0, 0, 0, 1]]}, ...]}
+
+A frame's own "K" comes before the scene's. "depth" may be null. Pixel centres lie at whole
+numbers. Pairs are found by what both views see, which needs depth in at least one of them.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.depths import read_depth
+from astr_jax.data.readers.overlap import overlap_from_depth
+from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, chosen_pairs, pairs_of_views
+from astr_jax.data.readers.views import View
+
+
+class PosedFolders(PosedDataset):
+    """Reads folders that hold a scene.json each; a scene has its folder's name."""
+
+    def __init__(
+        self,
+        folders: Sequence[str | os.PathLike],
+        *,
+        min_overlap: float = 0.1,
+        max_overlap: float = 0.9,
+    ):
+        self.folders = {pathlib.Path(folder).name: pathlib.Path(folder) for folder in folders}
+        if len(self.folders) != len(folders):
+            raise ValueError(f"Scenes are told apart by their folders' names; got {folders}.")
+        self.overlaps = min_overlap, max_overlap
+        super().__init__(list(self.folders))
+
+    def read_scene(self, scene: str) -> LazyPairs:
+        folder = self.folders[scene]
+        path = folder / "scene.json"
+        try:
+            content = json.loads(path.read_text())
+            if "mm" not in content.get("depth_unit", "mm"):
+                raise ValueError(f"depth_unit must be mm; got {content['depth_unit']!r}")
+            frames = [frame_of(scene, folder, frame, content) for frame in content["frames"]]
+        except FileNotFoundError:
+            raise UnreadableFile(path, "there is no such file") from None
+        except KeyError as error:
+            raise UnreadableFile(path, f"there is no {error} in it") from None
+        except UnreadableFile:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnreadableFile(path, f"it is no description of a scene ({error})") from None
+        views = [view for view, _ in frames]
+        poses = [np.linalg.inv(world_from_cam) for _, world_from_cam in frames]
+        overlap = overlap_from_depth(
+            [read_depth(view.depth) for view in views],
+            [view.K for view in views],
+            [_stored_size(view.image) for view in views],
+            poses,
+        )
+        index, shares = chosen_pairs(overlap, *self.overlaps)
+        return pairs_of_views(scene, views.__getitem__, poses, index, shares)
+
+
+def frame_of(
+    scene: str, folder: pathlib.Path, frame: dict, content: dict
+) -> tuple[View, np.ndarray]:
+    """A frame's view and its world_from_cam [4 4]."""
+    world_from_cam = np.array(frame["T_cam_to_world"], float)
+    if world_from_cam.shape != (4, 4) or not np.isfinite(world_from_cam).all():
+        raise ValueError(f"T_cam_to_world of {frame['image']} must be [4 4] and finite")
+    depth = frame.get("depth")
+    view = View(
+        name=f"{scene}/{frame['image']}",
+        image=folder / frame["image"],
+        K=np.array(frame["K"] if "K" in frame else content["K"], float),
+        depth=None if depth is None else folder / depth,
+    )
+    return view, world_from_cam
+
+
+def _stored_size(path: pathlib.Path) -> tuple[int, int]:
+    """(h, w) of a picture as stored, from its header."""
+    try:
+        with Image.open(path) as image:
+            return image.size[::-1]
+    except OSError as error:
+        raise UnreadableFile(path, f"it cannot be read as an image ({error})") from None
