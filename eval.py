@@ -170,8 +170,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--sets", type=lambda text: text.split(","), metavar="A,B", help="only these sets"
     )
     pairs.add_argument("--out", metavar="FILE.json", help="write every pair's errors to this file")
-    table = commands.add_parser("table", help="Markdown tables from files that --out wrote")
-    table.add_argument("reports", nargs="+", metavar="REPORT.json")
+    table = commands.add_parser("table", help="Markdown tables of reports")
+    table.add_argument("reports", nargs="+", metavar="REPORT.json", help="what --out wrote")
     table.add_argument("--checked", action="store_true", help="only pairs with confirmed truth")
     return parser
 

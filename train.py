@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--workdir", required=True, type=pathlib.Path, help="the run's own folder")
     parser.add_argument("--init", help="weights to start from, instead of fresh ones")
-    parser.add_argument("--minutes", type=float, help="stop after so long, with everything saved")
+    parser.add_argument("--minutes", type=float, help="after so long validate, save and stop")
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
     parser.add_argument("--threads", type=int, default=2, help="threads that make pairs")
     parser.add_argument(

@@ -25,7 +25,7 @@ from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches, M
 
 SHIPPED = ("tiny",)  # best last
 RESIZE = 640  # default limit of the long side, pixels
-FINE_AT_ONCE = 1024  # matches of a step of the fine stage
+FINE_AT_ONCE = 256  # matches of a step of the fine stage; on a CPU 1024 take twice the time
 
 
 def load(name: str | os.PathLike | None = None) -> Params:
@@ -220,8 +220,10 @@ def working_intrinsics(K, prepared: Prepared, name: str) -> np.ndarray:
     if K is None:
         return np.broadcast_to(np.eye(3, dtype=np.float32), (b, 3, 3))
     K = np.asarray(K, np.float64)
-    if K.shape not in ((3, 3), (b, 3, 3)) or not np.isfinite(K).all():
-        raise ValueError(f"{name} must be a finite [3 3] matrix of intrinsics; got {K.shape}.")
+    if K.shape not in ((3, 3), (b, 3, 3)):
+        raise ValueError(f"{name} must be a [3 3] matrix of intrinsics; got {K.shape}.")
+    if not np.isfinite(K).all():
+        raise ValueError(f"{name} must be finite; got {K.tolist()}.")
     if (K[..., 0, 0] <= 0).any() or (K[..., 1, 1] <= 0).any():
         raise ValueError(f"{name} must have positive focal lengths, in pixels; got {K.tolist()}.")
     shrink = np.diag([1 / prepared.scale[0], 1 / prepared.scale[1], 1.0])
@@ -239,11 +241,17 @@ def _to_rows(x: Array, rows: int, axis: int = 1) -> Array:
 
 
 def _in_chunks(refine, matches: CoarseMatches, ratio: Array) -> FineMatches:
-    """Runs refine on a few matches at a time, so that memory does not grow with their number."""
+    """Runs refine on a few matches at a time, so that memory does not grow with their number, and
+    not at all where none of them is valid: the time grows with the matches, not the capacity."""
     b, k = ratio.shape
-    step = min(k, FINE_AT_ONCE)  # divides k: both are 256 * 2^i
-    chunks = jax.tree.map(lambda x: x.reshape(b, -1, step).swapaxes(0, 1), (matches, ratio))
-    fine = jax.lax.map(lambda chunk: refine(*chunk), chunks)
+    chunks = jax.tree.map(lambda x: x.reshape(b, -1, FINE_AT_ONCE).swapaxes(0, 1), (matches, ratio))
+
+    def nothing(*chunk):
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(refine, *chunk))
+
+    fine = jax.lax.map(
+        lambda chunk: jax.lax.cond(chunk[0].valid.any(), refine, nothing, *chunk), chunks
+    )
     return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(b, k, *x.shape[3:]), fine)
 
 

@@ -1,5 +1,6 @@
 """The call: what it takes, what it refuses, and what it promises of its results."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +8,7 @@ from PIL import Image
 import astr_jax
 from astr_jax import api
 from astr_jax.params import Calibration, Params, fold_params
+from astr_jax.types import CoarseMatches, FineMatches
 
 RESIZE = 128  # canvases of 96 x 128 and 128 x 128
 
@@ -142,8 +144,8 @@ def test_an_image_that_is_none_is_refused_with_a_reason(params, image, words):
         ({"mask0": np.ones((5, 5), bool)}, r"mask of img0 must be bool \(96, 128\)"),
         ({"mask1": np.ones((96, 128))}, "mask of img1 must be bool.*got float64"),
         ({"K0": np.eye(3)}, "K0 and K1 belong together"),
-        ({"K0": np.eye(3), "K1": np.eye(4)}, r"K1 must be a finite \[3 3\]"),
-        ({"K0": np.eye(3), "K1": np.full((3, 3), np.nan)}, "K1 must be a finite"),
+        ({"K0": np.eye(3), "K1": np.eye(4)}, r"K1 must be a \[3 3\]"),
+        ({"K0": np.eye(3), "K1": np.full((3, 3), np.nan)}, "K1 must be finite"),
         ({"K0": -np.eye(3), "K1": np.eye(3)}, "K0 must have positive focal lengths"),
         ({"estimator": "pose"}, "needs the intrinsics"),
         ({"estimator": "magic"}, "estimator must be one of"),
@@ -388,3 +390,17 @@ def test_the_fine_stage_has_one_of_two_capacities(cells):
     assert len(sizes) <= 2
     assert all(api.capacity_for(count, cells) >= count for count in range(cells + 1))
     assert all((size // 256).bit_count() == 1 and size % 256 == 0 for size in sizes)
+
+
+def test_the_fine_stage_leaves_out_the_steps_without_a_valid_match():
+    k = 4 * api.FINE_AT_ONCE
+    cells = np.zeros((1, k), np.int32)
+    matches = CoarseMatches(cells, cells, np.ones((1, k)), np.arange(k)[None] <= api.FINE_AT_ONCE)
+
+    def refine(matches, ratio):
+        twos, ones = jnp.ones((*ratio.shape, 2)), jnp.ones(ratio.shape)
+        return FineMatches(*(twos,) * 4, ones, ones, matches.valid)
+
+    found = api._in_chunks(refine, matches, jnp.ones((1, k)))
+    np.testing.assert_array_equal(found.sigma[0], np.arange(k) < 2 * api.FINE_AT_ONCE)
+    np.testing.assert_array_equal(found.valid, matches.valid)

@@ -8,7 +8,8 @@ examples:
   astr info --config tiny --memory       compile at 416 and 832 pixels: memory, largest buffer
 
 GFLOPs are those of one pair: two for a multiplication and an addition in convolutions and matrix
-products; sides are padded to multiples of 32; one fine match for eight coarse cells.
+products, the matching matrices among them; sides are padded to multiples of 32, 320 x 240 to
+320 x 256; one fine match for eight coarse cells.
 """
 
 import dataclasses

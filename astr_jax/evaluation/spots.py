@@ -1,4 +1,6 @@
-"""What the spots hold: python -m astr_jax.evaluation.spots WEIGHTS --photos DIR
+"""What the spots hold.
+
+    python -m astr_jax.evaluation.spots astr_jax/weights/tiny.safetensors --photos DIR
 
 On homographies of held-back photographs, for every spot-guided block: how many cells a spot has,
 how often the true partner is among them (spot recall), and how much the sparse matching matrix
@@ -88,24 +90,34 @@ def _measure_batch(variables, batch, config: ModelConfig):
 _measure = jax.jit(_measure_batch, static_argnames="config")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("weights", help="a weights file")
-    parser.add_argument("--photos", required=True, help="folder of photographs; the held-back ones")
-    parser.add_argument("--pairs", type=int, default=64)
-    parser.add_argument("--difficulty", type=float, default=0.5, help="of the pairs, in [0, 1]")
+    parser.add_argument(
+        "--photos", required=True, metavar="DIR", help="photographs; every 40th, held back, is used"
+    )
+    parser.add_argument("--pairs", type=int, default=64, help="how many; default 64")
+    parser.add_argument(
+        "--difficulty", type=float, default=0.5, help="of the pairs, in [0, 1]; default 0.5"
+    )
     parser.add_argument("--size", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
-    arguments = parser.parse_args()
-    photos = read_photos(split_photos(list_photos(arguments.photos))[1])
-    height, width = arguments.size
-    data = HomographyPairs(photos, HomographyConfig(height=height, width=width), seed=2)
-    batches = [data.batch(i, 4, arguments.difficulty) for i in range(-(-arguments.pairs // 4))]
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.pairs < 1:
+            raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
+        params = load_params(arguments.weights)
+        photos = read_photos(split_photos(list_photos(arguments.photos))[1])
+        height, width = arguments.size
+        data = HomographyPairs(photos, HomographyConfig(height=height, width=width), seed=2)
+        batches = [data.batch(i, 4, arguments.difficulty) for i in range(-(-arguments.pairs // 4))]
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     table = Table(title=f"spots of {len(batches) * 4} pairs of {width} x {height}")
     for column in ("block", "cells", "recall", "keys listed once", "P here / P at the end"):
         table.add_column(column, justify="right")
-    for number, s in enumerate(spot_statistics(load_params(arguments.weights), batches), start=1):
+    for number, s in enumerate(spot_statistics(params, batches), start=1):
         table.add_row(
             str(number),
             f"{s.cells:.1f}",

@@ -12,7 +12,8 @@ from typing import TextIO
 
 import jax
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from astr_jax.config import ModelConfig, to_json
 from astr_jax.data.homography import HomographyPairs
@@ -240,20 +241,20 @@ def save_weights(path: pathlib.Path, state: TrainState, experiment: Experiment) 
 
 
 def short(means: dict[str, float]) -> str:
-    """The scores that fit on the progress bar."""
-    names = ("loss", "precision", "recall", "fine_px", "pairs_per_second")
+    """The scores beside the progress."""
+    names = ("loss", "precision", "recall", "fine_px")
+    scores = [f"{name} {means[name]:.3g}" for name in names if name in means]
     bad = f"  [red]{means['bad']:.0%} of the steps were not finite" if means["bad"] else ""
-    return "  ".join(f"{name} {means[name]:.3g}" for name in names if name in means) + bad
+    return "  ".join([*scores, f"{means['pairs_per_second']:.3g} pairs/s"]) + bad
 
 
 def progress_bar() -> Progress:
-    """Pairs done, time left, and the newest scores."""
+    """Pairs done, time left, and the newest scores, which fold where the terminal is narrow."""
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[scores]}"),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[scores]}", table_column=Column(no_wrap=False)),
     )
 
 

@@ -228,3 +228,24 @@ def test_the_contact_sheet_is_drawn(tmp_path):
     sheet = cv2.imread(str(out))
     assert sheet.shape == (480, 640, 3)
     assert (sheet[..., 0] != sheet[..., 1]).mean() > 0.001  # the lines are in colour
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--photos": "nowhere"}, "nowhere is not a folder"),
+        ({"--out": "sheet.txt"}, "must end in .png"),
+        ({"--out": "nowhere/sheet.png"}, "cannot be written"),
+        ({"--rows": "0"}, "must be positive"),
+        ({"--difficulty": "2"}, "difficulty must be in [0, 1]"),
+    ],
+)
+def test_the_contact_sheet_says_what_is_wrong_in_one_line(
+    tmp_path, monkeypatch, capfd, changes, message
+):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("photo.png", PHOTOS[0])
+    options = {"--photos": ".", "--out": "sheet.png", "--rows": "1", "--columns": "1"} | changes
+    with pytest.raises(SystemExit):
+        contact_sheet.main([word for pair in options.items() for word in pair])
+    assert message in capfd.readouterr().err.splitlines()[-1]

@@ -1,6 +1,7 @@
 """A run that is stopped and goes on is the run that never stopped."""
 
 import dataclasses
+import io
 import itertools
 import json
 import pathlib
@@ -12,11 +13,12 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
 from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.params import Params, load_params, read_header, save_params
-from astr_jax.training import loop, validation
+from astr_jax.training import curves, loop, validation
 from astr_jax.training.curves import draw_curves, read_log
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
 
@@ -82,6 +84,26 @@ def test_a_run_leaves_a_log_that_the_curves_read_and_weights_that_load(whole):
     assert all(np.isfinite(row["loss"]) and row["bad"] == 0 for row in training)
     assert len(draw_curves(training, validated).axes) == 4
     assert_same_weights(load_params(workdir / "weights.safetensors", fold=False), weights)
+
+
+def test_the_curves_of_a_file_that_is_no_log_are_refused(tmp_path, capsys):
+    (tmp_path / "other.txt").write_text("no log\n")
+    with pytest.raises(SystemExit):
+        curves.main([str(tmp_path / "other.txt"), "--out", str(tmp_path / "curves.png")])
+    assert "no row of a run's log" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "curves.png").exists()
+
+
+def test_a_narrow_terminal_shows_the_pairs_and_folds_the_scores():
+    means = {"loss": 0.27, "precision": 0.989, "recall": 0.555, "fine_px": 1.52, "bad": 0.0}
+    bar = loop.progress_bar()
+    task = bar.add_task("tiny", total=50_400, scores="compiling")
+    bar.update(task, completed=18_240, scores=loop.short(means | {"pairs_per_second": 8.3}))
+    console = Console(width=60, file=io.StringIO())
+    console.print(bar.get_renderable())
+    shown = " ".join(console.file.getvalue().split())
+    assert "18240/50400" in shown
+    assert "recall 0.555 fine_px 1.52 8.3 pairs/s" in shown
 
 
 def test_the_note_of_the_weights_tells_the_run_and_what_it_was_given(whole):
