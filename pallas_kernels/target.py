@@ -48,7 +48,10 @@ _UNTUNED = {"xla_gpu_enable_triton_gemm": False}
 def target_platform() -> str:
     """Where the program being traced will run: "cpu", "gpu" or "tpu"."""
     device = jax.sharding.get_abstract_mesh().abstract_device
-    return device.platform if device else jax.default_backend()
+    device = device or jax.config.jax_default_device
+    if device is None:
+        return jax.default_backend()
+    return device if isinstance(device, str) else device.platform
 
 
 def h200_mesh() -> Mesh:

@@ -48,8 +48,8 @@ def sparse_attention(
         raise ValueError('implementation="pallas_tiles" needs windows: call spot_attention.')
     checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
     checks.check_features(q, k, v)
-    checks.check_lists(cells, q.shape[0], k.shape[0], checked)
-    if 0 in cells.shape:  # no query or no slot: nothing to attend to
+    cells = _lists(cells, q.shape[0], k.shape[0], checked)
+    if q.shape[0] == 0:
         return jnp.zeros_like(q)
     implementation = implementation or dispatch.choose_implementation(
         target_platform(), num_keys=k.shape[0], slots=cells.shape[1]
@@ -78,6 +78,7 @@ def sparse_attention_pairs(
     checks.check_pair_lists(m_q, m_k, q.shape[0], k.shape[0], checked)
     if 0 in (q.shape[0], m_q.shape[0]):
         return jnp.zeros_like(q)
+    m_q, m_k = jnp.asarray(m_q, jnp.int32), jnp.asarray(m_k, jnp.int32)
     on_gpu = target_platform() == "gpu"
     if (implementation or ("pallas_lists" if on_gpu else "segment_sum")) == "pallas_lists":
         pairs = Pairs(m_q, m_k, q.shape[0], k.shape[0])
@@ -111,10 +112,11 @@ def spot_attention(
     checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
     checks.check_features(q, k, v)
     given = (q.shape[0], k.shape[0]), centres, (grid0, grid1), window, (valid0, valid1)
-    spots = _spots(*given, implementation, checked)
-    if 0 in centres.shape:
+    spots = _spots(*given, checked)
+    if q.shape[0] == 0:
         return jnp.zeros_like(q)
-    implementation = implementation or _choice_for(spots)
+    obstacle = dispatch.why_no_tiles(window, row=q.shape[-1] * q.dtype.itemsize)
+    implementation = _choice(implementation, spots, obstacle)
     return dispatch.attend_spots(implementation, q, k, v, spots)
 
 
@@ -138,7 +140,8 @@ def sparse_dual_softmax(
         raise ValueError('implementation="pallas_tiles" needs windows: call spot_dual_softmax.')
     checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
     checks.check_pair_of_features(f0, f1)
-    checks.check_lists(cells, f0.shape[0], f1.shape[0], checked)
+    checks.check_scale(scale)
+    cells = _lists(cells, f0.shape[0], f1.shape[0], checked)
     on_gpu = target_platform() == "gpu"
     implementation = implementation or ("pallas_lists" if on_gpu else "gather")
     return dual_softmax(f0, f1, Lists(cells, f1.shape[0]), scale, implementation)
@@ -161,26 +164,46 @@ def spot_dual_softmax(
     """sparse_dual_softmax on the spots of spot_attention."""
     checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
     checks.check_pair_of_features(f0, f1)
+    checks.check_scale(scale)
     given = (f0.shape[0], f1.shape[0]), centres, (grid0, grid1), window, (valid0, valid1)
-    spots = _spots(*given, implementation, checked)
-    return dual_softmax(f0, f1, spots, scale, implementation or _choice_for(spots))
+    spots = _spots(*given, checked)
+    obstacle = dispatch.why_no_tiles(window, channels=f0.shape[1])
+    return dual_softmax(f0, f1, spots, scale, _choice(implementation, spots, obstacle))
 
 
-def _spots(numbers, centres, grids, window, valid, implementation, checked) -> Spots:
+def _lists(cells, num_queries: int, num_keys: int, checked: bool) -> Int[Array, "nq s"]:
+    """Checks the lists; at least one slot comes out."""
+    checks.check_lists(cells, num_queries, num_keys, checked)
+    return _at_least_one(cells)
+
+
+def _at_least_one(cells: Int[Array, "n s"]) -> Int[Array, "n s"]:
+    """As int32, with an empty slot where there is none."""
+    cells = jnp.asarray(cells, jnp.int32)
+    return cells if cells.shape[1] else jnp.full((cells.shape[0], 1), -1, jnp.int32)
+
+
+def _spots(numbers, centres, grids, window, valid, checked) -> Spots:
     """Checks what describes the spots, and fills in the masks."""
-    largest = dispatch.LARGEST_WINDOW if implementation == "pallas_tiles" else None
-    checks.check_spots(numbers, centres, grids, window, valid, largest, checked)
+    checks.check_spots(numbers, centres, grids, window, valid, checked)
     valid0, valid1 = (
         jnp.ones(n, bool) if mask is None else jnp.reshape(mask, n)
         for n, mask in zip(numbers, valid, strict=True)
     )
-    return Spots(jnp.asarray(centres), valid0, valid1, tuple(grids[0]), tuple(grids[1]), window)
+    centres = _at_least_one(centres)
+    return Spots(centres, valid0, valid1, tuple(grids[0]), tuple(grids[1]), window)
 
 
-def _choice_for(spots: Spots) -> str:
-    return dispatch.choose_for_spots(
+def _choice(implementation: str | None, spots: Spots, obstacle: str) -> str:
+    """The implementation of a spot's door. obstacle: why tiles cannot run, or nothing."""
+    if implementation == "pallas_tiles" and obstacle:
+        raise ValueError(
+            f'implementation="pallas_tiles" takes {obstacle}. Use None or "pallas_lists".'
+        )
+    return implementation or dispatch.choose_for_spots(
         target_platform(),
         num_keys=spots.valid1.shape[0],
         windows=spots.centres.shape[1],
         window=spots.window,
+        tiles=not obstacle,
     )

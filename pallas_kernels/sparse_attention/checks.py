@@ -90,8 +90,14 @@ def check_pair_lists(m_q, m_k, num_queries: int, num_keys: int, checked: bool) -
         check_pairs(m_q, m_k, num_queries, num_keys)
 
 
-def check_spots(numbers, centres, grids, window, valid, largest, checked: bool) -> None:
-    """The door's check of spots. numbers: of queries and keys; largest: of windows, or None."""
+def check_scale(scale: float) -> None:
+    """Raises unless the scale of a dual softmax is positive."""
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}.")
+
+
+def check_spots(numbers, centres, grids, window, valid, checked: bool) -> None:
+    """The door's check of spots. numbers: of queries and keys."""
     check_integer("centres", centres, rank=2)
     if centres.shape[0] != numbers[0]:
         raise ValueError(
@@ -107,11 +113,6 @@ def check_spots(numbers, centres, grids, window, valid, largest, checked: bool) 
             )
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window must be odd, so that it has a centre, got {window}.")
-    if largest is not None and window > largest:
-        raise ValueError(
-            f'implementation="pallas_tiles" takes windows of up to {largest}, got {window}. '
-            'Use None or "pallas_lists".'
-        )
     if checked:
         _checkify_range("centres", centres, numbers[1])
     elif not isinstance(centres, jax.core.Tracer):

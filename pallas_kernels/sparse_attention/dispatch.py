@@ -12,6 +12,7 @@ from pallas_kernels.sparse_attention.dual_softmax_lists import (
     lists_slopes,
 )
 from pallas_kernels.sparse_attention.dual_softmax_tiles import (
+    LARGEST_CHANNELS,
     tiles_best,
     tiles_log_sum_exps,
     tiles_slopes,
@@ -19,6 +20,7 @@ from pallas_kernels.sparse_attention.dual_softmax_tiles import (
 from pallas_kernels.sparse_attention.gather import gather_attention
 from pallas_kernels.sparse_attention.pallas_lists import lists_backward, lists_forward
 from pallas_kernels.sparse_attention.pallas_tiles import (
+    LARGEST_ROW,
     LARGEST_WINDOW,
     tiles_backward,
     tiles_forward,
@@ -73,9 +75,24 @@ def choose_implementation(platform: str, *, num_keys: int, slots: int) -> str:
     return "gather" if platform == "cpu" else "segment_sum"
 
 
-def choose_for_spots(platform: str, *, num_keys: int, windows: int, window: int) -> str:
-    """The same for spots of `windows` windows: on a GPU tiles or lists, decided while it runs."""
-    if platform == "gpu" and window <= LARGEST_WINDOW:
+def why_no_tiles(window: int, *, row: int = 0, channels: int = 0) -> str:
+    """Why "pallas_tiles" cannot run, or nothing. row: bytes of a head's channels in attention;
+    channels: of the features of a dual softmax."""
+    if window > LARGEST_WINDOW:
+        return f"windows of up to {LARGEST_WINDOW}, got {window}"
+    if row > LARGEST_ROW:
+        return f"heads of up to {LARGEST_ROW} bytes (128 channels of float32), got {row}"
+    if channels > LARGEST_CHANNELS:
+        return f"features of up to {LARGEST_CHANNELS} channels, got {channels}"
+    return ""
+
+
+def choose_for_spots(
+    platform: str, *, num_keys: int, windows: int, window: int, tiles: bool = True
+) -> str:
+    """The same for spots of `windows` windows: on a GPU tiles or lists, decided while it runs,
+    where tiles can run at all."""
+    if platform == "gpu" and tiles:
         return TILES_OR_LISTS
     return choose_implementation(platform, num_keys=num_keys, slots=windows * window**2)
 

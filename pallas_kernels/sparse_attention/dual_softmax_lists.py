@@ -95,7 +95,7 @@ def _lse_kernel(first_ref, partner_ref, a_ref, b_ref, lse_ref, *, chunk):
 
     def step(place, carry):
         top, total = carry
-        partner, listed = partners(partner_ref, place)
+        partner, listed = partners(partner_ref, place, b_ref.shape[0])
         b = load_rows(b_ref, partner, 0, listed)
         score = jnp.where(listed, jnp.sum(a * b, axis=1), NOTHING)
         new_top = jnp.maximum(top, jnp.max(score))
@@ -116,7 +116,7 @@ def _slope_kernel(
     lse_a, g_a = load_number(lse_a_ref, row, 0), load_number(g_a_ref, row, 0)
 
     def step(place, slope):
-        partner, listed = partners(partner_ref, place)
+        partner, listed = partners(partner_ref, place, b_ref.shape[0])
         b = load_rows(b_ref, partner, 0, listed)
         score = jnp.sum(a * b, axis=1)
         lse_b = load_numbers(lse_b_ref, partner, 0, listed)
@@ -125,7 +125,7 @@ def _slope_kernel(
         weight += g_b * jnp.exp(jnp.where(listed, jnp.minimum(score - lse_b, 0.0), NOTHING))
         return slope + jnp.sum(weight[:, None] * b, axis=0, keepdims=True)
 
-    store_row(out_ref, row, 0, walk(first_ref, row, chunk, step, jnp.zeros(a.shape)))
+    store_row(out_ref, row, 0, walk(first_ref, row, chunk, step, jnp.zeros(a.shape, jnp.float32)))
 
 
 def _best_kernel(
@@ -136,7 +136,7 @@ def _best_kernel(
 
     def step(place, carry):
         best, cell = carry
-        partner, listed = partners(partner_ref, place)
+        partner, listed = partners(partner_ref, place, b_ref.shape[0])
         b = load_rows(b_ref, partner, 0, listed)
         lse_b = load_numbers(lse_b_ref, partner, 0, listed)
         log_prob = 2 * jnp.sum(a * b, axis=1) - lse_a - lse_b

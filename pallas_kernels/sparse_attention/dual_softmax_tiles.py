@@ -17,6 +17,7 @@ from pallas_kernels.sparse_attention.pallas_tiles import product, seen_by
 from pallas_kernels.sparse_attention.pallas_triton import call, padded_channels
 from pallas_kernels.sparse_attention.tile_lists import (
     CELLS,
+    F32,
     SIDE,
     from_tiles,
     tile_grid,
@@ -25,6 +26,7 @@ from pallas_kernels.sparse_attention.tile_lists import (
 )
 from pallas_kernels.sparse_attention.windows import Spots
 
+LARGEST_CHANNELS = 256  # of features, so that tiles fit the shared memory
 _LARGEST = 2**31 - 1
 
 
@@ -63,6 +65,8 @@ def tiles_best(
 
 
 def _tiled(spots: Spots, f0, f1) -> tuple[Float[Array, "t0 64 p"], Float[Array, "t1 64 p"]]:
+    # Hidden features are multiplied by weights of 0: they must not be NaN.
+    f0, f1 = jnp.where(spots.valid0[:, None], f0, 0), jnp.where(spots.valid1[:, None], f1, 0)
     f0, f1 = padded_channels(f0, f1)
     return to_tiles(f0, spots.grid0), to_tiles(f1, spots.grid1)
 
@@ -105,7 +109,7 @@ def _walk(refs, along: int, seen, step, carry):
         )
         return step(tile0, tile1, mask, score, carry)
 
-    return jax.lax.fori_loop(0, count_ref[row], body, carry)
+    return jax.lax.fori_loop(jnp.int32(0), count_ref[row], body, carry)
 
 
 def _lse_kernel(*refs, along, seen):
@@ -119,7 +123,7 @@ def _lse_kernel(*refs, along, seen):
         weight = jnp.where(mask, jnp.exp(above), 0.0)
         return new_top, total * jnp.exp(top - new_top) + jnp.sum(weight, axis=along)
 
-    start = jnp.full(CELLS, NOTHING), jnp.zeros(CELLS)
+    start = jnp.full(CELLS, NOTHING, F32), jnp.zeros(CELLS, F32)
     top, total = _walk(refs, along, seen, step, start)
     some = total > 0
     lse = jnp.where(some, top + jnp.log(jnp.where(some, total, 1.0)), NOTHING)
@@ -142,7 +146,7 @@ def _slope_kernel(*refs, along, seen):
         ]
 
     chunks = _chunks(out_ref.shape[-1])
-    start = [jnp.zeros((CELLS, some.size)) for some in chunks]
+    start = [jnp.zeros((CELLS, some.size), F32) for some in chunks]
     for some, part in zip(chunks, _walk(refs, along, seen, step, start), strict=True):
         out_ref[pl.program_id(0), :, some] = part
 
@@ -163,7 +167,7 @@ def _best_kernel(*refs, along, seen, grid1):
         tied = jnp.where(top == best, jnp.minimum(lowest, cell), cell)
         return jnp.maximum(best, top), jnp.where(top > best, lowest, tied)
 
-    start = jnp.full(CELLS, NOTHING), jnp.full(CELLS, _LARGEST, jnp.int32)
+    start = jnp.full(CELLS, NOTHING, F32), jnp.full(CELLS, _LARGEST, jnp.int32)
     best, cell = _walk(refs, along, seen, step, start)
     cell_ref[pl.program_id(0), :] = jnp.where(cell < _LARGEST, cell, -1)
     log_prob_ref[pl.program_id(0), :] = best

@@ -78,7 +78,7 @@ def _forward_kernel(first_ref, partner_ref, q_ref, k_ref, v_ref, out_ref, lse_re
 
     def step(place, carry):
         top, total, value = carry
-        key, listed = partners(partner_ref, place)  # [c]
+        key, listed = partners(partner_ref, place, k_ref.shape[0])  # [c]
         k = load_rows(k_ref, key, head, listed)  # [c d]
         score = jnp.where(listed, jnp.sum(q * k, axis=1), NOTHING)
         new_top = jnp.maximum(top, jnp.max(score))
@@ -89,7 +89,7 @@ def _forward_kernel(first_ref, partner_ref, q_ref, k_ref, v_ref, out_ref, lse_re
         value = value * shrink + jnp.sum(weight[:, None] * v, axis=0, keepdims=True)
         return new_top, total, value
 
-    start = jnp.float32(NOTHING), jnp.float32(0), jnp.zeros(q.shape)
+    start = jnp.float32(NOTHING), jnp.float32(0), jnp.zeros(q.shape, jnp.float32)
     top, total, value = walk(first_ref, query, chunk, step, start)
     some = total > 0
     total = jnp.where(some, total, 1.0)
@@ -113,14 +113,14 @@ def _dq_kernel(
     delta = load_number(delta_ref, query, head)
 
     def step(place, dq):
-        key, listed = partners(partner_ref, place)
+        key, listed = partners(partner_ref, place, k_ref.shape[0])
         k = load_rows(k_ref, key, head, listed)
         v = load_rows(v_ref, key, head, listed)
         weight = _weight(jnp.sum(q * k, axis=1), lse, listed)
         slope = weight * (jnp.sum(g * v, axis=1) - delta)
         return dq + jnp.sum(slope[:, None] * k, axis=0, keepdims=True)
 
-    dq = walk(first_ref, query, chunk, step, jnp.zeros(q.shape))
+    dq = walk(first_ref, query, chunk, step, jnp.zeros(q.shape, jnp.float32))
     store_row(dq_ref, query, head, dq * scale)
 
 
@@ -136,7 +136,7 @@ def _dkv_kernel(
 
     def step(place, carry):
         dk, dv = carry
-        query, listed = partners(partner_ref, place)
+        query, listed = partners(partner_ref, place, q_ref.shape[0])
         q = load_rows(q_ref, query, head, listed)
         g = load_rows(g_ref, query, head, listed)
         lse = load_numbers(lse_ref, query, head, listed)
@@ -147,6 +147,12 @@ def _dkv_kernel(
         dv += jnp.sum(weight[:, None] * g, axis=0, keepdims=True)
         return dk, dv
 
-    dk, dv = walk(first_ref, key, chunk, step, (jnp.zeros(k.shape), jnp.zeros(k.shape)))
+    dk, dv = walk(
+        first_ref,
+        key,
+        chunk,
+        step,
+        (jnp.zeros(k.shape, jnp.float32), jnp.zeros(k.shape, jnp.float32)),
+    )
     store_row(dk_ref, key, head, dk * scale)
     store_row(dv_ref, key, head, dv)

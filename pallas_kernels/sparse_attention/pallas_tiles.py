@@ -17,11 +17,12 @@ from jaxtyping import Array, Bool, Float, Int
 from pallas_kernels.sparse_attention import tile_lists
 from pallas_kernels.sparse_attention.pairs import NOTHING
 from pallas_kernels.sparse_attention.pallas_triton import call, padded_channels
-from pallas_kernels.sparse_attention.tile_lists import CELLS, SIDE, tile_index
+from pallas_kernels.sparse_attention.tile_lists import CELLS, F32, SIDE, tile_index
 from pallas_kernels.sparse_attention.windows import Spots
 from pallas_kernels.target import target_platform
 
 LARGEST_WINDOW = 11  # whose bits, twice and a tile's side, fit a word
+LARGEST_ROW = 512  # bytes of a head's channels, so that tiles fit the shared memory
 
 
 def tiles_forward(
@@ -78,6 +79,9 @@ def tiles_backward(q, k, v, out, lse, g, spots: Spots):
 
 def _tiled(spots: Spots, q, k, v, *of_queries):
     """Features as [tiles 64 h p], channels padded for the kernel."""
+    # Hidden features are multiplied by weights of 0: they must not be NaN.
+    q, *of_queries = (jnp.where(spots.valid0[:, None, None], x, 0) for x in (q, *of_queries))
+    k, v = (jnp.where(spots.valid1[:, None, None], x, 0) for x in (k, v))
     q, k, v, *of_queries = padded_channels(q, k, v, *of_queries)
     return (
         tile_lists.to_tiles(q, spots.grid0),
@@ -159,8 +163,8 @@ def _forward_kernel(count_ref, tiles_ref, origins_ref, words_ref, *refs, scale, 
         more = product(weight.astype(q.dtype), v_ref[tile1, :, head, :])
         return new_top, total, value * shrink[:, None] + more
 
-    start = jnp.full(CELLS, NOTHING), jnp.zeros(CELLS), jnp.zeros(q.shape)
-    top, total, value = jax.lax.fori_loop(0, count_ref[tile0], step, start)
+    start = jnp.full(CELLS, NOTHING, F32), jnp.zeros(CELLS, F32), jnp.zeros(q.shape, F32)
+    top, total, value = jax.lax.fori_loop(jnp.int32(0), count_ref[tile0], step, start)
     some = total > 0
     total = jnp.where(some, total, 1.0)
     out_ref[tile0, :, head, :] = (value / total[:, None]).astype(out_ref.dtype)
@@ -187,8 +191,8 @@ def _dq_kernel(count_ref, tiles_ref, origins_ref, words_ref, *refs, scale, seen)
         _, slope = _slopes(refs, tile0, tile1, head, mask, scale)
         return dq + product(slope.astype(k_ref.dtype), k_ref[tile1, :, head, :])
 
-    start = jnp.zeros((CELLS, dq_ref.shape[-1]))
-    dq = jax.lax.fori_loop(0, count_ref[tile0], step, start)
+    start = jnp.zeros((CELLS, dq_ref.shape[-1]), F32)
+    dq = jax.lax.fori_loop(jnp.int32(0), count_ref[tile0], step, start)
     dq_ref[tile0, :, head, :] = dq.astype(dq_ref.dtype)
 
 
@@ -205,7 +209,7 @@ def _dkv_kernel(count_ref, tiles_ref, origins_ref, words_ref, *refs, scale, seen
         dv += product(weight.astype(g_ref.dtype), g_ref[tile0, :, head, :], (0, 0))
         return dk, dv
 
-    start = (jnp.zeros((CELLS, dk_ref.shape[-1])),) * 2
-    dk, dv = jax.lax.fori_loop(0, count_ref[tile1], step, start)
+    start = (jnp.zeros((CELLS, dk_ref.shape[-1]), F32),) * 2
+    dk, dv = jax.lax.fori_loop(jnp.int32(0), count_ref[tile1], step, start)
     dk_ref[tile1, :, head, :] = dk.astype(dk_ref.dtype)
     dv_ref[tile1, :, head, :] = dv.astype(dv_ref.dtype)

@@ -66,13 +66,16 @@ def walk(first_ref, row: Int[Array, ""], chunk: int, step, carry):
         place = first + number * chunk + jnp.arange(chunk, dtype=jnp.int32)
         return step((place, place < end), carry)
 
-    return jax.lax.fori_loop(0, pl.cdiv(end - first, chunk), body, carry)
+    steps = (end - first + jnp.int32(chunk - 1)) // jnp.int32(chunk)
+    return jax.lax.fori_loop(jnp.int32(0), steps, body, carry)
 
 
-def partners(partner_ref, places) -> tuple[Int[Array, " c"], Bool[Array, " c"]]:
-    """The partners in these places, and which of them are somebody."""
+def partners(partner_ref, places, end: int) -> tuple[Int[Array, " c"], Bool[Array, " c"]]:
+    """The partners in these places, and which of them are somebody: in [0, end), since an index
+    out of range would read foreign memory."""
     partner = _load(partner_ref, (places[0],), places[1], other=-1)
-    return jnp.maximum(partner, 0), partner >= 0
+    listed = (partner >= 0) & (partner < end)
+    return jnp.where(listed, partner, 0), listed
 
 
 def load_rows(ref, rows: Int[Array, " c"], head, mask: Bool[Array, " c"]) -> Float[Array, "c p"]:
@@ -83,8 +86,7 @@ def load_rows(ref, rows: Int[Array, " c"], head, mask: Bool[Array, " c"]) -> Flo
 
 def load_row(ref, row: Int[Array, ""], head) -> Float[Array, "1 p"]:
     """One row of one head of ref [n h p], as float32."""
-    rows = jnp.full(1, row, jnp.int32)
-    return load_rows(ref, rows, head, rows >= 0)
+    return ref[row, head, :].astype(jnp.float32)[None]
 
 
 def load_numbers(ref, rows: Int[Array, " c"], head, mask: Bool[Array, " c"]) -> Float[Array, " c"]:

@@ -10,6 +10,7 @@ from pallas_kernels.sparse_attention.windows import Grid, Spots
 
 SIDE = 8  # cells; a tile has 64
 CELLS = SIDE * SIDE
+F32 = jnp.float32
 FAR = 1 << 20  # the row and column of a window that does not exist
 
 

@@ -1,5 +1,7 @@
 """What the tests of the kernels compare with, so plain that it needs no test."""
 
+import importlib.util
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from pallas_kernels.sparse_attention.pairs import NOTHING
 
 NEEDS_TRITON = pytest.mark.skipif(
-    jax.default_backend() != "gpu", reason="jax-triton compiles for a GPU only"
+    jax.default_backend() != "gpu" or importlib.util.find_spec("jax_triton") is None,
+    reason="jax-triton has no interpreter: it needs a GPU, and the extra triton",
 )
 ON_LISTS = (
     "segment_sum",

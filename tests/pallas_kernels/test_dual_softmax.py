@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +121,34 @@ def assert_agrees(results, f0, f1, index, cotangents, grad_tol=1e-4):
 def test_agrees_with_the_dense_dual_softmax(implementation, shape, seed):
     inputs = make_inputs(make_index(shape, seed), seed)
     assert_agrees(everything(implementation, *inputs), *inputs)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "shape"), [("pallas_lists", LISTS), ("pallas_tiles", SHAPES[0])], ids=str
+)
+def test_the_papers_channels_are_walked_in_chunks(implementation, shape, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "CHANNELS", 256)
+    f0, f1, *rest = make_inputs(make_index(shape, 5), 5)
+    inputs = f0 / 3, f1 / 3, *rest  # scores of about the size that six channels give
+    assert_agrees(everything(implementation, *inputs), *inputs)
+
+
+@pytest.mark.parametrize("implementation", ["gather", "pallas_lists", "pallas_tiles"])
+def test_no_slot_and_no_window_hold_nothing(implementation):
+    f0 = jnp.ones((6, 4))
+    none = jnp.zeros((6, 0), jnp.int32)
+    if implementation == "pallas_tiles":
+        grids = {"grid0": (2, 3), "grid1": (2, 3), "window": 3}
+        p = spot_dual_softmax(f0, f0, none, scale=1.0, implementation=implementation, **grids)
+    else:
+        p = sparse_dual_softmax(f0, f0, none, scale=1.0, implementation=implementation)
+    np.testing.assert_array_equal(p.best, -1)
+    assert not p.log_prob_at(jnp.arange(6), jnp.arange(6))[1].any()
+
+
+def test_a_scale_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match=r"scale must be positive, got -1"):
+        sparse_dual_softmax(jnp.ones((2, 4)), jnp.ones((2, 4)), jnp.zeros((2, 1), int), scale=-1)
 
 
 @EACH

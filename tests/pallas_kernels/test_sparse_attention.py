@@ -212,3 +212,25 @@ def test_none_equals_the_choice_it_names():
     name = choose_implementation(jax.default_backend(), num_keys=37, slots=9)
     chosen = sparse_attention(q, k, v, cells, implementation=name)
     np.testing.assert_array_equal(sparse_attention(q, k, v, cells), chosen)
+
+
+@pytest.mark.parametrize("shape", [{"nq": 150, "d": 64}, {"nq": 40, "nk": 200, "s": 150, "d": 128}])
+def test_long_lists_many_queries_a_key_and_wide_heads_are_walked_in_chunks(shape):
+    q, k, v, g, cells = make_inputs(**shape)
+    cells[4:, 0] = np.where((cells[4:] == 0).any(axis=1), cells[4:, 0], 0)  # all see key 0
+    expected = dense_reference(q, k, v, cells, g)
+    assert_close(run("pallas_lists", q, k, v, g, cells), expected)
+
+
+@pytest.mark.parametrize("implementation", ["segment_sum", "gather", "dense", "pallas_lists"])
+def test_short_integers_are_as_good_as_long_ones(implementation):
+    q, k, v, g, cells = make_inputs()
+    short = run(implementation, q, k, v, g, cells.astype(np.int8))
+    jax.tree.map(np.testing.assert_array_equal, short, run(implementation, q, k, v, g, cells))
+
+
+def test_a_key_out_of_range_inside_jit_is_left_out_by_the_kernel():
+    q, k, v, g, cells = make_inputs()
+    beyond = np.where(cells < 0, 10**6, cells)
+    found = run("pallas_lists", q, k, v, g, beyond.astype(np.int32))
+    jax.tree.map(np.testing.assert_array_equal, found[0], run("pallas_lists", q, k, v, g, cells)[0])
