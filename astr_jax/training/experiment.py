@@ -4,6 +4,7 @@ import dataclasses
 
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig
+from astr_jax.data.worlds import WorldConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,13 @@ class Experiment:
     train: TrainConfig
     data: HomographyConfig
     stages: tuple[Stage, ...]
+    worlds: WorldConfig = dataclasses.field(default_factory=WorldConfig)
+    worlds_share: float = 0.0  # of the batches that are synthetic worlds, not homographies
     note: str = ""  # for the weights files: where the data comes from, and its terms
+
+    def __post_init__(self):
+        if not 0 <= self.worlds_share <= 1:
+            raise ValueError(f"worlds_share must lie in [0, 1]; got {self.worlds_share}.")
 
     @property
     def pairs(self) -> int:
@@ -84,3 +91,7 @@ class Experiment:
     def data_config(self, stage: Stage) -> HomographyConfig:
         """The data at a stage's image size."""
         return dataclasses.replace(self.data, height=stage.height, width=stage.width)
+
+    def worlds_config(self, stage: Stage) -> WorldConfig:
+        """The worlds at a stage's image size."""
+        return dataclasses.replace(self.worlds, height=stage.height, width=stage.width)

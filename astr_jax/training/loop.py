@@ -16,10 +16,10 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from rich.table import Column
 
 from astr_jax.config import ModelConfig, to_json
-from astr_jax.data.homography import HomographyPairs
 from astr_jax.files import replacing
 from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, save_params
+from astr_jax.training.batches import make_batches
 from astr_jax.training.checkpoints import Checkpoints
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
 from astr_jax.training.step import (
@@ -132,8 +132,8 @@ def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
     path, text = workdir / "experiment.json", to_json(experiment)
     if path.exists():
         old, new = json.loads(path.read_text()), json.loads(text)
-        for part in ("model", "data"):
-            if old[part] != new[part]:
+        for part in ("model", "data", "worlds", "worlds_share"):
+            if part in old and old[part] != new[part]:
                 raise ValueError(
                     f"{workdir} holds a run with another {part}. Take a new --workdir, or go on "
                     "from its weights there with --init."
@@ -146,7 +146,6 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
     """Runs a stage from where the state stands to its end, or until run.stop() says so."""
     experiment, config = run.experiment, run.experiment.train
     stage, within, pairs = experiment.locate(int(state.step))
-    data = HomographyPairs(run.photos, experiment.data_config(stage), config.seed)
     # Stages of other batch sizes go on in the list of pairs: none comes twice.
     offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
     train_step = compiled_step(
@@ -155,9 +154,11 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
     validate = make_validation(experiment, stage, run.validation_photos)
     schedule = optimizer_of(experiment)[1]
     recent, bad, clock = [], 0, time.monotonic()
-    batches = data.batches(
+    batches = make_batches(
+        experiment,
+        stage,
+        run.photos,
         offset + within,
-        stage.batch_size,
         lambda index: difficulty(stage, index - offset),
         num_threads=run.num_threads,
     )

@@ -1,0 +1,88 @@
+"""Draws pairs of synthetic worlds, to be looked at: images, true correspondences, depth.
+
+python -m astr_jax.data.worlds --photos DIR --out sheet.png [--difficulty 0.7]
+"""
+
+import argparse
+
+import cv2
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from astr_jax.data.photos import list_photos, read_photos
+from astr_jax.data.worlds.atlas import make_atlas
+from astr_jax.data.worlds.config import WorldConfig
+from astr_jax.data.worlds.layouts import KINDS
+from astr_jax.data.worlds.pairs import render_pairs
+
+
+def true_matches(pair: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (x, y) of image 0 and where they lie in image 1, of all that both see."""
+    height, width = pair["depth0"].shape
+    rows, columns = np.nonzero(pair["depth0"])
+    points0 = np.stack([columns, rows], axis=-1)
+    rays = np.concatenate([points0, np.ones((len(points0), 1))], -1) @ np.linalg.inv(pair["K0"]).T
+    points = rays * pair["depth0"][rows, columns, None]
+    points = points @ pair["T_0to1"][:3, :3].T + pair["T_0to1"][:3, 3]
+    points, points0 = points[points[:, 2] > 0.05], points0[points[:, 2] > 0.05]
+    points1 = (points @ pair["K1"].T)[:, :2] / points[:, 2:]
+    x, y = np.rint(points1).astype(int).T
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    depth1 = pair["depth1"][y[inside], x[inside]]
+    seen = np.abs(depth1 - points[inside, 2]) < 0.05 * points[inside, 2]
+    return points0[inside][seen], points1[inside][seen]
+
+
+def draw_pair(
+    pair: dict[str, np.ndarray], rng: np.random.Generator, *, lines: int = 10
+) -> UInt8[np.ndarray, "h 3*w 3"]:
+    """Draws both images side by side with true matches as lines, then the depth of image 0."""
+    height, width = pair["depth0"].shape
+    sheet = cv2.cvtColor(np.hstack([pair["image0"], pair["image1"]]), cv2.COLOR_GRAY2BGR)
+    points0, points1 = true_matches(pair)
+    for k in rng.choice(len(points0), min(lines, len(points0)), replace=False):
+        colour = tuple(int(c) for c in rng.integers(80, 256, 3))
+        start = tuple(int(c) for c in points0[k])
+        end = tuple(int(c) for c in np.rint(points1[k] + (width, 0)))
+        cv2.line(sheet, start, end, colour, 1, cv2.LINE_AA)
+        for point in (start, end):
+            cv2.circle(sheet, point, 3, colour, 1, cv2.LINE_AA)
+    known = pair["depth0"] > 0
+    near = pair["depth0"][known].min() if known.any() else 1.0
+    closeness = np.where(known, 255 * near / np.where(known, pair["depth0"], 1.0), 0)
+    depth = cv2.applyColorMap(closeness.astype(np.uint8), cv2.COLORMAP_INFERNO)
+    share = len(points0) / max(1, known.sum())
+    text = f"{KINDS[pair['kind']]}  seen in both {share:.2f}"
+    cv2.putText(depth, text, (4, height - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
+    return np.hstack([sheet, depth])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", required=True, help="folder of photographs")
+    parser.add_argument("--out", required=True, help="picture to write")
+    parser.add_argument("--difficulty", type=float, default=0.7)
+    parser.add_argument("--rows", type=int, default=7)
+    parser.add_argument("--columns", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(arguments)
+
+    rng = np.random.default_rng(args.seed)
+    paths = list_photos(args.photos)
+    chosen = rng.choice(len(paths), min(48, len(paths)), replace=False)
+    atlas = make_atlas(read_photos([paths[k] for k in chosen]), args.seed)
+    config = WorldConfig(kinds=tuple(args.kinds))
+    drawn = []
+    for key in jax.random.split(jax.random.key(args.seed), args.rows):
+        batch = render_pairs(key, atlas, args.difficulty, config=config, batch=args.columns)
+        batch = jax.device_get(batch)
+        pairs = [{name: value[k] for name, value in batch.items()} for k in range(args.columns)]
+        drawn.append(np.hstack([draw_pair(pair, rng) for pair in pairs]))
+    if not cv2.imwrite(args.out, np.vstack(drawn)):
+        raise OSError(f"Could not write {args.out}; its folder must exist, its name end in .png.")
+
+
+if __name__ == "__main__":
+    main()

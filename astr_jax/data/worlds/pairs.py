@@ -1,0 +1,142 @@
+"""Renders pairs of images of random worlds, with exact depth, pose and intrinsics.
+
+All in JAX, on the device, from keys alone: no files, and the same key gives the same pairs.
+"""
+
+import functools
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from astr_jax.data.worlds.atlas import Atlas
+from astr_jax.data.worlds.config import WorldConfig
+from astr_jax.data.worlds.layouts import draw_layout
+from astr_jax.data.worlds.sensor import take_picture
+from astr_jax.data.worlds.shading import Light, draw_light, draw_materials, shade, surface_table
+from astr_jax.data.worlds.surfaces import Scene, held, rotate, trace
+from astr_jax.data.worlds.views import Camera, draw_cameras
+
+
+@flax.struct.dataclass
+class Shots:
+    """All that one pair of images shows, before it is rendered."""
+
+    kind: Int[Array, ""]
+    scene: Scene
+    table: Float[Array, "f m"]  # of the surfaces
+    cameras: Camera  # leading axis 2, as for all below
+    lights: Light
+    keys: Array  # of what the sensor does
+
+
+@functools.partial(jax.jit, static_argnames=("config", "batch", "at_once"))
+def render_pairs(
+    key: Array,
+    textures: Atlas,
+    difficulty: Float[Array, ""],
+    *,
+    config: WorldConfig,
+    batch: int,
+    at_once: int | None = None,
+) -> dict[str, Array]:
+    """Renders a batch of pairs; difficulty in [0, 1].
+
+    at_once: how many images are rendered side by side, for a given memory; it changes no pixel.
+    None: one on a CPU, where this is fastest, all of them elsewhere.
+
+    Returns:
+      image0, image1: uint8 [b h w], grey.
+      depth0, depth1: float32 [b h w], z-depth at the pixels' centres; 0 is sky or not known.
+      K0, K1: [b 3 3]; the ray of pixel (x, y) is K^-1 (x, y, 1), whole numbers being centres.
+      T_0to1: [b 4 4], cam1_from_cam0, in the units of depth.
+      kind: int32 [b], which of layouts.KINDS.
+    """
+    # Rays are [3 n], surfaces [s 1], a number of a scene []: ranks are promoted on purpose.
+    with jax.numpy_rank_promotion("allow"):
+        keys = jax.random.split(key, batch)
+        shots = jax.vmap(lambda k: draw_shots(k, textures, difficulty, config))(keys)
+        if at_once is None:
+            at_once = 1 if jax.default_backend() == "cpu" else 2 * batch
+
+        def flat(x):
+            return x.reshape(2 * batch, *x.shape[2:])
+
+        def render(index):
+            pair = index // 2
+            of_pair = jax.tree.map(lambda x: x[pair], (shots.scene, shots.table))
+            of_view = jax.tree.map(
+                lambda x: flat(x)[index], (shots.cameras, shots.lights, shots.keys)
+            )
+            return render_view(*of_pair, *of_view, textures, difficulty, config)
+
+        image, depth = jax.lax.map(
+            render, jnp.arange(2 * batch), batch_size=at_once if at_once > 1 else None
+        )
+        return {
+            "image0": image[0::2],
+            "image1": image[1::2],
+            "depth0": depth[0::2],
+            "depth1": depth[1::2],
+            "K0": shots.cameras.K[:, 0],
+            "K1": shots.cameras.K[:, 1],
+            "T_0to1": jax.vmap(relative_pose)(shots.cameras),
+            "kind": shots.kind,
+        }
+
+
+def draw_shots(key: Array, textures: Atlas, difficulty: Array, config: WorldConfig) -> Shots:
+    """Draws the world of one pair, its two cameras, and the light that each of them meets."""
+    layout_key, material_key, camera_key, light_key, image_key = jax.random.split(key, 5)
+    kind, layout = draw_layout(layout_key, config.kinds)
+    table = surface_table(layout.scene, draw_materials(material_key, layout, textures))
+    cameras = draw_cameras(camera_key, layout, difficulty, config)
+    key0, key1, choice = jax.random.split(light_key, 3)
+    same = jax.random.bernoulli(choice, config.same_light_rate)
+    light_keys = jnp.stack([key0, jnp.where(same, key0, key1)])
+    lights = jax.vmap(lambda k: draw_light(k, strength_at(difficulty), config.light))(light_keys)
+    return Shots(kind, layout.scene, table, cameras, lights, jax.random.split(image_key))
+
+
+def strength_at(difficulty: Array) -> Array:
+    """How strongly light and sensor change an image."""
+    return 0.3 + 0.7 * difficulty
+
+
+def relative_pose(cameras: Camera) -> Float[Array, "4 4"]:
+    """Returns cam1_from_cam0 of two cameras on a leading axis."""
+    (turn0, turn1), (eye0, eye1) = cameras.turn, cameras.eye
+    turn, move = rotate(turn1, turn0.T), rotate(turn1, (eye0 - eye1)[:, None])
+    return jnp.concatenate([jnp.concatenate([turn, move], axis=1), jnp.eye(4)[3:]])
+
+
+def render_view(
+    scene: Scene,
+    table: Float[Array, "f m"],
+    camera: Camera,
+    light: Light,
+    key: Array,
+    textures: Atlas,
+    difficulty: Array,
+    config: WorldConfig,
+) -> tuple[Array, Float[Array, "h w"]]:
+    """Returns (image, depth) of one camera."""
+    height, width = config.size
+
+    def look(start):
+        """Brightness and depth of points one pixel apart, the first at (start, start)."""
+        x, y = jnp.meshgrid(jnp.arange(width + 1) + start, jnp.arange(height + 1) + start)
+        direction = held(camera.rays(jnp.stack([x.ravel(), y.ravel()])))
+        t, surface, known = held(trace(scene, camera.eye[:, None], direction))
+        bright = shade(scene, table, light, textures, camera, direction, t, surface)
+        return bright.reshape(x.shape), jnp.where(known, t, 0.0).reshape(x.shape)
+
+    starts = jnp.array([0.0, -0.5] if config.smooth_edges else [0.0])
+    bright, depth = jax.lax.map(look, starts)
+    image, depth = bright[0, :-1, :-1], depth[0, :-1, :-1]
+    if config.smooth_edges:
+        corner = bright[1]
+        around = corner[:-1, :-1] + corner[1:, :-1] + corner[:-1, 1:] + corner[1:, 1:]
+        image = 0.5 * image + 0.125 * around
+    return take_picture(key, image, strength_at(difficulty), config.light), depth
