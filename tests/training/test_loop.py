@@ -222,6 +222,7 @@ def folder(experiment, photos, start, tmp_path, monkeypatch):
         "from astr_jax.config import *\n"
         "from astr_jax.data.homography import HomographyConfig\n"
         "from astr_jax.data.photometry import PhotometricConfig\n"
+        "from astr_jax.data.worlds import WorldConfig\n"
         "from astr_jax.training.experiment import Experiment, Stage, TrainConfig\n"
         f"def model(): return {experiment.model!r}\n"
         f"def experiment(): return {dataclasses.replace(experiment, note='')!r}\n"
