@@ -18,6 +18,8 @@ from astr_jax.data.worlds.shading import Light, draw_light, draw_materials, shad
 from astr_jax.data.worlds.surfaces import Scene, held, rotate, trace
 from astr_jax.data.worlds.views import Camera, draw_cameras
 
+EVEN_ROW = 1024  # XLA on a CPU is ten times slower on rows of odd lengths
+
 
 @flax.struct.dataclass
 class Shots:
@@ -126,14 +128,16 @@ def render_view(
 
     def look(start):
         """Brightness and depth of points one pixel apart, the first at (start, start)."""
-        x, y = jnp.meshgrid(jnp.arange(width + 1) + start, jnp.arange(height + 1) + start)
-        direction = held(camera.rays(jnp.stack([x.ravel(), y.ravel()])))
+        direction = held(camera.rays(points + start))
         t, surface, known = held(trace(scene, camera.eye[:, None], direction))
         bright = shade(scene, table, light, textures, camera, direction, t, surface)
-        return bright.reshape(x.shape), jnp.where(known, t, 0.0).reshape(x.shape)
+        return bright, jnp.where(known, t, 0.0)
 
     starts = jnp.array([0.0, -0.5] if config.smooth_edges else [0.0])
-    bright, depth = jax.lax.map(look, starts)
+    x, y = jnp.meshgrid(jnp.arange(width + 1.0), jnp.arange(height + 1.0))
+    points = jnp.stack([x.ravel(), y.ravel()])
+    points = jnp.pad(points, ((0, 0), (0, -x.size % EVEN_ROW)))
+    bright, depth = (rows[:, : x.size].reshape(-1, *x.shape) for rows in jax.lax.map(look, starts))
     image, depth = bright[0, :-1, :-1], depth[0, :-1, :-1]
     if config.smooth_edges:
         corner = bright[1]

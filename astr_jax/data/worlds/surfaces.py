@@ -129,7 +129,9 @@ def held(values):
     optimization barrier too, but never into or out of a conditional.
     """
     first = jax.tree.leaves(values)[0].ravel()[0]
-    return jax.lax.cond(first == first, lambda x: x, lambda x: jax.tree.map(jnp.zeros_like, x), values)
+    return jax.lax.cond(
+        first == first, lambda x: x, lambda x: jax.tree.map(jnp.zeros_like, x), values
+    )
 
 
 def dot(a, b) -> Array:
