@@ -9,14 +9,14 @@ from jaxtyping import Array, Float, Int
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.worlds import atlas as atlases
 from astr_jax.data.worlds.atlas import Atlas
-from astr_jax.data.worlds.layouts import HOUSE, WALL, Draw, Layout
+from astr_jax.data.worlds.layouts import HOUSE, PLAIN, Draw, Layout
 from astr_jax.data.worlds.surfaces import Scene, dot, held, terrain_height, trace_solids
 from astr_jax.data.worlds.views import Camera
 
 # The terrain's and the sky's box, level and far below, of which only the top is ever seen: turn,
 # centre, half sides, round, which way the normal points.
 EVEN = np.array([[1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, -1e6, 1e9, 1e9, 1e6, 0, 1]], np.float32)
-SHAPE = EVEN.size  # rows of the table before those of the materials
+SHAPE, TONE = EVEN.size, 11  # rows of the table: the first of the materials', the tone of these
 
 
 @flax.struct.dataclass
@@ -44,44 +44,37 @@ class Light:
 
 
 def draw_materials(key: Array, layout: Layout, atlas: Atlas) -> Materials:
-    """Covers every surface: houses with windows, walls with bricks and tiles, all with photos."""
+    """Covers every surface with a photograph, and with windows, bricks, tiles or noise upon it."""
     draw = Draw(key)
-    cover = jnp.concatenate([layout.cover, jnp.array([WALL, 0])])  # the terrain, the sky
+    cover = jnp.concatenate([layout.cover, jnp.array([PLAIN, PLAIN])])  # the terrain, the sky
     m = cover.shape[0]
+    terrain, sky = m - 2, m - 1
 
     def pick(start, count):
         return jax.random.randint(draw.key(), (m, 3), start, start + count)
 
-    photo, other = pick(0, atlas.photos), pick(0, atlas.photos)
+    photo = pick(0, atlas.photos)
     windows, noise = (pick(atlas.family(name), atlases.PER_FAMILY) for name in ("windows", "noise"))
-    walls = pick(atlas.family("tiles"), 2 * atlases.PER_FAMILY)  # tiles and bricks
+    stones = pick(atlas.family("tiles"), 2 * atlases.PER_FAMILY)  # tiles and bricks
     upright = jnp.arange(3) < 2  # a house has windows in its walls alone
-    patterned = draw.chance(0.7, (m,))
-    pattern = jnp.where(
-        ((cover == HOUSE)[:, None] & upright),
-        windows,
-        jnp.where((cover == WALL)[:, None], walls, noise),
-    )
-    fine = jnp.where(patterned[:, None], pattern, other)
-    half = jnp.concatenate([layout.scene.solids.half, jnp.full((2, 3), 5.0)])
-    large_size = jnp.clip(half.max(axis=1) * draw.uniform(1.2, 2.6, (m,)), 1.5, 8.0)
-    fine_size = jnp.where(
-        cover > 0, draw.uniform(1.5, 4.0, (m,)), large_size * draw.uniform(0.2, 0.5, (m,))
-    )
-    mix = jnp.where(cover > 0, draw.uniform(0.25, 0.75, (m,)), draw.uniform(0.1, 0.5, (m,)))
-    dull = draw.chance(0.6, (m,))
-    gloss = jnp.where(dull, 0.0, draw.uniform(0.1, 0.6, (m,)))
-    tone = draw.uniform(0.5, 1.0, (m,))
-    sky = m - 1
+    paved = (cover > PLAIN) | draw.chance(0.3, (m,))
+    fine = jnp.where(paved[:, None], stones, noise)
+    fine = jnp.where((cover == HOUSE)[:, None] & upright, windows, fine)
+    half = jnp.concatenate([layout.scene.solids.half, jnp.full((2, 3), 2.0)])
+    large_size = jnp.clip(half.max(axis=1) * draw.uniform(1.2, 2.4, (m,)), 1.2, 6.0)
+    fine_size = jnp.where(cover > PLAIN, draw.uniform(1.5, 4.0, (m,)), draw.uniform(0.7, 2.0, (m,)))
+    fine_size = jnp.where(cover == HOUSE, 1.7 * fine_size, fine_size)
+    mix = jnp.where(cover > PLAIN, draw.uniform(0.25, 0.75, (m,)), draw.uniform(0.05, 0.4, (m,)))
+    gloss = jnp.where(draw.chance(0.6, (m,)), 0.0, draw.uniform(0.1, 0.6, (m,)))
     return Materials(
         large=photo.at[sky].set(noise[sky]),
-        fine=fine.at[sky].set(noise[sky]),
-        large_size=large_size.at[sky].set(draw.uniform(0.5, 1.5)),
-        fine_size=fine_size.at[sky].set(0.5),
+        fine=fine,
+        large_size=large_size.at[sky].set(draw.uniform(0.8, 2.0)),
+        fine_size=fine_size.at[terrain].multiply(1.5),
         shift=draw.uniform(-9.0, 9.0, (m, 2)),
-        mix=mix.at[sky].set(draw.uniform(0.0, 0.3)),
-        tone=tone.at[sky].set(draw.uniform(0.7, 1.2)),
-        gloss=gloss.at[sky].set(0.0),
+        mix=mix.at[sky].set(0.0),
+        tone=draw.uniform(0.5, 1.0, (m,)).at[sky].set(draw.uniform(0.8, 1.3)),
+        gloss=gloss,
     )
 
 
@@ -146,7 +139,9 @@ def shade(
     mirror = jnp.maximum(dot(normal, between), 0.0) * jax.lax.rsqrt(dot(between, between) + 1e-6)
     shine = gloss * mirror**light.sharpness * (1 - blocked)
     lit = bright * (1 - light.direct + 1.6 * light.direct * sun) + shine * light.direct
-    return jnp.where(sky, bright, lit)
+    # Clouds are faint, and fade towards the horizon.
+    air = row[SHAPE + TONE] * (0.9 + 0.5 * jnp.abs(seen[2]) * (bright - 0.5))
+    return jnp.where(sky, air, lit)
 
 
 def in_shadow(scene: Scene, light: Light, start: Float[Array, "3 n"]) -> Float[Array, " n"]:

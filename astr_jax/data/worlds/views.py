@@ -9,7 +9,7 @@ from astr_jax.data.worlds.config import WorldConfig
 from astr_jax.data.worlds.layouts import Draw, Layout
 from astr_jax.data.worlds.surfaces import Scene, clearance, rotate, trace
 
-GRID = (9, 12)  # rays (rows, columns) on which overlap is measured
+GRID = (8, 16)  # rays (rows, columns) on which overlap is measured
 FIRST_CAMERAS = 8  # tried for a good view of the scene
 ROOM = 0.25  # least distance of a camera from a surface, units
 
@@ -65,11 +65,10 @@ def pixel_grid(size: tuple[int, int], grid: tuple[int, int]) -> Float[Array, "2 
 
 
 def surface_points(scene: Scene, camera: Camera, size) -> tuple[Array, Bool[Array, " n"], Array]:
-    """Traces the coarse grid: world points [3 n], whether they are known, and their depths."""
+    """Traces the coarse grid: world points [3 n], whether they are known, and the surfaces."""
     direction = camera.rays(pixel_grid(size, GRID))
-    t, _, known = trace(scene, camera.eye[:, None], direction)
-    safe = jnp.where(known, t, 1.0)
-    return camera.eye[:, None] + safe * direction, known, safe
+    t, surface, known = trace(scene, camera.eye[:, None], direction)
+    return camera.eye[:, None] + jnp.where(known, t, 1.0) * direction, known, surface
 
 
 def sees(scene: Scene, camera: Camera, points: Float[Array, "3 n"], size) -> Bool[Array, " n"]:
@@ -114,10 +113,12 @@ def draw_cameras(key: Array, layout: Layout, difficulty: Array, config: WorldCon
     wanted = draw.uniform(
         eased(difficulty, config.easy_overlap, config.min_overlap), config.max_overlap
     )
-    points, known, _ = surface_points(scene, first, config.size)
+    points, known, surface = surface_points(scene, first, config.size)
+    # A point to look at: on a solid rather than on the bare ground.
+    weights = jnp.where(known, jnp.where(surface == scene.sky - 1, -1.5, 0.0), -1e9)
 
     def second(k):
-        return draw_second(k, first, points, known, focals[1], ratio, roll, difficulty, config)
+        return draw_second(k, first, points, weights, focals[1], ratio, roll, difficulty, config)
 
     seconds = jax.vmap(second)(jax.random.split(draw.key(), config.candidates))
 
@@ -156,11 +157,10 @@ def draw_first(key: Array, layout: Layout, focal: Array, config: WorldConfig) ->
     return Camera(intrinsics(focal, config.size), look_at(eye, target, roll), eye)
 
 
-def draw_second(key, first, points, known, focal, ratio, roll, difficulty, config) -> Camera:
-    """Another camera, nearer by the ratio to a point that the first one sees."""
+def draw_second(key, first, points, weights, focal, ratio, roll, difficulty, config) -> Camera:
+    """Another camera, nearer by the ratio to a point that the first one sees; log weights."""
     draw = Draw(key)
-    weight = jnp.where(known, 0.0, -1e9)
-    target = points[:, jax.random.categorical(draw.key(), weight)]
+    target = points[:, jax.random.categorical(draw.key(), weights)]
     back = first.eye - target
     angle = jnp.radians(eased(difficulty, config.easy_view_angle, config.max_view_angle))
     angle = angle * jnp.sqrt(draw.uniform(0, 1))
@@ -178,9 +178,10 @@ def draw_second(key, first, points, known, focal, ratio, roll, difficulty, confi
 
 def view_score(scene: Scene, camera: Camera, size) -> Array:
     """0 for a good view; more in a wall, too near to one, or where the image is mostly sky."""
-    _, known, depth = surface_points(scene, camera, size)
+    points, known, _ = surface_points(scene, camera, size)
     free = clearance(scene, camera.eye[:, None])[0]
-    near = jnp.where(known, depth, jnp.inf).min()
+    distance = jnp.linalg.norm(points - camera.eye[:, None], axis=0)
+    near = jnp.where(known, distance, jnp.inf).min()
     return (
         10.0 * (free < ROOM)
         + 2.0 * jnp.maximum(0.6 - known.mean(), 0.0)
