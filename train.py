@@ -1,6 +1,13 @@
 """Trains ASTR: python train.py configs/tiny.py --photos DIR --workdir RUN
 
-The same command again goes on from the newest checkpoint in RUN.
+The same command again goes on from the newest checkpoint in RUN, on any number of devices.
+
+examples:
+  python train.py tiny --photos DIR --workdir RUN --set worlds_share=0.5
+  python train.py tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
+  python train.py astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
+  srun --ntasks-per-node=1 python train.py small --photos DIR --workdir RUN --distributed
+  tensorboard --logdir RUN
 """
 
 import argparse
@@ -37,16 +44,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="a name in configs/, or a .py file, such as configs/tiny.py")
-    parser.add_argument(
-        "--photos",
-        required=True,
-        help="folder of photographs, or a file that `python -m astr_jax.data.photos` packed",
-    )
     parser.add_argument("--workdir", required=True, type=pathlib.Path, help="the run's own folder")
     parser.add_argument("--init", help="weights to start from, instead of fresh ones")
-    parser.add_argument("--minutes", type=float, help="after so long validate, save and stop")
+    parser.add_argument("--minutes", type=float, help="after so long save and stop")
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
-    parser.add_argument("--threads", type=int, default=2, help="threads that make pairs")
     parser.add_argument(
         "--set",
         action="append",
@@ -54,7 +55,36 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="change a field, such as train.learning_rate=3e-4; repeatable",
     )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--photos",
+        help="folder of photographs, or a file that `python -m astr_jax.data.photos` packed",
+    )
+    data.add_argument(
+        "--posed",
+        nargs="+",
+        default=[],
+        metavar=("KIND", "DIR"),
+        help="pairs with depth: megadepth, scannet, colmap, folders or tables, and where they are; "
+        "every twentieth scene is held back for validation",
+    )
+    data.add_argument("--threads", type=int, default=2, help="threads that make pairs")
+    add_dataset_arguments(data)
+    many = parser.add_argument_group("several devices and processes")
+    many.add_argument("--devices", type=int, metavar="N", help="take N of them; default: all")
+    many.add_argument(
+        "--distributed", action="store_true", help="one of several processes, by Slurm or MPI"
+    )
+    many.add_argument("--coordinator", metavar="HOST:PORT", help="the same, told by hand")
+    many.add_argument("--processes", type=int, metavar="N")
+    many.add_argument("--process", type=int, metavar="I", help="this one, from 0")
     return parser
+
+
+def add_dataset_arguments(group) -> None:
+    from astr_jax.data.readers.opening import add_dataset_arguments
+
+    add_dataset_arguments(group)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,11 +97,30 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads everything, then trains."""
-    from astr_jax.config import override
     from astr_jax.params import load_params
+    from astr_jax.training import devices
     from astr_jax.training.loop import train
 
-    experiment = read_experiment(arguments.config)
+    by_hand = arguments.coordinator, arguments.processes, arguments.process
+    if arguments.distributed or any(v is not None for v in by_hand):
+        devices.join(*by_hand)
+    experiment = changed(read_experiment(arguments.config), arguments)
+    initial = load_params(arguments.init, fold=False) if arguments.init else None
+    train(
+        experiment,
+        read_sources(arguments, experiment),
+        arguments.workdir,
+        initial=initial,
+        minutes=arguments.minutes,
+        num_threads=arguments.threads,
+        mesh=devices.data_mesh(devices.first_devices(arguments.devices)),
+    )
+
+
+def changed(experiment, arguments: argparse.Namespace):
+    """The experiment with what the command line sets."""
+    from astr_jax.config import override
+
     for item in arguments.set:
         name, equals, value = item.partition("=")
         if not equals:
@@ -79,16 +128,29 @@ def run(arguments: argparse.Namespace) -> None:
         experiment = override(experiment, name, value)
     if arguments.note is not None:
         experiment = dataclasses.replace(experiment, note=arguments.note)
-    photos, validation = read_split(arguments.photos)
-    initial = load_params(arguments.init, fold=False) if arguments.init else None
-    train(
-        experiment,
-        photos,
-        validation,
-        arguments.workdir,
-        initial=initial,
-        minutes=arguments.minutes,
-        num_threads=arguments.threads,
+    return experiment
+
+
+def read_sources(arguments: argparse.Namespace, experiment):
+    """What the command line trains on. Raises ValueError where the shares ask for other data."""
+    from astr_jax.data.readers import open_dataset
+    from astr_jax.training.loop import Sources
+
+    if bool(arguments.posed) != (experiment.posed_share > 0):
+        raise ValueError(
+            "--posed and a posed_share above 0 belong together; the share is "
+            f"{experiment.posed_share}. Set it by --set posed_share=0.5."
+        )
+    if arguments.photos is None and experiment.posed_share < 1:
+        raise ValueError(
+            "Homographies and synthetic worlds are made of photographs: give --photos."
+        )
+    photos, held_back = read_split(arguments.photos) if arguments.photos else ((), ())
+    posed = None
+    if arguments.posed:
+        posed = open_dataset(arguments.posed[0], arguments.posed[1:], arguments)
+    return Sources(
+        photos=photos, validation_photos=held_back, posed=posed, skip_bad=arguments.skip_bad
     )
 
 

@@ -102,6 +102,7 @@ class ModelConfig:
     fine: FineConfig = FineConfig()
     train_side: int = 832  # pixels that the positional encoding counts as the training side
     dtype: str = "float32"  # of activations; parameters, softmax and matching stay float32
+    recompute: bool = False  # in the backward pass, what blocks compute: less memory, more time
 
     def __post_init__(self):
         _require(

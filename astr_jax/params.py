@@ -67,10 +67,8 @@ def save_params(
     """Writes a weights file, beside and then renamed, so that no half-written one is ever seen.
 
     note: where the weights come from, and their terms. dtype "bfloat16" halves the size of kernels;
-    vectors (norms, biases) stay float32.
+    vectors (norms, biases) stay float32. Folded weights stay folded, for inference alone.
     """
-    if params.config.backbone.folded:
-        raise ValueError("Folded weights cannot be trained on; save the unfolded ones.")
     flat = flax.traverse_util.flatten_dict(params.variables, sep="/")
     tensors = {
         name: np.asarray(x, dtype=jnp.dtype(dtype) if x.ndim > 1 else np.float32)
@@ -88,12 +86,18 @@ def save_params(
 
 
 def load_params(path: str | os.PathLike, *, fold: bool = True) -> Params:
-    """Reads a weights file; fold: merge batch norm into the convolutions, for inference.
+    """Reads a weights file, as float32; fold: merge batch norm into the convolutions, for
+    inference; else it must still be there, to train on.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged, of another project, of a
     later format version, or whose arrays are not those of its configuration.
     """
     header, path = read_header(path), pathlib.Path(path)
+    if header.config.backbone.folded and not fold:
+        raise ValueError(
+            f"{path} holds weights whose batch norm is folded: they cannot be trained on. Take "
+            "unfolded ones, such as astr export --unfolded writes."
+        )
     with safetensors.safe_open(path, framework="flax") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}

@@ -64,16 +64,17 @@ def depth_ground_truth(
     K0: Float[Array, "3 3"],
     K1: Float[Array, "3 3"],
     T_0to1: Float[Array, "4 4"],
+    tolerance: float | Float[Array, ""] = DEPTH_TOLERANCE,
 ) -> GroundTruth:
     """Ground truth of one pair by z-depth (0 = unknown) and pose: cam1_from_cam0.
 
-    A point is visible where the depth of the image it falls into agrees to DEPTH_TOLERANCE. The
-    ratio is that of the depths, (z0 / f0) / (z1 / f1) (spec section 6).
+    A point is visible where the depth of the image it falls into agrees to the tolerance, a share
+    of the depth. The ratio is that of the depths, (z0 / f0) / (z1 / f1) (spec section 6).
     """
     grid0, grid1, centres0, centres1 = _cells(depth0.shape, depth1.shape)
-    points1, visible, ratio = _seen_by_depth(depth0, depth1, K0, K1, T_0to1, centres0)
+    points1, visible, ratio = _seen_by_depth(depth0, depth1, K0, K1, T_0to1, centres0, tolerance)
     back = jnp.linalg.inv(T_0to1)
-    points0, back_visible, _ = _seen_by_depth(depth1, depth0, K1, K0, back, centres1)
+    points0, back_visible, _ = _seen_by_depth(depth1, depth0, K1, K0, back, centres1, tolerance)
     cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
     return GroundTruth(cell1, points1, visible, ratio)
 
@@ -97,12 +98,12 @@ def warp_by_depth(
     return jnp.where(front[:, None], image[:, :2], -1e6), jnp.where(front, z, 0.0)
 
 
-def _seen_by_depth(depth0, depth1, K0, K1, T_0to1, points0):
+def _seen_by_depth(depth0, depth1, K0, K1, T_0to1, points0, tolerance):
     """Where points of image 0 lie in image 1, whether they are seen there, and the scale ratio."""
     z0, _ = _depth_at(depth0, points0)
     points1, z1 = warp_by_depth(points0, z0, K0, K1, T_0to1)
     found, inside = _depth_at(depth1, points1)
-    agree = jnp.abs(found - z1) < DEPTH_TOLERANCE * found
+    agree = jnp.abs(found - z1) < tolerance * found
     focal0, focal1 = (jnp.sqrt(K[0, 0] * K[1, 1]) for K in (K0, K1))
     ratio = jnp.where(z1 > 0, z0 * focal1 / (jnp.where(z1 > 0, z1, 1.0) * focal0), 1.0)
     return points1, inside & (found > 0) & agree, ratio

@@ -21,7 +21,8 @@ FLOORS = (  # from the ground up
         "astr_jax.metrics",
         "astr_jax.viz",
     ),
-    ("astr_jax.training", "astr_jax.evaluation"),
+    ("astr_jax.evaluation",),
+    ("astr_jax.training",),
     ("astr_jax.api", "astr_jax.interop", "configs"),
     ("astr_jax",),  # the public surface: what astr_jax/__init__.py gathers
     ("astr_jax.cli",),

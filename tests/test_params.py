@@ -102,10 +102,23 @@ def test_folding_leaves_the_given_weights_alone(params):
     jax.tree.map(np.testing.assert_array_equal, params, before)
 
 
-def test_folded_weights_are_not_saved(tmp_path, params):
-    with pytest.raises(ValueError, match="save the unfolded"):
-        save_params(tmp_path / "folded.safetensors", fold_params(params))
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_folded_weights_come_back_folded_and_as_float32(tmp_path, params, dtype):
+    folded = fold_params(params)
+    save_params(tmp_path / "folded.safetensors", folded, dtype=dtype)
+    again = load_params(tmp_path / "folded.safetensors")
+    assert (again.config, again.calibration) == (folded.config, folded.calibration)
+    assert flat(again).keys() == flat(folded).keys()
+    for name, x in flat(folded).items():
+        assert flat(again)[name].dtype == np.float32
+        rounded = dtype == "bfloat16" and x.ndim > 1
+        np.testing.assert_allclose(flat(again)[name], x, rtol=2**-8 if rounded else 0)
+
+
+def test_folded_weights_are_not_loaded_to_train_on(tmp_path, params):
+    save_params(tmp_path / "folded.safetensors", fold_params(params))
+    with pytest.raises(ValueError, match="folded: they cannot be trained on"):
+        load_params(tmp_path / "folded.safetensors", fold=False)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 from astr_jax.config import BackboneConfig, FineConfig, ModelConfig
 from astr_jax.model.attention_maps import AttentionMaps
 from astr_jax.types import Matches
-from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches
+from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches, panels, pixels_of
 from astr_jax.viz.grids import grid_samples
 
 LEFT, RIGHT = np.full((48, 64, 3), 90, np.uint8), np.full((96, 64), 160, np.uint8)
@@ -177,3 +177,23 @@ def test_attention_of_nothing_is_drawn_without_a_spot():
     frame = CellFrame(8, (1.0, 1.0))
     figure = draw_attention(LEFT, LEFT, maps, frame0=frame, frame1=frame)
     assert rendered(figure).std() > 5
+
+
+def test_with_a_limit_matches_are_right_or_wrong_and_nothing_between():
+    matches = some_matches(6)
+    error = np.array([0.0, 2.9, 3.1, 50.0, np.inf, 1.0])
+    figure = draw_matches(LEFT, RIGHT, matches, error=error, right=3.0)
+    dots = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+    green, red = panels.ERROR([0.0, 1.0])
+    for side in dots:
+        expected = np.where((error <= 3)[:, None], green, red)
+        np.testing.assert_allclose(side.get_facecolors()[:, :3], expected[:, :3], atol=1e-6)
+
+
+def test_a_figure_becomes_the_pixels_that_its_file_would_have():
+    figure = draw_matches(LEFT, RIGHT, some_matches(6))
+    pixels = pixels_of(figure)
+    assert pixels.dtype == np.uint8
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor=figure.get_facecolor())
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open(file).convert("RGB")))

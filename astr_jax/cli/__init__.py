@@ -1,4 +1,4 @@
-"""What people type: astr match, astr demo, astr info.
+"""What people type: astr match, astr demo, astr info, astr export.
 
 Each command is a module with add_arguments, run, and a docstring that is its help.
 """
@@ -8,13 +8,14 @@ import sys
 
 import jax
 
-from astr_jax.cli import demo, info, match
+from astr_jax.cli import demo, export, info, match
 
 EXAMPLES = """\
 examples:
   astr match left.jpg right.jpg --out matches.png --save matches.npz
   astr demo                              a pair with known geometry: how many matches are right
   astr info                              the weights that ship
+  astr export RUN --out my.safetensors   the weights of a training run
 
 astr COMMAND --help explains each, with examples.
 """
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (match, demo, info):
+    for module in (match, demo, info, export):
         name = module.__name__.rpartition(".")[2]
         words, _, examples = module.__doc__.partition("\n\n")
         command = commands.add_parser(

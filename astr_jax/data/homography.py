@@ -4,7 +4,7 @@ The ground truth is the homography between the two images and what of each image
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from astr_jax.data import cameras, photometry
-from astr_jax.data.loader import Prefetch
 from astr_jax.data.photometry import PhotometricConfig
 
 
@@ -216,30 +215,10 @@ class HomographyPairs:
         photo = self.photos[rng.integers(len(self.photos))]
         return make_pair(photo, rng, difficulty, self.config, self.photos)
 
-    def batch(self, step: int, batch_size: int, difficulty: float) -> dict[str, np.ndarray]:
-        """Stacks the pairs of one step: the fields of Pair, each with a leading axis of pairs."""
-        first = step * batch_size
-        pairs = [self.pair(first + k, difficulty) for k in range(batch_size)]
+    def stack(self, indices: Iterable[int], difficulty: float) -> dict[str, np.ndarray]:
+        """Pairs as the fields of Pair, each with a leading axis of pairs."""
+        pairs = [self.pair(index, difficulty) for index in indices]
         return {
             name: np.stack(values)
             for name, values in zip(Pair._fields, zip(*pairs, strict=True), strict=True)
         }
-
-    def batches(
-        self,
-        start_step: int,
-        batch_size: int,
-        difficulty: Callable[[int], float],
-        num_threads: int = 2,
-        ahead: int = 8,
-    ) -> Prefetch:
-        """Iterates over the batches of steps start_step, start_step + 1, ... without end.
-
-        Made ahead of need in threads; the batches are the same whatever the number of threads.
-        """
-        return Prefetch(
-            lambda step: self.batch(step, batch_size, difficulty(step)),
-            start=start_step,
-            num_threads=num_threads,
-            ahead=ahead,
-        )

@@ -111,7 +111,10 @@ def main(argv: list[str] | None = None) -> None:
         photos = read_photos(split_photos(list_photos(arguments.photos))[1])
         height, width = arguments.size
         data = HomographyPairs(photos, HomographyConfig(height=height, width=width), seed=2)
-        batches = [data.batch(i, 4, arguments.difficulty) for i in range(-(-arguments.pairs // 4))]
+        batches = [
+            data.stack(range(4 * i, 4 * i + 4), arguments.difficulty)
+            for i in range(-(-arguments.pairs // 4))
+        ]
     except (ValueError, OSError) as error:
         parser.error(str(error))
     table = Table(title=f"spots of {len(batches) * 4} pairs of {width} x {height}")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from astr_jax.layers.backbone import convolution, masked
+from astr_jax.ops.per_pair import per_pair
 from pallas_kernels.sparse_attention import Spots, spot_attention
 
 
@@ -54,7 +55,7 @@ def spot_guided_attention(q, k, v, spots: Spots, implementation: str | None):
     def one_pair(q, k, v, spots):
         return spot_attention(q, k, v, **spots.arguments(), implementation=implementation)
 
-    return jax.vmap(one_pair)(q, k, v, spots)
+    return per_pair(one_pair)(q, k, v, spots)
 
 
 class CrossAttention(nn.Module):

@@ -148,10 +148,14 @@ class Backbone(nn.Module):
 
     config: BackboneConfig
     dtype: jnp.dtype = jnp.float32
+    recompute: bool = False
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w 1"], mask: Mask, *, train: bool = False):
         config = self.config
+        block_of, top_down_of = BasicBlock, TopDown
+        if self.recompute:
+            block_of, top_down_of = nn.remat(BasicBlock), nn.remat(TopDown)
         flags = {"folded": config.folded, "train": train, "dtype": self.dtype}
         masks = {s: level_mask(mask, s) for s in (1, 2, 4, 8, 16, 32)}
         # The stem and the first stage share the stride 2 of stage 1 in spec section 1.
@@ -162,7 +166,7 @@ class Backbone(nn.Module):
         for stage, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
             for block in range(blocks):
                 step = 2 if stage > 0 and block == 0 else 1
-                x = BasicBlock(width, step, **flags, name=f"stage{stage + 1}_block{block + 1}")(
+                x = block_of(width, step, **flags, name=f"stage{stage + 1}_block{block + 1}")(
                     x, masks[stride], masks[stride * step]
                 )
                 stride *= step
@@ -172,7 +176,7 @@ class Backbone(nn.Module):
         while stride > config.fine_stride:
             stride //= 2
             maps[stride] = masked(
-                TopDown(**flags, name=f"top_down{stride}")(
+                top_down_of(**flags, name=f"top_down{stride}")(
                     levels[stride], maps[2 * stride], masks[stride], masks[2 * stride]
                 ),
                 masks[stride],

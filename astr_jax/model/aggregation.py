@@ -1,7 +1,6 @@
 """The spot-guided aggregation module (spec section 4)."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -10,6 +9,7 @@ from astr_jax.layers.attention import CrossAttention
 from astr_jax.layers.backbone import convolution, level_mask, masked, upsample2
 from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
+from astr_jax.ops.per_pair import per_pair
 from astr_jax.types import Features
 from pallas_kernels.sparse_attention import Spots, spot_dual_softmax
 
@@ -57,12 +57,14 @@ class Aggregation(nn.Module):
     config: AggregationConfig
     matching: MatchingConfig
     dtype: jnp.dtype = jnp.float32
+    recompute: bool = False
 
     def setup(self):
         config, blocks = self.config, range(self.config.blocks)
+        layer = nn.remat(CrossAttention) if self.recompute else CrossAttention
 
         def attention(kind):
-            return CrossAttention(kind, config.head_dim, config.implementation, self.dtype)
+            return layer(kind, config.head_dim, config.implementation, self.dtype)
 
         self.first32 = attention("vanilla")
         self.first8 = attention("linear")
@@ -96,7 +98,7 @@ class Aggregation(nn.Module):
         f0, f1 = map(flat, x8)
         if spots is None:
             matrix = final_matrix(x8, m8, self.matching)
-            return (matrix, None), jax.vmap(best_matches)(matrix)
+            return (matrix, None), per_pair(best_matches)(matrix)
         matrices = self.match_spots(f0, f1, spots[0]), self.match_spots(f1, f0, spots[1])
         return matrices, tuple(BestMatches(m.best, m.best_log_prob) for m in matrices)
 
@@ -110,13 +112,13 @@ class Aggregation(nn.Module):
                 f0, f1, **spots.arguments(), scale=scale, implementation=implementation
             )
 
-        return jax.vmap(one_pair)(f0, f1, spots)
+        return per_pair(one_pair)(f0, f1, spots)
 
     def look(self, x8, m8, best) -> tuple[Spots, Spots]:
         """S(p) of every cell of both images, in the other one."""
         grids = [m.shape[1:] for m in m8]
         centres = [
-            jax.vmap(lambda f, b: select_centres(f, b, self.config))(f, b)
+            per_pair(lambda f, b: select_centres(f, b, self.config))(f, b)
             for f, b in zip(x8, best, strict=True)
         ]
         valid = [flat(m) for m in m8]
@@ -142,6 +144,6 @@ def fuse_both(up, down, x8, x32, m8, m32):
 
 def final_matrix(x8, m8, config: MatchingConfig) -> DualSoftmax:
     """P of the aggregated features, over all pairs (spec section 5)."""
-    return jax.vmap(
+    return per_pair(
         lambda *a: dual_softmax(*a, temperature=config.temperature, block=config.block)
     )(*map(flat, x8), *map(flat, m8))

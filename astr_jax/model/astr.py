@@ -14,6 +14,7 @@ from astr_jax.model.aggregation import Aggregation, final_matrix, flat
 from astr_jax.model.fine import FineMatching, padded_cells
 from astr_jax.ops.grids import eroded
 from astr_jax.ops.matching import best_matches, mutual_matches
+from astr_jax.ops.per_pair import per_pair
 from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches
 
 
@@ -27,8 +28,8 @@ class ASTR(nn.Module):
 
     def setup(self):
         config, dtype = self.config, jnp.dtype(self.config.dtype)
-        self.backbone = Backbone(config.backbone, dtype)
-        self.aggregation = Aggregation(config.aggregation, config.matching, dtype)
+        self.backbone = Backbone(config.backbone, dtype, config.recompute)
+        self.aggregation = Aggregation(config.aggregation, config.matching, dtype, config.recompute)
         self.fine_matching = FineMatching(config.fine, config.backbone.fine_stride, dtype)
 
     def encode(
@@ -130,9 +131,9 @@ def coarse_matches(
     The `capacity` most confident are kept, sorted by confidence.
     """
     least = config.matching.threshold if threshold is None else threshold
-    best0, best1 = jax.vmap(best_matches)(coarse.matrix)
-    erode = jax.vmap(functools.partial(eroded, cells=config.matching.border))
-    cells, confidence = jax.vmap(mutual_matches)(
+    best0, best1 = per_pair(best_matches)(coarse.matrix)
+    erode = per_pair(functools.partial(eroded, cells=config.matching.border))
+    cells, confidence = per_pair(mutual_matches)(
         best0, best1, flat(erode(mask0)), flat(erode(mask1))
     )
     confidence = jnp.where(confidence > least, confidence, 0.0)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, sample_bilinear
+from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import grid_sizes
 from astr_jax.types import CoarseMatches, Features, FineMatches
 
@@ -83,7 +84,7 @@ class FineMatching(nn.Module):
         def tokens(features, coarse, cells, sizes):
             cells = jnp.maximum(cells, 0)
             centres = cell_centres(cells, features.mask8.shape[2], step)
-            sample = jax.vmap(lambda f, m, c, s: crops(f, m, c, s, window))
+            sample = per_pair(lambda f, m, c, s: crops(f, m, c, s, window))
             crop, seen = sample(features.fine, features.fine_mask, centres, sizes)
             context = narrow(jnp.take_along_axis(coarse, cells[..., None], axis=1))
             context = jnp.broadcast_to(context[:, :, None], crop.shape).astype(crop.dtype)
@@ -135,12 +136,16 @@ def expectation(
 def padded_cells(cells: Int[Array, "b n"], confidence: Float[Array, "b n"], capacity: int):
     """The `capacity` most confident matches of each pair, sorted, as CoarseMatches."""
     capacity = min(capacity, cells.shape[1])
-    confidence, cell0 = jax.lax.top_k(confidence, capacity)
-    cell1 = jnp.take_along_axis(cells, cell0, axis=1)
-    valid = (confidence > 0) & (cell1 >= 0)
-    return CoarseMatches(
-        cell0=jnp.where(valid, cell0, -1),
-        cell1=jnp.where(valid, cell1, -1),
-        confidence=jnp.where(valid, confidence, 0.0),
-        valid=valid,
-    )
+
+    def one_pair(cells, confidence):
+        confidence, cell0 = jax.lax.top_k(confidence, capacity)
+        cell1 = cells[cell0]
+        valid = (confidence > 0) & (cell1 >= 0)
+        return CoarseMatches(
+            cell0=jnp.where(valid, cell0, -1),
+            cell1=jnp.where(valid, cell1, -1),
+            confidence=jnp.where(valid, confidence, 0.0),
+            valid=valid,
+        )
+
+    return per_pair(one_pair)(cells, confidence)

@@ -1,61 +1,116 @@
-"""The batches of a run, step by step: homographies of photographs, synthetic worlds, or both."""
+"""The batches of a run, step by step: homographies of photographs, synthetic worlds, real pairs."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.data.loader import Prefetch
+from astr_jax.data.readers import PosedDataset, PosedPairs
 from astr_jax.data.worlds import Atlas, make_atlas, render_pairs
+from astr_jax.training.devices import make_split
 from astr_jax.training.experiment import Experiment, Stage
 
 TEXTURES = 256  # photographs in the atlas of the worlds
 TEXTURE_SIDE = 256  # pixels
+# Depth of the worlds is exact, but read at the nearest pixel: with the tolerance for measured
+# depth, one of 25 cells taken as visible would be hidden by something little nearer.
+EXACT_TOLERANCE = 0.05
+
+# (step, rows, device) -> those pairs of the step's batch
+Source = Callable[[int, range, jax.Device], dict[str, np.ndarray]]
 
 
-def make_batches(
-    experiment: Experiment,
-    stage: Stage,
-    photos: Sequence[np.ndarray],
-    start: int,
-    difficulty: Callable[[int], float],
-    *,
-    num_threads: int,
-) -> Prefetch:
-    """Iterates over the batches of steps start, start + 1, ... of a stage without end.
+class Batches:
+    """The batches of a stage: `batch(step)`, the same in every run, whatever its devices.
 
-    A batch is of one kind, drawn with `worlds_share`. It depends on the experiment's seed, its
-    step and the difficulty alone, so that a run that goes on sees what it would have seen.
+    A batch is of one kind, drawn by the experiment's shares, and depends on its seed, the step and
+    the difficulty alone: a run that goes on sees what it would have seen.
     """
-    seed, share = experiment.train.seed, experiment.worlds_share
-    homographies = HomographyPairs(photos, experiment.data_config(stage), seed)
-    worlds = make_worlds(experiment, stage, photos) if share > 0 else None
 
-    def make(step: int):
-        if np.random.default_rng([seed, step, 1]).random() < share:
-            return worlds(step, difficulty(step))
-        return homographies.batch(step, stage.batch_size, difficulty(step))
+    def __init__(
+        self,
+        experiment: Experiment,
+        stage: Stage,
+        mesh: Mesh,
+        difficulty: Callable[[int], float],
+        *,
+        photos: Sequence[np.ndarray] = (),
+        posed: PosedPairs | None = None,
+    ):
+        self.mesh, self.pairs, self.seed = mesh, stage.batch_size, experiment.train.seed
+        worlds, real = experiment.worlds_share, experiment.posed_share
+        self.shares = {"worlds": worlds, "posed": real, "homographies": 1 - worlds - real}
+        self.sources: dict[str, Source] = {}
+        if self.shares["worlds"] > 0:
+            self.sources["worlds"] = worlds_source(experiment, stage, photos, difficulty)
+        if self.shares["posed"] > 0:
+            self.sources["posed"] = posed_source(posed, stage)
+        if self.shares["homographies"] > 1e-9:
+            self.sources["homographies"] = homographies_source(
+                experiment, stage, photos, difficulty
+            )
 
-    return Prefetch(make, start=start, num_threads=num_threads)
+    def batch(self, step: int) -> dict[str, jax.Array]:
+        """The batch of a step, on the mesh."""
+        weights = np.array([self.shares[name] for name in self.sources])
+        draw = np.random.default_rng([self.seed, step, 1]).choice(
+            list(self.sources), p=weights / weights.sum()
+        )
+        source = self.sources[draw]
+        return make_split(self.mesh, self.pairs, lambda rows, device: source(step, rows, device))
+
+    def ahead(self, start: int, num_threads: int) -> contextlib.closing[Prefetch]:
+        """Iterates over the batches of steps start, start + 1, ..., made ahead of need."""
+        return contextlib.closing(Prefetch(self.batch, start=start, num_threads=num_threads))
 
 
-def make_worlds(experiment: Experiment, stage: Stage, photos: Sequence[np.ndarray]):
-    """Returns (step, difficulty) -> a batch of world pairs."""
+def homographies_source(experiment, stage: Stage, photos, difficulty) -> Source:
+    """Two views of a photograph, related by a homography."""
+    data = HomographyPairs(photos, experiment.data_config(stage), experiment.train.seed)
+
+    def make(step, rows, device):
+        first = step * stage.batch_size
+        return data.stack(range(first + rows.start, first + rows.stop), difficulty(step))
+
+    return make
+
+
+def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> Source:
+    """Synthetic worlds, rendered by the device that trains on them."""
     atlas = atlas_of(photos, experiment.train.seed)
     root = jax.random.key(experiment.train.seed)
-    config = experiment.worlds_config(stage)
+    config, atlases = experiment.worlds_config(stage), {}
 
-    def make(step: int, difficulty: float) -> dict[str, jax.Array]:
+    def make(step, rows, device):
+        if device not in atlases:
+            atlases[device] = jax.device_put(atlas, device)
+        keys = jax.random.split(jax.random.fold_in(root, step), stage.batch_size)
         pairs = render_pairs(
-            jax.random.fold_in(root, step),
-            atlas,
-            jnp.float32(difficulty),
+            jax.device_put(keys[rows.start : rows.stop], device),
+            atlases[device],
+            jnp.float32(difficulty(step)),
             config=config,
-            batch=stage.batch_size,
+            batch=len(rows),
         )
-        return {name: value for name, value in pairs.items() if name != "kind"}
+        kept = {name: value for name, value in pairs.items() if name != "kind"}
+        return kept | {"depth_tolerance": np.full(len(rows), EXACT_TOLERANCE, np.float32)}
+
+    return make
+
+
+def posed_source(posed: PosedPairs | None, stage: Stage) -> Source:
+    """Real pairs with depth."""
+    if posed is None:
+        raise ValueError("posed_share is above 0: name the data set with depth by --posed.")
+
+    def make(step, rows, device):
+        first = step * stage.batch_size
+        return posed.stack(range(first + rows.start, first + rows.stop))
 
     return make
 
@@ -64,3 +119,25 @@ def atlas_of(photos: Sequence[np.ndarray], seed: int) -> Atlas:
     """Textures of some of the photographs, drawn by the seed."""
     chosen = np.random.default_rng(seed).permutation(len(photos))[:TEXTURES]
     return make_atlas([photos[i] for i in chosen], seed, side=TEXTURE_SIDE)
+
+
+def posed_pairs(
+    dataset: PosedDataset, stage: Stage, experiment: Experiment, *, skip_bad: bool
+) -> PosedPairs:
+    """The pairs of a data set at the stage's image size."""
+    return PosedPairs(
+        dataset,
+        (stage.height, stage.width),
+        per_scene=experiment.per_scene,
+        seed=experiment.train.seed,
+        skip_bad=skip_bad,
+    )
+
+
+def hold_back(dataset: PosedDataset) -> tuple[PosedDataset, PosedDataset | None]:
+    """Splits a data set into scenes to train on and scenes to validate on: every twentieth, at
+    least one; none of a single scene."""
+    scenes = dataset.scenes
+    held = scenes[19::20] or scenes[1:][-1:]
+    rest = [scene for scene in scenes if scene not in held]
+    return dataset.only(rest), dataset.only(held) if held else None

@@ -15,7 +15,8 @@ class Stage:
     pairs: int
     height: int = 256
     width: int = 320
-    batch_size: int = 16
+    batch_size: int = 16  # pairs of an update of the weights, on all devices together
+    micro_batch: int | None = None  # pairs that batch norm sees, on all devices; None: all
     fine: bool = True  # train the fine stage too
     start_difficulty: float = 0.0  # of the pairs, growing linearly over the stage
     end_difficulty: float = 1.0
@@ -25,6 +26,15 @@ class Stage:
             raise ValueError(f"sides must be multiples of 32; got {self.height} x {self.width}.")
         if min(self.pairs, self.batch_size) < 1:
             raise ValueError(f"pairs and batch_size must be positive; got {self}.")
+        if self.batch_size % self.pairs_at_once:
+            raise ValueError(
+                f"micro_batch must divide batch_size {self.batch_size}; got {self.micro_batch}."
+            )
+
+    @property
+    def pairs_at_once(self) -> int:
+        """The micro-batch: gradients are summed over batch_size // pairs_at_once of them."""
+        return self.micro_batch or self.batch_size
 
     @property
     def steps(self) -> int:
@@ -36,8 +46,10 @@ class TrainConfig:
     """The optimiser and the losses."""
 
     learning_rate: float = 1e-3  # the peak
+    warmup_pairs: int = 3200  # over which the rate rises linearly
+    warmup_from: float = 0.01  # share of the peak at the first step
+    halve_at: tuple[int, ...] = ()  # pairs at which the rate is halved; without any: a cosine
     least_learning_rate: float = 1e-5  # at the end of the cosine
-    warmup_pairs: int = 3200
     weight_decay: float = 0.1
     clip: float = 0.5  # global norm of the gradient
     spot_weight: float = 1.0
@@ -45,12 +57,20 @@ class TrainConfig:
     coarse_share: float = 0.5  # of the ground truth that supervises P
     fine_share: float = 0.2  # of the most possible coarse matches that train the fine stage
     ratio_jitter: float = 0.1  # of the log of the true scale ratio, standard deviation
-    ema_decay: float = 0.999  # of the weights that are evaluated and exported
+    ema_decay: float = 0.999  # of the mean of the weights, which is what is used; 0: the newest
     seed: int = 0
     log_every: int = 20  # steps
     validate_every: int = 4000  # pairs; the averaged weights are written too
     milestone_every: int = 10_000  # pairs; weights kept for good, for a curve of scores
     checkpoint_every: int = 2000  # pairs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """What the averaged weights are tried on, again and again the same."""
+
+    photo_pairs: int = 64  # homographies of held-back photographs
+    posed_pairs: int = 64  # for the pose: of held-back scenes, or synthetic worlds; 0: none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,12 +83,19 @@ class Experiment:
     data: HomographyConfig
     stages: tuple[Stage, ...]
     worlds: WorldConfig = dataclasses.field(default_factory=WorldConfig)
-    worlds_share: float = 0.0  # of the batches that are synthetic worlds, not homographies
+    worlds_share: float = 0.0  # of the batches that are synthetic worlds
+    posed_share: float = 0.0  # that are read from a data set with depth; the rest: homographies
+    per_scene: int = 100  # pairs of each of its scenes in an epoch
+    validation: ValidationConfig = ValidationConfig()
     note: str = ""  # for the weights files: where the data comes from, and its terms
 
     def __post_init__(self):
-        if not 0 <= self.worlds_share <= 1:
-            raise ValueError(f"worlds_share must lie in [0, 1]; got {self.worlds_share}.")
+        shares = self.worlds_share, self.posed_share
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ValueError(
+                "worlds_share and posed_share must lie in [0, 1], and their sum; got "
+                f"{self.worlds_share} and {self.posed_share}."
+            )
 
     @property
     def pairs(self) -> int:

@@ -8,29 +8,46 @@ import pathlib
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import TextIO
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from rich import print as say
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from astr_jax.config import ModelConfig, to_json
+from astr_jax.config import to_json
+from astr_jax.data.readers import PosedDataset
 from astr_jax.files import replacing
 from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, save_params
-from astr_jax.training.batches import make_batches
+from astr_jax.training import devices
+from astr_jax.training.batches import Batches, hold_back, posed_pairs
 from astr_jax.training.checkpoints import Checkpoints
-from astr_jax.training.experiment import Experiment, Stage, TrainConfig
+from astr_jax.training.experiment import Experiment, Stage
+from astr_jax.training.records import Records
+from astr_jax.training.speed import Speed
 from astr_jax.training.step import (
     TrainState,
     make_optimizer,
+    make_schedule,
     make_state,
     make_train_step,
 )
-from astr_jax.training.validation import make_validation, mean_scores
+from astr_jax.training.validation import best_score, make_validation, mean_scores
 
 MOST_BAD_STEPS = 20  # in a row, that are not finite
+MOST_BAD_FILES = 5  # of their batches that are kept
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What a run trains on, and what it is tried on meanwhile."""
+
+    photos: Sequence[np.ndarray] = ()
+    validation_photos: Sequence[np.ndarray] = ()
+    posed: PosedDataset | None = None  # with depth; some of its scenes are held back
+    skip_bad: bool = False  # leave out the data set's files that cannot be read
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,11 +55,11 @@ class Run:
     """What the stages of a run share."""
 
     experiment: Experiment
-    photos: Sequence[np.ndarray]
-    validation_photos: Sequence[np.ndarray]
+    sources: Sources
     workdir: pathlib.Path
+    mesh: Mesh
     checkpoints: Checkpoints
-    log: TextIO
+    records: Records
     show: Callable[..., None]  # show(completed=pairs, scores=text) on the progress bar
     stop: Callable[[], bool]
     num_threads: int
@@ -50,77 +67,93 @@ class Run:
 
 def train(
     experiment: Experiment,
-    photos: Sequence[np.ndarray],
-    validation_photos: Sequence[np.ndarray],
+    sources: Sources,
     workdir: pathlib.Path,
     *,
     initial: Params | None = None,
     minutes: float | None = None,
     num_threads: int = 2,
+    mesh: Mesh | None = None,
 ) -> Params:
     """Trains, or goes on with the run in workdir, and returns the averaged weights.
 
     Ends early, with everything saved, after `minutes` or on SIGTERM or SIGINT; the same call goes
-    on from there. `initial`: weights to start from instead of fresh ones. Raises ValueError where
-    the run in workdir, or `initial`, is of another configuration, and FloatingPointError after
-    MOST_BAD_STEPS steps in a row that are not finite.
+    on from there, on any number of devices. `initial`: weights to start from instead of fresh
+    ones. mesh: of the devices, by default all (`devices.data_mesh`). Of several processes all call
+    this alike, and the first one writes.
+
+    Raises ValueError where the run in workdir, or `initial`, is of another configuration, or the
+    devices do not fit the micro-batches, and FloatingPointError after MOST_BAD_STEPS steps in a
+    row that are not finite.
     """
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-    workdir.mkdir(parents=True, exist_ok=True)
+    mesh = devices.data_mesh() if mesh is None else mesh
+    for stage in experiment.stages:
+        devices.check_split(mesh, stage.pairs_at_once)
     if initial and initial.config != experiment.model:
         raise ValueError(
             "The weights to start from have another configuration than the experiment."
         )
     note_experiment(workdir, experiment)
     checkpoints = Checkpoints(workdir)
-    log = (workdir / "log.jsonl").open("a", buffering=1)
-    with stop_signals() as stopped, progress_bar() as bar, log, contextlib.closing(checkpoints):
+    first = devices.is_first()
+    with (
+        stop_signals() as stopped,
+        progress_bar(disable=not first) as bar,
+        contextlib.closing(checkpoints),
+        Records(workdir, enabled=first) as records,
+    ):
         task = bar.add_task(experiment.name, total=experiment.pairs, scores="compiling")
+        state = checkpoints.restore(like_state(experiment, mesh))
+        if state is None:
+            state = first_state(experiment, mesh, initial)
+        records.resume(int(state.step))
         run = Run(
             experiment=experiment,
-            photos=photos,
-            validation_photos=validation_photos,
+            sources=sources,
             workdir=workdir,
+            mesh=mesh,
             checkpoints=checkpoints,
-            log=log,
+            records=records,
             show=functools.partial(bar.update, task),
-            stop=lambda: bool(stopped) or time.monotonic() >= deadline,
+            stop=lambda: devices.any_process(bool(stopped) or time.monotonic() >= deadline),
             num_threads=num_threads,
         )
-        state = checkpoints.restore(like_state(experiment)) or first_state(experiment, initial)
         while int(state.step) < experiment.steps and not run.stop():
             state = run_stage(run, state)
-    return averaged(state, experiment)
+        return averaged(state, experiment)
 
 
-def first_state(experiment: Experiment, initial: Params | None) -> TrainState:
-    """The state before the first step, of given weights or of fresh ones."""
+def first_state(experiment: Experiment, mesh: Mesh, initial: Params | None = None) -> TrainState:
+    """The state before the first step, of given weights or of fresh ones, on all devices."""
     if initial:
         variables = initial.variables
     else:
         variables = init_variables(experiment.model, jax.random.key(experiment.train.seed))
-    # A copy, since steps take over the arrays of their state and those given stay the caller's; on
-    # a named device, as a restored state is, so that both run through one compiled step.
-    state = make_state(variables, optimizer_of(experiment)[0])
-    return jax.device_put(state, jax.devices()[0], may_alias=False)
+    state = jax.device_get(make_state(variables, optimizer_of(experiment)))
+    # A copy, since steps take over the arrays of their state and those given stay the caller's.
+    return jax.device_put(state, devices.whole(mesh), may_alias=False)
 
 
-def like_state(experiment: Experiment) -> TrainState:
+def like_state(experiment: Experiment, mesh: Mesh) -> TrainState:
     """Shapes and places of a state's arrays."""
     shapes = jax.eval_shape(
         lambda: make_state(
-            init_variables(experiment.model, jax.random.key(0)), optimizer_of(experiment)[0]
+            init_variables(experiment.model, jax.random.key(0)), optimizer_of(experiment)
         )
     )
-    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    place = devices.whole(mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
 
 
+def schedule_of(experiment: Experiment):
+    """The run's learning rate, which counts steps: stages may differ in batch size."""
+    return make_schedule(experiment.train, experiment.pairs, experiment.pairs / experiment.steps)
+
+
 def optimizer_of(experiment: Experiment):
-    """One optimiser for the run, and its schedule of the learning rate, which counts steps: stages
-    may differ in batch size."""
-    pairs, steps = experiment.pairs, experiment.steps
-    return make_optimizer(experiment.train, pairs, pairs // steps)
+    """One optimiser for the whole run."""
+    return make_optimizer(experiment.train, schedule_of(experiment))
 
 
 def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
@@ -132,74 +165,114 @@ def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
     path, text = workdir / "experiment.json", to_json(experiment)
     if path.exists():
         old, new = json.loads(path.read_text()), json.loads(text)
-        for part in ("model", "data", "worlds", "worlds_share"):
+        for part in ("model", "data", "worlds", "worlds_share", "posed_share", "per_scene"):
             if part in old and old[part] != new[part]:
                 raise ValueError(
                     f"{workdir} holds a run with another {part}. Take a new --workdir, or go on "
                     "from its weights there with --init."
                 )
-    with replacing(path) as beside:
-        beside.write_text(text)
+    if devices.is_first():
+        workdir.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
+            beside.write_text(text)
 
 
 def run_stage(run: Run, state: TrainState) -> TrainState:
     """Runs a stage from where the state stands to its end, or until run.stop() says so."""
     experiment, config = run.experiment, run.experiment.train
-    stage, within, pairs = experiment.locate(int(state.step))
+    start = int(state.step)
+    stage, within, pairs = experiment.locate(start)
+    end = start + stage.steps - within
     # Stages of other batch sizes go on in the list of pairs: none comes twice.
     offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
-    train_step = compiled_step(
-        experiment.model, config, experiment.pairs, experiment.steps, stage.fine
-    )
-    validate = make_validation(experiment, stage, run.validation_photos)
-    schedule = optimizer_of(experiment)[1]
-    recent, bad, clock = [], 0, time.monotonic()
-    batches = make_batches(
-        experiment,
-        stage,
-        run.photos,
-        offset + within,
-        lambda index: difficulty(stage, index - offset),
-        num_threads=run.num_threads,
-    )
-    with contextlib.closing(batches):
-        for step in range(within, stage.steps):
-            state, scores = train_step(state, next(batches))
+    train_step = compiled_step(experiment, stage, run.mesh)
+    batches, validate = open_data(run, stage, lambda index: difficulty(stage, index - offset))
+    speed = Speed(experiment.model, stage, run.mesh)
+    recent, bad, alone = [], 0, jax.process_count() == 1
+    with batches.ahead(offset + within, run.num_threads) as ahead:
+        for step in range(start, end):
+            state, scores = train_step(state, next(ahead))
             recent.append(scores)
             pairs += stage.batch_size
-            last = step + 1 == stage.steps or run.stop()
-            if last or len(recent) >= config.log_every:
-                means = mean_scores(recent) | {
-                    "pairs": pairs,
-                    "learning_rate": float(schedule(int(state.step))),
-                    "pairs_per_second": len(recent) * stage.batch_size / (time.monotonic() - clock),
-                    "difficulty": difficulty(stage, step),
-                }
-                run.log.write(json.dumps(means) + "\n")
+            done = step + 1 == end
+            logs = done or len(recent) >= config.log_every
+            stopped = (logs or alone) and run.stop()  # of several processes, all at one step
+            if logs or stopped:
+                first = step + 1 - len(recent)
+                bad = bad_in_a_row(bad, recent, step + 1)
+                means = mean_scores(recent) | speed.measure(len(recent))
+                means["learning_rate"] = float(schedule_of(experiment)(step + 1))
+                means["difficulty"] = difficulty(stage, step - end + stage.steps)
+                run.records.scalars(step + 1, pairs, means)
                 run.show(completed=pairs, scores=short(means))
-                bad = bad_in_a_row(bad, recent, int(state.step))
-                recent, clock = [], time.monotonic()
-            if last or crossed(pairs, stage.batch_size, config.validate_every):
-                row = {"pairs": pairs, "validation": validate(state)}
-                run.log.write(json.dumps(row) + "\n")
+                save_bad_batch(run, batches, recent, first, offset + within - start)
+                recent = []
+            score = None
+            if not stopped and (done or crossed(pairs, stage.batch_size, config.validate_every)):
+                with speed.paused():
+                    score = validated(run, validate, state, pairs)
+            if stopped or score is not None:
                 save_weights(run.workdir / "weights.safetensors", state, experiment)
-                clock = time.monotonic()
             if crossed(pairs, stage.batch_size, config.milestone_every):
                 name = f"weights-{pairs // 1000:06d}k.safetensors"
                 save_weights(run.workdir / name, state, experiment)
-            if last or crossed(pairs, stage.batch_size, config.checkpoint_every):
-                run.checkpoints.save(state)
-            if last:
+            due = crossed(pairs, stage.batch_size, config.checkpoint_every)
+            if stopped or due or score is not None:
+                run.checkpoints.save(state, score)
+            if stopped:
                 break
     return state
 
 
+def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
+    """The batches of a stage, and what the weights are tried on."""
+    experiment, sources = run.experiment, run.sources
+    posed = held = None
+    if experiment.posed_share > 0 and sources.posed is not None:
+        some, others = hold_back(sources.posed)
+        skip = {"skip_bad": sources.skip_bad}
+        posed = posed_pairs(some, stage, experiment, **skip)
+        held = posed_pairs(others, stage, experiment, **skip) if others else None
+    batches = Batches(experiment, stage, run.mesh, difficulty, photos=sources.photos, posed=posed)
+    validate = None
+    if devices.is_first():
+        validate = make_validation(experiment, stage, sources.validation_photos, held)
+    return batches, validate
+
+
 @functools.lru_cache
-def compiled_step(model: ModelConfig, config: TrainConfig, pairs: int, steps: int, fine: bool):
-    """The training step of a run of so many pairs and steps; compiled once for each batch shape,
-    however many stages and runs of the process take it."""
-    optimizer, _ = make_optimizer(config, pairs, pairs // steps)
-    return jax.jit(make_train_step(model, config, optimizer, fine=fine), donate_argnums=0)
+def compiled_step(experiment: Experiment, stage: Stage, mesh: Mesh):
+    """The training step on a mesh; compiled once for each batch shape and kind of pairs, however
+    many stages and runs of the process take it."""
+    step = make_train_step(
+        experiment.model,
+        experiment.train,
+        optimizer_of(experiment),
+        fine=stage.fine,
+        parts=stage.batch_size // stage.pairs_at_once,
+    )
+
+    def on_mesh(state, batch):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return step(state, batch)
+
+    same, split = devices.whole(mesh), devices.split(mesh)
+    return jax.jit(
+        on_mesh, in_shardings=(same, split), out_shardings=(same, same), donate_argnums=0
+    )
+
+
+def validated(run: Run, validate, state: TrainState, pairs: int) -> float:
+    """Tries the averaged weights, on the first process; returns the score to be best at."""
+    score = float("nan")
+    if validate is not None:
+        run.show(completed=pairs, scores="validating")
+        weights = devices.local_copy({"params": state.ema, "batch_stats": state.batch_stats})
+        outcome = validate(weights)
+        run.records.scalars(int(state.step), pairs, outcome.scores, split="validation")
+        run.records.picture(pairs, "matches", outcome.picture)
+        score = best_score(outcome.scores)
+    return devices.from_first(score)
 
 
 def bad_in_a_row(before: int, scores: list[dict], step: int) -> int:
@@ -219,6 +292,24 @@ def bad_in_a_row(before: int, scores: list[dict], step: int) -> int:
     return bad
 
 
+def save_bad_batch(run: Run, batches: Batches, scores: list[dict], first: int, shift: int) -> None:
+    """Names the first bad step of these and saves its batch, which is made once more for this.
+
+    first: the step of the first scores; shift: from a step's number to its batch's.
+    """
+    bad = [first + k for k, score in enumerate(jax.device_get(scores)) if score["bad"]]
+    part = "" if jax.process_count() == 1 else f"-process-{jax.process_index()}"
+    if not bad or len(list(run.workdir.glob(f"bad-step-*{part}.npz"))) >= MOST_BAD_FILES:
+        return
+    path = run.workdir / f"bad-step-{bad[0]:07d}{part}.npz"
+    with replacing(path) as beside:
+        np.savez_compressed(beside, **devices.local_rows(batches.batch(bad[0] + shift)))
+    say(
+        f"[yellow]The loss or its gradient was not finite in {len(bad)} steps, first in step "
+        f"{bad[0]}, which changed no weight. Its pairs: {path}"
+    )
+
+
 def difficulty(stage: Stage, step: int) -> float:
     """Of the pairs of a step of the stage."""
     share = step / max(1, stage.steps - 1)
@@ -232,13 +323,19 @@ def crossed(pairs: int, batch: int, every: int) -> bool:
 
 def averaged(state: TrainState, experiment: Experiment) -> Params:
     """The running mean of the weights."""
-    return Params({"params": state.ema, "batch_stats": state.batch_stats}, experiment.model)
+    variables = devices.local_copy({"params": state.ema, "batch_stats": state.batch_stats})
+    return Params(variables, experiment.model)
 
 
 def save_weights(path: pathlib.Path, state: TrainState, experiment: Experiment) -> None:
-    """Writes the running mean of the weights; the note tells the run, the step, and its own."""
-    note = f"{experiment.name}, step {int(state.step)}. {experiment.note}".strip()
-    save_params(path, averaged(state, experiment), note=note)
+    """Writes the running mean of the weights; the note tells the run, the step, and its own. Where
+    it cannot, on a full disk for one, the run is told so and goes on."""
+    if devices.is_first():
+        note = f"{experiment.name}, step {int(state.step)}. {experiment.note}".strip()
+        try:
+            save_params(path, averaged(state, experiment), note=note)
+        except OSError as error:
+            say(f"[yellow]{path} was not written ({error}). The run goes on without it.")
 
 
 def short(means: dict[str, float]) -> str:
@@ -249,13 +346,14 @@ def short(means: dict[str, float]) -> str:
     return "  ".join([*scores, f"{means['pairs_per_second']:.3g} pairs/s"]) + bad
 
 
-def progress_bar() -> Progress:
+def progress_bar(*, disable: bool = False) -> Progress:
     """Pairs done, time left, and the newest scores, which fold where the terminal is narrow."""
     return Progress(
         TextColumn("{task.description}"),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[scores]}", table_column=Column(no_wrap=False)),
+        disable=disable,
     )
 
 

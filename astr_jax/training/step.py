@@ -13,6 +13,7 @@ from astr_jax.losses import fine_loss, focal_loss
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import log_prob_at
+from astr_jax.ops.per_pair import per_pair
 from astr_jax.supervision import (
     GroundTruth,
     depth_ground_truth,
@@ -45,11 +46,10 @@ def keys_for_step(seed: int, step: Int[Array, ""], pairs: int) -> dict[str, Arra
 
 def encode_both(model, variables, batch, *, train: bool):
     """Features of both images by one backbone pass, so that batch norm sees them together."""
-    images = jnp.concatenate([batch["image0"], batch["image1"]])[..., None]
-    images = images.astype(jnp.float32) / 255
+    images = interleaved(batch["image0"], batch["image1"])[..., None].astype(jnp.float32) / 255
     mask = jnp.ones(images.shape[:3], bool)
     if "mask0" in batch:
-        mask = jnp.concatenate([batch["mask0"], batch["mask1"]])
+        mask = interleaved(batch["mask0"], batch["mask1"])
     features, updates = model.apply(
         variables,
         images,
@@ -59,9 +59,16 @@ def encode_both(model, variables, batch, *, train: bool):
         method="encode",
         mutable=["batch_stats"],
     )
-    b = images.shape[0] // 2
-    halves = [jax.tree.map(lambda x, part=part: x[part], features) for part in _halves(b)]
-    return *halves, updates["batch_stats"] if train else variables["batch_stats"]
+    of_image0, of_image1 = (
+        jax.tree.map(lambda x, k=k: x.reshape(-1, 2, *x.shape[1:])[:, k], features) for k in (0, 1)
+    )
+    batch_stats = updates["batch_stats"] if train else variables["batch_stats"]
+    return of_image0, of_image1, batch_stats
+
+
+def interleaved(x0: Array, x1: Array) -> Array:
+    """[b ...] twice -> [2b ...], a pair's images side by side: on the device that has the pair."""
+    return jnp.stack([x0, x1], axis=1).reshape(-1, *x0.shape[1:])
 
 
 def long_sides(mask: Bool[Array, "b h w"]) -> Float[Array, " b"]:
@@ -75,15 +82,11 @@ def long_sides(mask: Bool[Array, "b h w"]) -> Float[Array, " b"]:
     return jnp.where(side > 0, side, max(mask.shape[1:])).astype(jnp.float32)
 
 
-def _halves(b: int) -> tuple[slice, slice]:
-    return slice(None, b), slice(b, None)
-
-
 def matching_losses(coarse, truth: GroundTruth, selected) -> dict[str, Array]:
     """The focal losses on the final P and on the P of every spot-guided block."""
     cells = jnp.broadcast_to(jnp.arange(truth.cell1.shape[1]), truth.cell1.shape)
     cell0, cell1 = jnp.where(selected, cells, -1), jnp.where(selected, truth.cell1, -1)
-    at = jax.vmap(log_prob_at)
+    at = per_pair(log_prob_at)
     log_prob, held = at(coarse.matrix, cell0, cell1)
     losses = {"coarse": focal_loss(log_prob, held)}
     blocks, wanted = [], jnp.maximum(selected.sum(), 1)
@@ -107,15 +110,18 @@ def fine_part(
     n, m = truth.cell1.shape[1], coarse.mask1.shape[1]
     capacity = max(1, round(config.fine_share * min(n, m)))
     room = jnp.minimum(coarse.mask0.sum(axis=1), coarse.mask1.sum(axis=1))
-    sample = jax.vmap(functools.partial(sample_fine, capacity=capacity))
-    cell0, cell1 = sample(
+
+    def sample(key, true, found, limit):
+        return sample_fine(key, true, found, capacity=capacity, limit=limit)
+
+    cell0, cell1 = per_pair(sample)(
         keys["fine"],
         truth.cell1,
         predicted,
-        limit=(config.fine_share * room).astype(jnp.int32),
+        (config.fine_share * room).astype(jnp.int32),
     )
     at = jnp.maximum(cell0, 0)
-    jitter = jax.vmap(lambda key: jax.random.normal(key, (capacity,)))(keys["ratio"])
+    jitter = per_pair(lambda key: jax.random.normal(key, (capacity,)))(keys["ratio"])
     ratio = jnp.take_along_axis(truth.ratio, at, axis=1) * jnp.exp(config.ratio_jitter * jitter)
     matches = CoarseMatches(cell0, cell1, jnp.zeros(cell0.shape), cell0 >= 0)
     out = model.apply(variables, f0, f1, coarse, matches, ratio, method="fine")
@@ -156,14 +162,14 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
     truth = jax.lax.stop_gradient(within_masks(ground_truth(batch), f0, f1))
     coarse = model.apply(variables, f0, f1, method="coarse")
     share = functools.partial(random_share, share=config.coarse_share)
-    selected = jax.vmap(share)(keys["coarse"], truth.cell1 >= 0)
+    selected = per_pair(share)(keys["coarse"], truth.cell1 >= 0)
     parts = matching_losses(coarse, truth, selected)
     n = truth.cell1.shape[1]
     matches = jax.lax.stop_gradient(coarse_matches(coarse, f0.mask8, f1.mask8, model_config, n))
     parts |= coarse_scores(matches, truth, f1.mask8.shape[2])
     loss = parts["coarse"] + config.spot_weight * parts["spot"]
     if fine:
-        predicted = jax.vmap(lambda i, j: jnp.full(n + 1, -1).at[i].set(j)[:n])(
+        predicted = per_pair(lambda i, j: jnp.full(n + 1, -1).at[i].set(j)[:n])(
             matches.cell0, matches.cell1
         )
         parts["fine"], parts["fine_px"] = fine_part(
@@ -177,9 +183,11 @@ def ground_truth(batch) -> GroundTruth:
     """By the homography of each pair, or by depth, intrinsics and pose."""
     if "H_0to1" in batch:
         given = (batch[name] for name in ("H_0to1", "visible0", "visible1"))
-        return jax.vmap(homography_ground_truth)(*given)
-    given = (batch[name] for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
-    return jax.vmap(depth_ground_truth)(*given)
+        return per_pair(homography_ground_truth)(*given)
+    names = ("depth0", "depth1", "K0", "K1", "T_0to1")
+    if "depth_tolerance" in batch:
+        names += ("depth_tolerance",)
+    return per_pair(depth_ground_truth)(*(batch[name] for name in names))
 
 
 def within_masks(truth: GroundTruth, f0: Features, f1: Features) -> GroundTruth:
@@ -190,16 +198,27 @@ def within_masks(truth: GroundTruth, f0: Features, f1: Features) -> GroundTruth:
     return truth.replace(cell1=jnp.where(seen, truth.cell1, -1), visible=truth.visible & mask0)
 
 
-def make_optimizer(config: TrainConfig, total_pairs: int, batch_size: int):
-    """AdamW with clipping; linear warm-up, then a cosine, both measured in pairs."""
-    steps, warmup = total_pairs // batch_size, config.warmup_pairs // batch_size
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.01 * config.learning_rate,
-        config.learning_rate,
-        max(1, warmup),
-        max(2, steps, warmup + 1),
-        config.least_learning_rate,
+def make_schedule(config: TrainConfig, total_pairs: int, batch_size: float) -> optax.Schedule:
+    """The learning rate of a step: a linear warm-up, then a cosine, or halvings at given pairs.
+    All are measured in pairs."""
+    peak, warmup = config.learning_rate, max(1, round(config.warmup_pairs / batch_size))
+    first = config.warmup_from * peak
+    if not config.halve_at:
+        steps = max(2, int(total_pairs / batch_size), warmup + 1)
+        least = config.least_learning_rate
+        return optax.warmup_cosine_decay_schedule(first, peak, warmup, steps, least)
+    halvings = {round(pairs / batch_size) - warmup: 0.5 for pairs in config.halve_at}
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(first, peak, warmup),
+            optax.piecewise_constant_schedule(peak, halvings),
+        ],
+        [warmup],
     )
+
+
+def make_optimizer(config: TrainConfig, schedule: optax.Schedule):
+    """AdamW, its gradient clipped."""
 
     def decayed(params):
         return jax.tree.map(lambda p: p.ndim > 1, params)  # norms and biases are left alone
@@ -207,28 +226,58 @@ def make_optimizer(config: TrainConfig, total_pairs: int, batch_size: int):
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         optax.adamw(schedule, weight_decay=config.weight_decay, mask=decayed),
-    ), schedule
+    )
 
 
-def make_train_step(model_config: ModelConfig, config: TrainConfig, optimizer, *, fine: bool):
+def make_gradient(model_config: ModelConfig, config: TrainConfig, *, fine: bool, parts: int):
+    """Returns gradient(params, batch_stats, batch, keys) -> (gradient, scores, batch_stats), the
+    means over so many micro-batches, computed one after the other."""
+    slope = jax.grad(
+        functools.partial(
+            loss_and_scores, model_config=model_config, config=config, fine=fine, train=True
+        ),
+        has_aux=True,
+    )
+
+    def of_one(params, batch_stats, batch, keys):
+        gradient, (scores, batch_stats) = slope(params, batch_stats, batch, keys)
+        return gradient, scores, batch_stats
+
+    def of_all(params, batch_stats, batch, keys):
+        def add(carry, given):
+            total, batch_stats = carry
+            gradient, scores, batch_stats = of_one(params, batch_stats, *given)
+            return (jax.tree.map(jnp.add, total, gradient), batch_stats), scores
+
+        def in_parts(x):  # the k-th micro-batch has pairs k, k + parts, ...: it stays where it is
+            return jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)
+
+        zero = jax.tree.map(jnp.zeros_like, params)
+        carry, scores = jax.lax.scan(
+            add, (zero, batch_stats), jax.tree.map(in_parts, (batch, keys))
+        )
+        gradient, scores = (
+            jax.tree.map(lambda x: x / parts, carry[0]),
+            jax.tree.map(functools.partial(jnp.nanmean, axis=0), scores),
+        )
+        return gradient, scores, carry[1]
+
+    return of_one if parts == 1 else of_all
+
+
+def make_train_step(
+    model_config: ModelConfig, config: TrainConfig, optimizer, *, fine: bool, parts: int = 1
+):
     """Returns train_step(state, batch) -> (state, scores), to be compiled once per image size.
 
-    A step whose loss or gradient is not finite leaves the state as it is, but for the step number,
-    and says so by scores["bad"] = 1.
+    parts: micro-batches that the batch is computed in. A step whose loss or gradient is not finite
+    leaves the state as it is, but for the step number, and says so by scores["bad"] = 1.
     """
+    gradient_of = make_gradient(model_config, config, fine=fine, parts=parts)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, Array]]:
         keys = keys_for_step(config.seed, state.step, batch["image0"].shape[0])
-        (_, (scores, batch_stats)), gradient = jax.value_and_grad(loss_and_scores, has_aux=True)(
-            state.params,
-            state.batch_stats,
-            batch,
-            keys,
-            model_config,
-            config,
-            fine=fine,
-            train=True,
-        )
+        gradient, scores, batch_stats = gradient_of(state.params, state.batch_stats, batch, keys)
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -239,6 +288,7 @@ def make_train_step(model_config: ModelConfig, config: TrainConfig, optimizer, *
             params=params, batch_stats=batch_stats, opt_state=opt_state, ema=ema
         )
         state = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, state)
+        scores |= {f"gradient_norm/{part}": optax.tree.norm(g) for part, g in gradient.items()}
         scores |= {"gradient_norm": norm, "bad": 1.0 - good}
         return state.replace(step=state.step + 1), scores
 

@@ -1,6 +1,7 @@
 """Pictures of matches, of attention and of the adaptive grids, as matplotlib figures.
 
-Figures are made without pyplot: no global state, no window. Save one with figure.savefig(path).
+Figures are made without pyplot: no global state, no window. Save one with figure.savefig(path),
+or take its pixels_of.
 Images are arrays (uint8, or float in [0, 1]; [H W], [H W 1] or [H W 3]) or PIL images.
 """
 
@@ -8,5 +9,6 @@ from astr_jax.viz.attention import draw_attention
 from astr_jax.viz.frames import CellFrame
 from astr_jax.viz.grids import draw_grids
 from astr_jax.viz.matches import draw_matches
+from astr_jax.viz.panels import pixels_of
 
-__all__ = ["CellFrame", "draw_attention", "draw_grids", "draw_matches"]
+__all__ = ["CellFrame", "draw_attention", "draw_grids", "draw_matches", "pixels_of"]

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from astr_jax.images import to_rgb
@@ -20,14 +20,16 @@ def draw_matches(
     matches: Matches,
     *,
     error: Float[np.ndarray, " k"] | None = None,
+    right: float | None = None,
     max_lines: int = 200,
     title: str | None = None,
 ) -> Figure:
     """Two images side by side, every match as two dots, and lines for up to max_lines of them.
 
     matches: of one pair, in pixels of the images; padding is left out. error: pixels off the truth
-    of every row of matches, where known; else the colour is the confidence. The lines are spread
-    evenly over the ranking by confidence.
+    of every row of matches, where known; else the colour is the confidence. right: matches within
+    so many pixels are green and the others red, with nothing between. The lines are spread evenly
+    over the ranking by confidence.
     """
     keep = np.asarray(matches.valid)
     if error is not None and np.shape(error) != keep.shape:
@@ -43,7 +45,7 @@ def draw_matches(
         colours = ScalarMappable(Normalize(0, 1), panels.CONFIDENCE)
         order = lines[::-1]  # the most confident on top
     else:
-        colours = ScalarMappable(Normalize(0, WORST_ERROR), panels.ERROR)
+        colours = error_colours(right)
         order = lines[np.argsort(value[lines], kind="stable")]  # the wrong ones on top: no hiding
     if count:
         alpha = float(np.clip(14 / len(lines) ** 0.6, 0.35, 0.9))
@@ -57,6 +59,14 @@ def draw_matches(
     words = f"{count:,} match" + ("" if count == 1 else "es")
     part = f"lines for {len(lines):,} of {count:,}" if len(lines) < count else ""
     panels.add_title(figure, words if title is None else f"{title}: {words}", part)
-    label = "confidence" if error is None else f"error in pixels, from {WORST_ERROR:g} on alike"
-    panels.add_bar(figure, colours, label)
+    label = "error in pixels" + (f", from {WORST_ERROR:g} on alike" if right is None else "")
+    panels.add_bar(figure, colours, "confidence" if error is None else label)
     return figure
+
+
+def error_colours(right: float | None) -> ScalarMappable:
+    """From green to red over WORST_ERROR pixels, or green up to `right` and red beyond."""
+    if right is None:
+        return ScalarMappable(Normalize(0, WORST_ERROR), panels.ERROR)
+    ends = ListedColormap([panels.ERROR(0.0), panels.ERROR(1.0)])
+    return ScalarMappable(BoundaryNorm([0, right, 2 * right], ends.N, clip=True), ends)

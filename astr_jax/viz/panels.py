@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap
@@ -90,3 +91,10 @@ def add_bar(figure: Figure, mappable: ScalarMappable, label: str) -> Colorbar:
         1 - 3.36 / width, 0.295 / height, label, color=FAINT, size=9.5, ha="right", va="center"
     )
     return bar
+
+
+def pixels_of(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:
+    """A figure as pixels, for a place that takes no file."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -166,21 +166,13 @@ def test_a_pair_depends_on_seed_index_and_difficulty_alone():
         assert not np.array_equal(other.H_0to1, ahead.pair(7, 0.5).H_0to1)
 
 
-def test_a_run_resumed_at_step_3_gets_the_same_batches_with_any_number_of_threads():
+def test_pairs_stack_into_the_fields_of_a_batch():
     pairs = HomographyPairs(PHOTOS, HomographyConfig(**SMALL), seed=3)
-
-    def difficulty(step):
-        return min(1.0, step / 4)
-
-    with pairs.batches(0, 3, difficulty, num_threads=1) as batches:
-        whole = [next(batches) for _ in range(6)]
-    with pairs.batches(3, 3, difficulty, num_threads=3) as batches:
-        resumed = [next(batches) for _ in range(3)]
-    for expected, actual in zip(whole[3:], resumed, strict=True):
-        assert actual["image0"].shape == (3, 96, 128)
-        assert actual["H_0to1"].dtype == np.float32
-        for name in expected:
-            np.testing.assert_array_equal(actual[name], expected[name])
+    batch = pairs.stack(range(4, 7), 0.5)
+    assert batch["image0"].shape == (3, 96, 128)
+    assert batch["H_0to1"].dtype == np.float32
+    for name, value in pairs.pair(5, 0.5)._asdict().items():
+        np.testing.assert_array_equal(batch[name][1], value)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 400), (400, 30), (96, 128), (900, 700)])

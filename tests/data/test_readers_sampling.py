@@ -33,22 +33,7 @@ def test_epochs_and_seeds_differ_and_are_repeatable():
     assert (np.diff(first[:, 0]) != 0).mean() > 0.3  # scenes are mixed
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_processes_share_the_epoch_without_overlap(count):
-    whole = {tuple(row) for row in scene_balanced((500, 300), seed=3, epoch=5)}
-    parts = [
-        scene_balanced((500, 300), seed=3, epoch=5, process_index=k, process_count=count)
-        for k in range(count)
-    ]
-    assert {len(part) for part in parts} == {200 // count}
-    rows = [tuple(row) for part in parts for row in part]
-    assert len(set(rows)) == len(rows)
-    assert set(rows) <= whole
-
-
-def test_a_process_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="process_index must be in 0"):
-        scene_balanced(SIZES, seed=0, epoch=0, process_index=2, process_count=2)
+def test_no_pairs_of_a_scene_are_refused():
     with pytest.raises(ValueError, match="per_scene"):
         scene_balanced(SIZES, seed=0, epoch=0, per_scene=0)
 
@@ -75,16 +60,16 @@ def grey_of(batch):
     return batch["image0"][:, 0, 0]
 
 
-def test_batches_follow_from_the_step_alone(tmp_path):
+def test_pairs_follow_from_their_number_alone(tmp_path):
     pairs = PosedPairs(Numbered(tmp_path), (8, 8), per_scene=4, seed=2)
     assert len(pairs) == 8
-    batches = [pairs.batch(step, 3) for step in range(6)]
+    batches = [pairs.stack(range(k, k + 3)) for k in range(0, 18, 3)]
     assert batches[0]["image0"].shape == (3, 8, 8)
     assert batches[0]["T_0to1"].shape == (3, 4, 4)
     again = PosedPairs(Numbered(tmp_path), (8, 8), per_scene=4, seed=2)
-    with again.batches(4, 3) as resumed:
-        for step in (4, 5):
-            np.testing.assert_array_equal(grey_of(next(resumed)), grey_of(batches[step]))
+    for step in (4, 5):  # as a run that goes on, and as the second of two processes
+        rows = range(3 * step + 1, 3 * step + 3)
+        np.testing.assert_array_equal(grey_of(again.stack(rows)), grey_of(batches[step])[1:])
     seen = np.concatenate([grey_of(b) for b in batches])[:8]
     assert len(set(seen)) == 8  # an epoch: four pairs of each scene
     assert (seen >= 10).sum() == 4
@@ -93,9 +78,9 @@ def test_batches_follow_from_the_step_alone(tmp_path):
 def test_a_bad_file_ends_the_run_unless_it_may_be_skipped(tmp_path):
     dataset = Numbered(tmp_path, bad=(3, 12, 13))
     with pytest.raises(UnreadableFile, match=r"\d+\.png"):
-        PosedPairs(dataset, (8, 8), per_scene=5).batch(0, 10)
+        PosedPairs(dataset, (8, 8), per_scene=5).stack(range(10))
     pairs = PosedPairs(dataset, (8, 8), per_scene=5, skip_bad=True)
-    grey = grey_of(pairs.batch(0, 10))
+    grey = grey_of(pairs.stack(range(10)))
     assert sorted(grey) == [0, 1, 2, 4, 4, 10, 11, 14, 14, 14]  # the next good one instead
     assert pairs.bad.keys() == {str(tmp_path / f"{k}.png") for k in (3, 12, 13)}
     report = pairs.bad.report().splitlines()
@@ -106,7 +91,7 @@ def test_a_bad_file_ends_the_run_unless_it_may_be_skipped(tmp_path):
 def test_a_scene_without_a_good_pair_ends_the_run(tmp_path):
     pairs = PosedPairs(Numbered(tmp_path, bad=range(10, 15)), (8, 8), per_scene=5, skip_bad=True)
     with pytest.raises(UnreadableFile, match="none of the 5 pairs"):
-        pairs.batch(0, 10)
+        pairs.stack(range(10))
 
 
 class Lost(Numbered):
@@ -122,4 +107,4 @@ def test_a_scene_without_an_index_is_skipped_only_on_request(tmp_path):
     pairs = PosedPairs(Lost(tmp_path), (8, 8), per_scene=5, skip_bad=True)
     assert len(pairs) == 5
     assert "1.npz: there is no such index" in pairs.bad.report()
-    assert (grey_of(pairs.batch(0, 5)) < 10).all()
+    assert (grey_of(pairs.stack(range(5))) < 10).all()

@@ -140,9 +140,9 @@ def test_grain_reads_the_table_and_goes_on_where_it_stopped(tmp_path, rooms):
     assert [key_of(row) for row in again] == rest
 
 
-def test_scene_balanced_batches_are_those_of_the_data_set_itself(tmp_path, rooms):
+def test_scene_balanced_pairs_are_those_of_the_data_set_itself(tmp_path, rooms):
     write_tables(rooms, tmp_path / "tables", name="rooms")
     tables = Tables(tmp_path / "tables", name="rooms")
-    batches = [PosedPairs(d, SIZE, per_scene=2).batch(1, 3) for d in (rooms, tables)]
+    batches = [PosedPairs(d, SIZE, per_scene=2).stack(range(3, 6)) for d in (rooms, tables)]
     for name in batches[0]:
         np.testing.assert_array_equal(batches[0][name], batches[1][name])

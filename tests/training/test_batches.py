@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from astr_jax.data.homography import HomographyConfig
+from astr_jax.data.readers import PosedDataset, PosedPair, PosedPairs
+from astr_jax.data.readers.views import View
 from astr_jax.training import batches
-from astr_jax.training.batches import make_batches
+from astr_jax.training.batches import Batches, hold_back
+from astr_jax.training.devices import data_mesh
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
 from astr_jax.training.step import keys_for_step, loss_and_scores
 
@@ -30,8 +33,11 @@ def photos():
 
 def draw(experiment, photos, start, count):
     """The batches of so many steps."""
-    with make_batches(experiment, STAGE, photos, start, lambda step: 0.5, num_threads=1) as made:
-        return list(itertools.islice(made, count))
+    batches = Batches(
+        experiment, STAGE, data_mesh(jax.devices()[:1]), lambda step: 0.5, photos=photos
+    )
+    with batches.ahead(start, num_threads=1) as ahead:
+        return list(itertools.islice(ahead, count))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +90,41 @@ def test_worlds_train_the_whole_model(experiment, micro_variables, mixed):
         assert parts[name] > 0
 
 
-def test_a_share_outside_0_to_1_is_refused(experiment):
-    with pytest.raises(ValueError, match=r"worlds_share must lie in \[0, 1\]; got 2"):
-        dataclasses.replace(experiment, worlds_share=2)
+def test_several_devices_render_the_pairs_that_one_does(experiment, photos, mixed):
+    step = next(k for k, batch in enumerate(mixed) if "T_0to1" in batch)
+    mesh = data_mesh(jax.devices()[:2])
+    both = Batches(experiment, STAGE, mesh, lambda step: 0.5, photos=photos).batch(step)
+    assert len(both["image0"].addressable_shards) == 2
+    for name, value in mixed[step].items():
+        np.testing.assert_allclose(both[name], value, atol=1, err_msg=name)
+
+
+class TenScenes(PosedDataset):
+    def read_scene(self, scene):
+        views = [View(f"{scene}{k}", np.full((64, 96), k, np.uint8), np.eye(3)) for k in range(3)]
+        return [PosedPair(scene, views[k], views[k], np.eye(4)) for k in range(3)]
+
+
+def test_real_pairs_are_read_by_their_number(experiment, photos):
+    real = dataclasses.replace(experiment, worlds_share=0.0, posed_share=1.0, per_scene=3)
+    posed = PosedPairs(TenScenes([str(k) for k in range(10)]), (64, 96), per_scene=3, seed=0)
+    batches = Batches(real, STAGE, data_mesh(jax.devices()[:1]), lambda step: 0.5, posed=posed)
+    for name, value in posed.stack(range(14, 16)).items():
+        np.testing.assert_array_equal(batches.batch(7)[name], value)
+    with pytest.raises(ValueError, match="name the data set with depth by --posed"):
+        Batches(real, STAGE, data_mesh(jax.devices()[:1]), lambda step: 0.5)
+
+
+@pytest.mark.parametrize(("count", "held"), [(1, 0), (2, 1), (19, 1), (40, 2), (368, 18)])
+def test_every_twentieth_scene_is_held_back(count, held):
+    scenes = [str(k) for k in range(count)]
+    train, validation = hold_back(TenScenes(scenes))
+    kept = validation.scenes if validation else ()
+    assert len(kept) == held
+    assert sorted([*train.scenes, *kept]) == sorted(scenes)
+
+
+@pytest.mark.parametrize("shares", [(2, 0), (-0.1, 0), (0.6, 0.6)])
+def test_shares_that_are_no_shares_are_refused(experiment, shares):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], and their sum; got"):
+        dataclasses.replace(experiment, worlds_share=shares[0], posed_share=shares[1])

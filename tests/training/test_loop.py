@@ -18,9 +18,9 @@ from rich.console import Console
 from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.params import Params, load_params, read_header, save_params
-from astr_jax.training import curves, loop, validation
+from astr_jax.training import curves, devices, loop
 from astr_jax.training.curves import draw_curves, read_log
-from astr_jax.training.experiment import Experiment, Stage, TrainConfig
+from astr_jax.training.experiment import Experiment, Stage, TrainConfig, ValidationConfig
 
 COMMAND = pathlib.Path(__file__).parents[2] / "train.py"
 
@@ -37,6 +37,7 @@ def experiment(micro_config):
         data=HomographyConfig(),
         stages=(stage, dataclasses.replace(stage, start_difficulty=0.5)),
         note="Photographs of noise.",
+        validation=ValidationConfig(photo_pairs=1, posed_pairs=0),
     )
 
 
@@ -46,19 +47,18 @@ def photos():
     return [rng.integers(0, 256, (120, 160), dtype=np.uint8) for _ in range(3)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_validation_pair():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validation, "PAIRS", 1)
-        patch.setattr(validation, "BATCH", 1)
-        yield
+def train(experiment, photos, workdir, **options):
+    """loop.train on one device."""
+    sources = loop.Sources(photos=photos, validation_photos=photos)
+    mesh = devices.data_mesh(jax.devices()[:1])
+    return loop.train(experiment, sources, workdir, mesh=mesh, **options)
 
 
 @pytest.fixture(scope="module")
 def whole(experiment, photos, tmp_path_factory):
     """A run from its beginning to its end: its folder, and its weights."""
     workdir = tmp_path_factory.mktemp("run")
-    return workdir, loop.train(experiment, photos, photos, workdir)
+    return workdir, train(experiment, photos, workdir)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_the_note_of_the_weights_tells_the_run_and_what_it_was_given(whole):
 def test_a_finished_run_has_nothing_left_to_do(whole, experiment, photos):
     workdir, weights = whole
     log = (workdir / "log.jsonl").read_text()
-    again = loop.train(experiment, photos, photos, workdir)
+    again = train(experiment, photos, workdir)
     assert_same_weights(again, weights)
     assert (workdir / "log.jsonl").read_text() == log
 
@@ -125,13 +125,13 @@ def test_a_run_stopped_by_the_clock_has_saved_everything_goes_on_and_ends_the_sa
     with monkeypatch.context() as patch:
         seconds = types.SimpleNamespace(monotonic=itertools.count().__next__)
         patch.setattr(loop, "time", seconds)  # a second passes whenever the clock is read
-        stopped = loop.train(experiment, photos, photos, tmp_path, minutes=3 / 60)
+        stopped = train(experiment, photos, tmp_path, minutes=2 / 60)
     training, validated = read_log(tmp_path / "log.jsonl")
     assert [row["pairs"] for row in training] == [1]  # within the first stage
-    assert [row["pairs"] for row in validated] == [1]
+    assert not validated  # what stops a run gives it no time
     assert_same_weights(load_params(tmp_path / "weights.safetensors", fold=False), stopped)
 
-    rest = loop.train(experiment, photos, photos, tmp_path)
+    rest = train(experiment, photos, tmp_path)
     assert_same_weights(rest, whole[1], atol=1e-6)
     assert [row["pairs"] for row in read_log(tmp_path / "log.jsonl")[0]] == [1, 2, 3, 4]
 
@@ -144,20 +144,20 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(
     for path in (workdir / "checkpoints" / "4").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    again = loop.train(experiment, photos, photos, workdir)
+    again = train(experiment, photos, workdir)
     assert "Checkpoint 4 cannot be read" in " ".join(capsys.readouterr().out.split())
     assert_same_weights(again, whole[1], atol=1e-6)
     rows = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
-    assert [row["pairs"] for row in rows if "loss" in row] == [1, 2, 3, 4, 4]
+    assert [row["pairs"] for row in rows if "loss" in row] == [1, 2, 3, 4]
 
 
 def test_a_run_starts_from_the_weights_it_is_given_and_leaves_them_alone(
     start, experiment, photos, tmp_path
 ):
     before = jax.tree.map(np.array, start.variables)
-    unmoved = loop.train(experiment, photos, photos, tmp_path / "none", initial=start, minutes=0)
+    unmoved = train(experiment, photos, tmp_path / "none", initial=start, minutes=0)
     assert_same_weights(unmoved, start)
-    moved = loop.train(experiment, photos, photos, tmp_path / "all", initial=start)
+    moved = train(experiment, photos, tmp_path / "all", initial=start)
     jax.tree.map(np.testing.assert_array_equal, start.variables, before)
     leaves = zip(jax.tree.leaves(moved.variables), jax.tree.leaves(before), strict=True)
     largest = max(np.abs(a - b).max() for a, b in leaves)
@@ -168,14 +168,14 @@ def test_weights_of_another_configuration_are_no_start(start, experiment, photos
     wider = dataclasses.replace(experiment.model, train_side=128)
     other = Params(start.variables, wider)
     with pytest.raises(ValueError, match="start from have another configuration"):
-        loop.train(experiment, photos, photos, tmp_path, initial=other)
+        train(experiment, photos, tmp_path, initial=other)
 
 
 def test_a_workdir_of_another_model_is_refused(whole, experiment, photos):
     wider = dataclasses.replace(experiment.model, train_side=128)
     other = dataclasses.replace(experiment, model=wider)
     with pytest.raises(ValueError, match="holds a run with another model"):
-        loop.train(other, photos, photos, whole[0])
+        train(other, photos, whole[0])
     assert (whole[0] / "experiment.json").read_text() == to_json(experiment)
 
 
@@ -185,7 +185,7 @@ def test_a_run_that_only_makes_bad_steps_stops_and_names_them(
     monkeypatch.setattr(loop, "MOST_BAD_STEPS", 2)
     broken = start.replace(variables=jax.tree.map(lambda x: x * np.nan, start.variables))
     with pytest.raises(FloatingPointError, match="2 steps in a row, from step 0 to step 1"):
-        loop.train(experiment, photos, photos, tmp_path, initial=broken)
+        train(experiment, photos, tmp_path, initial=broken)
 
 
 def test_one_good_step_between_bad_ones_lets_the_run_go_on():
@@ -209,7 +209,7 @@ def test_stages_are_located_by_step(experiment):
 
 
 def command(*arguments):
-    runpy.run_path(str(COMMAND))["main"]([str(a) for a in arguments])
+    runpy.run_path(str(COMMAND))["main"]([str(a) for a in (*arguments, "--devices", 1)])
 
 
 @pytest.fixture
@@ -223,11 +223,12 @@ def folder(experiment, photos, start, tmp_path, monkeypatch):
         "from astr_jax.data.homography import HomographyConfig\n"
         "from astr_jax.data.photometry import PhotometricConfig\n"
         "from astr_jax.data.worlds import WorldConfig\n"
-        "from astr_jax.training.experiment import Experiment, Stage, TrainConfig\n"
+        "from astr_jax.training.experiment import *\n"
         f"def model(): return {experiment.model!r}\n"
         f"def experiment(): return {dataclasses.replace(experiment, note='')!r}\n"
     )
     (tmp_path / "empty.py").write_text("")
+    (tmp_path / "model.py").write_text("def model(): pass\n")
     save_params(tmp_path / "start.safetensors", start)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -256,7 +257,11 @@ def test_the_command_stops_after_its_minutes(folder):
         (["nowhere.py"], "There is no configuration file nowhere.py"),
         (["empty.py"], "empty.py is no configuration: it has no function model()"),
         (["giant"], "'giant' is no configuration: take one of astr_megadepth, "),
-        (["astr_megadepth"], "has a model and no experiment()"),
+        (["model.py"], "has a model and no experiment()"),
+        (["astr_megadepth"], "--posed and a posed_share above 0 belong together"),
+        (["micro.py", "--posed", "colmap", "x"], "--posed and a posed_share above 0 belong"),
+        (["micro.py", "--posed", "x", "--set", "posed_share=0.5"], "'x' is no kind of data set"),
+        (["micro.py", "--processes", "2"], "come together or not at all"),
         (["micro.py", "--set", "train.rate=1"], "TrainConfig has no 'rate'"),
         (["micro.py", "--set", "train.learning_rate"], "--set takes NAME=VALUE"),
         (["micro.py", "--init", "gone.safetensors"], "There is no weights file gone"),

@@ -3,6 +3,7 @@
 from astr_jax.data.readers.bad_files import BadFiles, UnreadableFile
 from astr_jax.data.readers.colmap import ColmapModels
 from astr_jax.data.readers.megadepth import MegaDepth
+from astr_jax.data.readers.opening import add_dataset_arguments, open_dataset
 from astr_jax.data.readers.pairs import PairArrays, PosedDataset, PosedPair
 from astr_jax.data.readers.posed_folder import PosedFolders
 from astr_jax.data.readers.sampling import PosedPairs, scene_balanced
@@ -21,6 +22,8 @@ __all__ = [
     "ScanNet",
     "Tables",
     "UnreadableFile",
+    "add_dataset_arguments",
+    "open_dataset",
     "scene_balanced",
     "write_tables",
 ]

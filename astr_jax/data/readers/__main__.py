@@ -10,15 +10,10 @@ import sys
 
 from rich.progress import track
 
-from astr_jax.data.readers import (
-    BadFiles,
-    ColmapModels,
-    MegaDepth,
-    PosedDataset,
-    PosedFolders,
-    ScanNet,
-    write_tables,
-)
+from astr_jax.data.readers.bad_files import BadFiles
+from astr_jax.data.readers.opening import KINDS, add_dataset_arguments, open_dataset
+from astr_jax.data.readers.pairs import PosedDataset
+from astr_jax.data.readers.tables import write_tables
 
 
 def look_through(dataset: PosedDataset, reads: int, bad: BadFiles) -> dict[str, int]:
@@ -35,42 +30,23 @@ def look_through(dataset: PosedDataset, reads: int, bad: BadFiles) -> dict[str, 
     return counts
 
 
-def open_dataset(arguments: argparse.Namespace) -> PosedDataset:
-    """The data set that the command line names."""
-    if arguments.kind in ("colmap", "folders"):
-        reader = ColmapModels if arguments.kind == "colmap" else PosedFolders
-        return reader(arguments.paths)
-    if len(arguments.paths) != 1 or arguments.index is None:
-        raise ValueError(f"{arguments.kind} takes one folder and --index; see --help.")
-    root = arguments.paths[0]
-    if arguments.kind == "megadepth":
-        return MegaDepth(root, arguments.index, scene_list=arguments.scenes)
-    return ScanNet(root, arguments.index, intrinsics=arguments.intrinsics)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m astr_jax.data.readers",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=("megadepth", "scannet", "colmap", "folders"))
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("paths", nargs="+", metavar="DIR", help="the data; README.md: the layouts")
-    parser.add_argument("--index", metavar="PATH", help="index files (.npz) of megadepth, scannet")
-    parser.add_argument("--scenes", metavar="FILE", help="megadepth: a list of index files' names")
-    parser.add_argument("--intrinsics", metavar="FILE", help="scannet: intrinsics.npz")
+    add_dataset_arguments(parser)
     parser.add_argument(
         "--reads", type=int, default=3, metavar="N", help="pairs to read of each scene; default 3"
     )
     parser.add_argument("--tables", metavar="DIR", help="write the data set there, as tables")
-    parser.add_argument("--name", help="of the tables; default: the kind")
     parser.add_argument("--side", type=int, metavar="PIXELS", help="fit the tables' views into it")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out missing and damaged files, and name them"
-    )
     arguments = parser.parse_args(argv)
     try:
-        dataset = open_dataset(arguments)
+        dataset = open_dataset(arguments.kind, arguments.paths, arguments)
         if arguments.tables is None:
             bad = BadFiles(skip=True)
             counts = look_through(dataset, arguments.reads, bad)

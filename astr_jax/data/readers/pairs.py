@@ -1,6 +1,7 @@
 """Posed pairs, and the one interface that every reader of a data set has."""
 
 import abc
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -64,6 +65,14 @@ class PosedDataset(abc.ABC):
         if scene not in self._pairs:
             self._pairs[scene] = self.read_scene(scene)
         return self._pairs[scene]
+
+    def only(self, scenes: Sequence[str]) -> "PosedDataset":
+        """The same data set with some of its scenes."""
+        if unknown := [scene for scene in scenes if scene not in self.scenes]:
+            raise ValueError(f"There is no scene {', '.join(unknown)} to choose.")
+        part = copy.copy(self)
+        PosedDataset.__init__(part, scenes)
+        return part
 
     @abc.abstractmethod
     def read_scene(self, scene: str) -> Sequence[PosedPair]:

@@ -19,7 +19,8 @@ class WorldConfig:
     width: int = 320
     kinds: tuple[str, ...] = KINDS  # of scenes, each as likely
     max_view_angle: float = 60.0  # degrees between the two directions to the point looked at
-    max_depth_ratio: float = 4.0  # of that point's depths in the two images
+    min_depth_ratio: float = 1.0  # the larger by the smaller of that point's distances
+    max_depth_ratio: float = 4.0
     max_rotation: float = 90.0  # degrees about the optical axis, in turned pairs
     rotation_rate: float = 0.25  # share of turned pairs; the others turn by up to easy_rotation
     min_overlap: float = 0.1
@@ -50,10 +51,11 @@ class WorldConfig:
                 "View angles are degrees with 0 <= easy_view_angle <= max_view_angle <= 90; "
                 f"got {self.easy_view_angle} and {self.max_view_angle}."
             )
-        if not 1 <= self.easy_depth_ratio <= self.max_depth_ratio <= 6:
+        ratios = self.min_depth_ratio, self.easy_depth_ratio, self.max_depth_ratio
+        if not 1 <= ratios[0] <= ratios[1] <= ratios[2] <= 6:
             raise ValueError(
-                "Depth ratios must obey 1 <= easy_depth_ratio <= max_depth_ratio <= 6; "
-                f"got {self.easy_depth_ratio} and {self.max_depth_ratio}."
+                "Depth ratios must obey 1 <= min_depth_ratio <= easy_depth_ratio <= "
+                f"max_depth_ratio <= 6; got {ratios[0]}, {ratios[1]} and {ratios[2]}."
             )
         if not 0 <= self.easy_rotation <= self.max_rotation <= 180:
             raise ValueError(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from astr_jax.data.worlds.draw import Draw
 from astr_jax.data.worlds.surfaces import Scene, Solids, Terrain
 
 KINDS = ("street", "facade", "room", "ground", "hills", "planes", "spheres")
@@ -39,26 +40,6 @@ class Layout:
     cover: Int[Array, " p"]
     eyes: Float[Array, "2 3"]
     targets: Float[Array, "2 3"]
-
-
-class Draw:
-    """Random numbers by name: each call takes the next key of a list split in advance."""
-
-    def __init__(self, key: Array):
-        self._keys = iter(jax.random.split(key, 32))
-
-    def uniform(self, low, high, shape: tuple[int, ...] = ()) -> Array:
-        return jax.random.uniform(next(self._keys), shape, minval=low, maxval=high)
-
-    def side(self, shape: tuple[int, ...] = ()) -> Array:
-        """-1 or 1."""
-        return jax.random.rademacher(next(self._keys), shape, jnp.float32)
-
-    def chance(self, probability: float, shape: tuple[int, ...] = ()) -> Array:
-        return jax.random.bernoulli(next(self._keys), probability, shape)
-
-    def key(self) -> Array:
-        return next(self._keys)
 
 
 def points(x, y, z) -> Float[Array, "p 3"]:

@@ -45,6 +45,7 @@ def render_pairs(
 ) -> dict[str, Array]:
     """Renders a batch of pairs; difficulty in [0, 1].
 
+    key: one for all pairs, or an array [b] of each pair's own.
     at_once: how many images are rendered side by side, for a given memory; it changes no pixel.
     None: one on a CPU, where this is fastest, all of them elsewhere.
 
@@ -57,7 +58,7 @@ def render_pairs(
     """
     # Rays are [3 n], surfaces [s 1], a number of a scene []: ranks are promoted on purpose.
     with jax.numpy_rank_promotion("allow"):
-        keys = jax.random.split(key, batch)
+        keys = jax.random.split(key, batch) if key.ndim == 0 else key
         shots = jax.vmap(lambda k: draw_shots(k, textures, difficulty, config))(keys)
         if at_once is None:
             at_once = 1 if jax.default_backend() == "cpu" else 2 * batch

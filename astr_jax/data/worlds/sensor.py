@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from astr_jax.data.photometry import PhotometricConfig
-from astr_jax.data.worlds.layouts import Draw
+from astr_jax.data.worlds.draw import Draw
 
 REACH = 4  # pixels, of the blur's kernel
 # The quantisation table of the JPEG standard for luminance, at quality 50.

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.worlds import atlas as atlases
 from astr_jax.data.worlds.atlas import Atlas
-from astr_jax.data.worlds.layouts import HOUSE, PLAIN, Draw, Layout
+from astr_jax.data.worlds.draw import Draw
+from astr_jax.data.worlds.layouts import HOUSE, PLAIN, Layout
 from astr_jax.data.worlds.surfaces import Scene, dot, held, terrain_height, trace_solids
 from astr_jax.data.worlds.views import Camera
 
@@ -51,7 +52,7 @@ def draw_materials(key: Array, layout: Layout, atlas: Atlas) -> Materials:
     terrain, sky = m - 2, m - 1
 
     def pick(start, count):
-        return jax.random.randint(draw.key(), (m, 3), start, start + count)
+        return draw.integers(start, start + count, (m, 3))
 
     photo = pick(0, atlas.photos)
     windows, noise = (pick(atlas.family(name), atlases.PER_FAMILY) for name in ("windows", "noise"))

@@ -88,9 +88,17 @@ def trace_solids(solids: Solids, origin, direction) -> tuple[Array, Array]:
 
     def nearer(best, entry):
         solid, index = entry
-        t = meet(solid, origin, direction)
-        closer = t < best[0]
-        return (jnp.where(closer, t, best[0]), jnp.where(closer, index, best[1])), None
+
+        def meeting(meet):
+            def update():
+                t = meet(solid, origin, direction)
+                closer = t < best[0]
+                return jnp.where(closer, t, best[0]), jnp.where(closer, index, best[1])
+
+            return update
+
+        sort = jnp.where(solid.used, 1 + solid.round, 0)
+        return jax.lax.switch(sort, (lambda: best, meeting(meet_box), meeting(meet_ball))), None
 
     n = jnp.broadcast_shapes(origin[0].shape, direction[0].shape)
     start = jnp.full(n, jnp.inf), jnp.zeros(n, jnp.int32)
@@ -98,28 +106,38 @@ def trace_solids(solids: Solids, origin, direction) -> tuple[Array, Array]:
     return jax.lax.scan(nearer, start, (solids, indices))[0]
 
 
-def meet(solid: Solids, origin, direction) -> Float[Array, " n"]:
-    """Returns t where rays enter one solid, or leave it where it is hollow; inf where they miss.
-
-    Written coordinate by coordinate, so that it compiles to one loop over the rays.
-    """
+def local_rays(solid: Solids, origin, direction) -> tuple[list[Array], list[Array]]:
+    """Origins and directions in a solid's coordinates, +-1 on its surface."""
     scaled = solid.turn / solid.half[:, None]
     away = [p - c for p, c in zip(origin, solid.centre, strict=True)]
-    o = [dot(row, away) for row in scaled]
-    d = [dot(row, direction) for row in scaled]
+    return [dot(row, away) for row in scaled], [dot(row, direction) for row in scaled]
+
+
+# Both are written coordinate by coordinate, so that they compile to few loops over the rays.
+def meet_box(solid: Solids, origin, direction) -> Float[Array, " n"]:
+    """Returns t where rays enter a box, or leave it where it is hollow; inf where they miss."""
+    o, d = local_rays(solid, origin, direction)
     inverse = [1 / jnp.where(jnp.abs(x) < 1e-9, 1e-9, x) for x in d]
     middles = [-p * i for p, i in zip(o, inverse, strict=True)]
     widths = [jnp.abs(i) for i in inverse]
-    box_in = functools.reduce(jnp.maximum, map(operator.sub, middles, widths))
-    box_out = functools.reduce(jnp.minimum, map(operator.add, middles, widths))
+    enter = functools.reduce(jnp.maximum, map(operator.sub, middles, widths))
+    leave = functools.reduce(jnp.minimum, map(operator.add, middles, widths))
+    return between(solid, enter, leave)
+
+
+def meet_ball(solid: Solids, origin, direction) -> Float[Array, " n"]:
+    """Returns t where rays enter an ellipsoid, or leave a hollow one; inf where they miss."""
+    o, d = local_rays(solid, origin, direction)
     shrink = 1 / dot(d, d)
     middle = -dot(o, d) * shrink
     offset = [p + middle * x for p, x in zip(o, d, strict=True)]  # centre to nearest point
     reach = jnp.sqrt(jnp.maximum(1 - dot(offset, offset), 0.0) * shrink)
-    enter = jnp.where(solid.round, middle - reach, box_in)
-    leave = jnp.where(solid.round, middle + reach, box_out)
+    return between(solid, middle - reach, middle + reach)
+
+
+def between(solid: Solids, enter, leave) -> Float[Array, " n"]:
     t = jnp.where(solid.hollow, leave, enter)
-    return jnp.where(solid.used & (enter < leave) & (t > NEAREST), t, jnp.inf)
+    return jnp.where((enter < leave) & (t > NEAREST), t, jnp.inf)
 
 
 def held(values):
@@ -157,7 +175,9 @@ def trace_terrain(terrain: Terrain, origin, direction) -> tuple[Array, Array]:
     def step(_, t):
         return jnp.minimum(t + jnp.maximum(above(t)[0], 0.0) * rate, RANGE)
 
-    t = jax.lax.fori_loop(0, STEPS, step, jnp.zeros_like(direction[0]))
+    # The first step alone ends on even ground.
+    steps = jnp.where(steepest > 0, STEPS, 1)
+    t = jax.lax.fori_loop(0, steps, step, jnp.zeros_like(direction[0]))
     near = t
     for _ in range(3):
         gap, speed = above(t)

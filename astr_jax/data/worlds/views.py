@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from astr_jax.data.worlds.config import WorldConfig
-from astr_jax.data.worlds.layouts import Draw, Layout
+from astr_jax.data.worlds.draw import Draw
+from astr_jax.data.worlds.layouts import Layout
 from astr_jax.data.worlds.surfaces import Scene, clearance, rotate, trace
 
-GRID = (8, 16)  # rays (rows, columns) on which overlap is measured
+GRID = (12, 16)  # rays (rows, columns) on which overlap is measured
 FIRST_CAMERAS = 8  # tried for a good view of the scene
 ROOM = 0.25  # least distance of a camera from a surface, units
 
@@ -71,8 +72,10 @@ def surface_points(scene: Scene, camera: Camera, size) -> tuple[Array, Bool[Arra
     return camera.eye[:, None] + jnp.where(known, t, 1.0) * direction, known, surface
 
 
-def sees(scene: Scene, camera: Camera, points: Float[Array, "3 n"], size) -> Bool[Array, " n"]:
-    """Whether the camera has the points in its image, with nothing before them."""
+def sees(
+    scene: Scene, camera: Camera, points: Float[Array, "3 n"], size
+) -> tuple[Bool[Array, " n"], Float[Array, " n"]]:
+    """Whether the camera has the points in its image, with nothing before them; their depths."""
     pixel, depth = camera.project(points)
     height, width = size
     inside = (
@@ -81,23 +84,32 @@ def sees(scene: Scene, camera: Camera, points: Float[Array, "3 n"], size) -> Boo
         & (jnp.abs(pixel[1] - (height - 1) / 2) <= height / 2)
     )
     t, _, _ = trace(scene, camera.eye[:, None], points - camera.eye[:, None])
-    return inside & (t > 0.995)
+    return inside & (t > 0.995), depth
 
 
-def common_shares(scene: Scene, camera0: Camera, camera1: Camera, size) -> tuple[Array, Array]:
-    """Returns the shares of the known pixels of image 0 and of image 1 that the other sees too."""
-    shares = []
+def compare_views(
+    scene: Scene, camera0: Camera, camera1: Camera, size
+) -> tuple[Array, Float[Array, ""]]:
+    """Returns two numbers of what both images see.
+
+    The overlap: of the known pixels of image 0 and of image 1, the larger share that the other
+    sees too. And how far its depths differ: the mean logarithm of their ratio, without sign.
+    """
+    shares, ratios = [], []
     for one, other in ((camera0, camera1), (camera1, camera0)):
         points, known, _ = surface_points(scene, one, size)
-        common = (known & sees(scene, other, points, size)).sum()
-        shares.append(common / jnp.maximum(known.sum(), 1))
-    return tuple(shares)
+        seen, depth = sees(scene, other, points, size)
+        common = known & seen
+        shares.append(common.sum() / jnp.maximum(known.sum(), 1))
+        ratio = jnp.where(common, one.project(points)[1] / depth, 1.0)
+        ratios.append(jnp.abs(jnp.log(ratio).sum()) / jnp.maximum(common.sum(), 1))
+    return jnp.maximum(*shares), jnp.maximum(*ratios)
 
 
 def draw_cameras(key: Array, layout: Layout, difficulty: Array, config: WorldConfig) -> Camera:
     """Draws two cameras, on a leading axis: of many second ones, that whose overlap is nearest to
     the wanted one."""
-    draw = Draw(key)
+    draw = Draw(key, 16)
     focals = draw_focals(draw, config)
     keys = jax.random.split(draw.key(), FIRST_CAMERAS)
     firsts = jax.vmap(lambda k: draw_first(k, layout, focals[0], config))(keys)
@@ -105,8 +117,8 @@ def draw_cameras(key: Array, layout: Layout, difficulty: Array, config: WorldCon
     first = jax.tree.map(lambda x: x[jnp.argmin(scores)], firsts)
 
     scene = layout.scene
-    log_ratio = jnp.log(eased(difficulty, config.easy_depth_ratio, config.max_depth_ratio))
-    ratio = jnp.exp(draw.uniform(0, 1) * log_ratio)
+    largest = eased(difficulty, config.easy_depth_ratio, config.max_depth_ratio)
+    ratio = jnp.exp(draw.uniform(jnp.log(config.min_depth_ratio), jnp.log(largest)))
     turned = draw.chance(config.rotation_rate)
     widest = eased(difficulty, config.easy_rotation, config.max_rotation)
     roll = jnp.radians(draw.uniform(-1, 1) * jnp.where(turned, widest, config.easy_rotation))
@@ -123,8 +135,11 @@ def draw_cameras(key: Array, layout: Layout, difficulty: Array, config: WorldCon
     seconds = jax.vmap(second)(jax.random.split(draw.key(), config.candidates))
 
     def miss(camera):
-        shares = common_shares(scene, first, camera, config.size)
-        return jnp.abs(jnp.maximum(*shares) - wanted) + view_score(scene, camera, config.size)
+        overlap, log_ratio = compare_views(scene, first, camera, config.size)
+        too_small = jnp.maximum(config.min_overlap - overlap, 0.0)
+        too_unlike = jnp.maximum(log_ratio - jnp.log(config.max_depth_ratio), 0.0)
+        score = view_score(scene, camera, config.size)
+        return jnp.abs(overlap - wanted) + score + 10 * too_small + 2 * too_unlike
 
     best = jnp.argmin(jax.vmap(miss)(seconds))
     second_camera = jax.tree.map(lambda x: x[best], seconds)
@@ -148,7 +163,7 @@ def draw_focals(draw: Draw, config: WorldConfig) -> tuple[Array, Array]:
 
 
 def draw_first(key: Array, layout: Layout, focal: Array, config: WorldConfig) -> Camera:
-    draw = Draw(key)
+    draw = Draw(key, 16)
     eye, target = (
         box[0] + draw.uniform(0, 1, (3,)) * (box[1] - box[0])
         for box in (layout.eyes, layout.targets)
@@ -159,7 +174,7 @@ def draw_first(key: Array, layout: Layout, focal: Array, config: WorldConfig) ->
 
 def draw_second(key, first, points, weights, focal, ratio, roll, difficulty, config) -> Camera:
     """Another camera, nearer by the ratio to a point that the first one sees; log weights."""
-    draw = Draw(key)
+    draw = Draw(key, 16)
     target = points[:, jax.random.categorical(draw.key(), weights)]
     back = first.eye - target
     angle = jnp.radians(eased(difficulty, config.easy_view_angle, config.max_view_angle))

@@ -1,0 +1,249 @@
+"""What adaptive scaling gains where the scale changes.
+
+    python -m astr_jax.evaluation.scaling --weights tiny --photos DIR
+
+Renders worlds whose two cameras stand at distances of ratio 2 to 4 from the point looked at,
+matches them coarsely once, and refines the same matches three times: with scaling off (ratio 1),
+on (the estimated ratio) and, as a bound, with the true ratio. Matches whose point is hidden in
+image 1 are left out.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from astr_jax.data.photos import list_photos, read_photos, split_photos
+from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
+from astr_jax.files import replacing
+from astr_jax.images import padded
+from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
+from astr_jax.ops.matching import dual_softmax
+from astr_jax.ops.scaling import EXTREME, scale_ratio
+from astr_jax.params import Params, load_params
+from astr_jax.supervision import depth_ground_truth
+
+WAYS = ("off", "on", "true")  # ratio 1, the estimated one, the true one
+EDGES = (1.0, 1.5, 2.0, 3.0, np.inf)  # of the bins of true ratios, the larger by the smaller side
+WITHIN = (1.0, 3.0, 5.0)  # pixels of image 1
+MOST_MATCHES = 512  # of a pair, the most confident
+BATCH = 4  # pairs
+TEXTURES, TEXTURE_SIDE = 64, 256  # photographs in the worlds, pixels
+RESAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefinedMatches:
+    """All matches whose true place in image 1 is seen, of all pairs."""
+
+    pair: np.ndarray  # [k] number of the pair
+    ratio: Float[np.ndarray, " k"]  # the true one; above 1: larger in image 1
+    estimate: Float[np.ndarray, " k"]
+    coarse: Float[np.ndarray, " k"]  # error of the cell's centre, pixels of image 1
+    errors: dict[str, Float[np.ndarray, " k"]]  # pixels of image 1, for each of WAYS
+
+
+def world_batches(photos, config: WorldConfig, pairs: int, difficulty: float):
+    """Yields batches of BATCH pairs, padded to sides that the model takes."""
+    atlas = make_atlas(photos[:TEXTURES], side=TEXTURE_SIDE)
+    canvas = tuple(-(-side // 32) * 32 for side in config.size)
+    keys = jax.random.split(jax.random.key(0), -(-pairs // BATCH))
+    for key in track(keys, "matching worlds"):
+        rendered = render_pairs(key, atlas, jnp.float32(difficulty), config=config, batch=BATCH)
+        batch = {name: np.asarray(value) for name, value in rendered.items()}
+        for i in "01":
+            batch[f"mask{i}"] = np.ones(batch[f"image{i}"].shape, bool)
+        maps = [f"{name}{i}" for name in ("image", "mask", "depth") for i in "01"]
+        yield batch | {name: np.asarray(padded(batch[name], canvas)) for name in maps}
+
+
+def refine(params: Params, batches, *, estimator: str) -> RefinedMatches:
+    """Matches all pairs and refines the matches in each of WAYS."""
+    found = [jax.device_get(_refine(params, batch, estimator=estimator)) for batch in batches]
+    known = np.concatenate([f["known"] for f in found])
+
+    def kept(name):
+        return np.concatenate([f[name] for f in found])[known]
+
+    return RefinedMatches(
+        pair=np.nonzero(known)[0],
+        ratio=kept("ratio"),
+        estimate=kept("estimate"),
+        coarse=kept("coarse"),
+        errors={way: kept(way) for way in WAYS},
+    )
+
+
+@functools.partial(jax.jit, static_argnames="estimator")
+def _refine(params: Params, batch, *, estimator: str):
+    """Per match [b k]: whether its truth is known, the two ratios, and the error in each way."""
+    config, model = params.config, functools.partial(ASTR(params.config).apply, params.variables)
+    features = []
+    for i in "01":
+        mask = batch[f"mask{i}"]
+        side = jnp.maximum(mask.any(axis=2).sum(axis=1), mask.any(axis=1).sum(axis=1))
+        image = batch[f"image{i}"][..., None].astype(jnp.float32) / 255
+        features.append(model(image, mask, side.astype(jnp.float32), method="encode"))
+    coarse = model(*features, method="coarse")
+    temperature = config.matching.temperature * params.calibration.temperature
+    calibrated = functools.partial(
+        dual_softmax, temperature=temperature, block=config.matching.block
+    )
+    matrix = jax.vmap(calibrated)(coarse.features0, coarse.features1, coarse.mask0, coarse.mask1)
+    matches = coarse_matches(
+        coarse.replace(matrix=matrix),
+        *(f.mask8 for f in features),
+        config,
+        MOST_MATCHES,
+        threshold=params.calibration.threshold,
+    )
+
+    depths = (batch[name] for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
+    truth = jax.vmap(depth_ground_truth)(*depths)
+    at = jax.vmap(lambda values, cells: values[jnp.maximum(cells, 0)])
+    known = matches.valid & at(truth.visible, matches.cell0)
+    true_ratio = jnp.clip(at(truth.ratio, matches.cell0), 1 / EXTREME, EXTREME)
+    width = features[0].mask8.shape[2]
+    centres = [cell_centres(c, width, COARSE_STRIDE) for c in (matches.cell0, matches.cell1)]
+    estimate = jax.vmap(
+        lambda p0, p1, valid, K0, K1: scale_ratio(
+            p0,
+            p1,
+            valid,
+            estimator=estimator,
+            K0=K0,
+            K1=K1,
+            cell=COARSE_STRIDE,
+            key=jax.random.key(0),
+        )
+    )(*centres, matches.valid, batch["K0"], batch["K1"])
+    ratios = {"off": jnp.ones_like(estimate), "on": estimate, "true": true_ratio}
+    found = {"known": known, "ratio": true_ratio, "estimate": estimate}
+    true1 = at(truth.points1, matches.cell0)
+    for way, ratio in ratios.items():
+        fine = model(*features, coarse, matches, ratio, method="fine")
+        found[way] = jnp.linalg.norm(fine.points1 - true1, axis=-1)
+    return found | {"coarse": jnp.linalg.norm(centres[1] - true1, axis=-1)}
+
+
+def summary(matches: RefinedMatches, chosen: Bool[np.ndarray, " k"]) -> dict:
+    """Scores of some of the matches, and what scaling changes in their median error, with the 95 %
+    interval of the bootstrap over pairs, whose matches are not independent."""
+    pair = matches.pair[chosen]
+    errors = {way: matches.errors[way][chosen] for way in WAYS}
+    pairs = np.unique(pair)
+    row = {"matches": len(pair), "pairs": len(pairs)}
+    if not len(pair):
+        return row
+    row["median"] = {way: float(np.median(e)) for way, e in errors.items()}
+    for limit in WITHIN:
+        row[f"within_{limit:g}"] = {way: float((e <= limit).mean()) for way, e in errors.items()}
+    row["ratio_error"] = float(
+        np.exp(np.median(np.abs(np.log(matches.estimate / matches.ratio)[chosen])))
+    )
+    row["difference"] = row["median"]["on"] - row["median"]["off"]
+    of_pair = [[errors[way][pair == p] for p in pairs] for way in ("on", "off")]
+    rng, differences = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(0, len(pairs), len(pairs))
+        on, off = (np.median(np.concatenate([rows[i] for i in drawn])) for rows in of_pair)
+        differences.append(on - off)
+    row["interval"] = [float(x) for x in np.quantile(differences, [0.025, 0.975])]
+    return row
+
+
+def summaries(matches: RefinedMatches) -> list[dict]:
+    """Rows of the table: all matches, those of the right cell, and by the true ratio and side."""
+    larger = matches.ratio >= 1
+    change = np.where(larger, matches.ratio, 1 / matches.ratio)
+    # Scaling cannot mend a match of the wrong cells.
+    right = matches.coarse <= COARSE_STRIDE
+    rows = [
+        {"ratio": "all", "image1": "both", **summary(matches, change >= 1)},
+        {"ratio": "all", "image1": "right cell", **summary(matches, right)},
+    ]
+    for low, high in itertools.pairwise(EDGES):
+        name = f"{low:g} - {high:g}" if high < np.inf else f"over {low:g}"
+        for side, on_side in (("larger", larger), ("smaller", ~larger)):
+            inside = on_side & (change >= low) & (change < high)
+            rows.append({"ratio": name, "image1": side, **summary(matches, inside)})
+    return rows
+
+
+def table_of(rows: list[dict], title: str) -> Table:
+    table = Table(title=title, caption="off / on / with the true ratio; on - off: 95 % interval")
+    names = ["true ratio", "in image 1", "matches", "pairs", "ratio off by", "median error, px"]
+    names += [f"within {limit:g} px" for limit in WITHIN] + ["on - off, px"]
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        cells = [row["ratio"], row["image1"], str(row["matches"]), str(row["pairs"])]
+        if row["matches"]:
+            low, high = row["interval"]
+            cells.append(f"x {row['ratio_error']:.2f}")
+            cells.append(" / ".join(f"{row['median'][way]:.2f}" for way in WAYS))
+            cells += [
+                " / ".join(f"{100 * row[f'within_{limit:g}'][way]:.0f}" for way in WAYS) + " %"
+                for limit in WITHIN
+            ]
+            cells.append(f"{row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]")
+        table.add_row(*cells)
+    return table
+
+
+def weights_file(name: str) -> pathlib.Path:
+    """The file of shipped weights, or of any others."""
+    shipped = pathlib.Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
+    return shipped if shipped.is_file() else pathlib.Path(name)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", default="tiny", help="a shipped name or a file; default tiny")
+    parser.add_argument(
+        "--photos", required=True, metavar="DIR", help="photographs; every 40th, held back, is used"
+    )
+    parser.add_argument("--pairs", type=int, default=64, help="how many; default 64")
+    parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
+    parser.add_argument("--difficulty", type=float, default=0.5, help="in [0, 1]; default 0.5")
+    parser.add_argument("--estimator", choices=("pose", "affine"), default="pose")
+    parser.add_argument("--out", metavar="FILE.json", help="write all figures there too")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.pairs < 1:
+            raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
+        if not 0 <= arguments.difficulty <= 1:
+            raise ValueError(f"--difficulty must lie in [0, 1]; got {arguments.difficulty}.")
+        height, width = arguments.size
+        config = WorldConfig(height=height, width=width, min_depth_ratio=2.0, easy_depth_ratio=4.0)
+        params = load_params(weights_file(arguments.weights))
+        photos = read_photos(split_photos(list_photos(arguments.photos))[1])
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    batches = world_batches(photos, config, arguments.pairs, arguments.difficulty)
+    rows = summaries(refine(params, batches, estimator=arguments.estimator))
+    pairs = -(-arguments.pairs // BATCH) * BATCH
+    title = f"adaptive scaling ({arguments.estimator}), {pairs} worlds of {width} x {height}"
+    Console().print(table_of(rows, title))
+    if arguments.out:
+        settings = {"pairs": pairs, "size": [height, width], "difficulty": arguments.difficulty}
+        settings |= {"weights": arguments.weights, "estimator": arguments.estimator}
+        with replacing(arguments.out) as beside:
+            beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

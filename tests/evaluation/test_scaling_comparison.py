@@ -1,0 +1,104 @@
+"""Adaptive scaling on against off, where the answer is known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from astr_jax.evaluation import scaling
+from astr_jax.evaluation.scaling import WAYS, RefinedMatches, refine, summaries, summary
+from astr_jax.params import Calibration, Params
+
+
+@pytest.fixture(scope="module")
+def params(micro_config, micro_variables):
+    return Params(micro_variables, micro_config, Calibration(threshold=0.0))
+
+
+def wall_seen_twice(shape, batch=2):
+    """Both cameras in one place, before a wall at depth 3; the last 16 rows are padding."""
+    image = np.random.default_rng(0).integers(0, 256, (batch, *shape), dtype=np.uint8)
+    mask = np.ones(image.shape, bool)
+    mask[:, -16:] = False
+    K = np.array([[60, 0, 40], [0, 60, 30], [0, 0, 1]], np.float32)
+    one = {"image": image, "mask": mask, "depth": np.where(mask, np.float32(3), np.float32(0))}
+    views = {f"{name}{i}": value for name, value in one.items() for i in "01"}
+    matrices = {"K0": K, "K1": K, "T_0to1": np.eye(4, dtype=np.float32)}
+    return views | {name: np.stack([value] * batch) for name, value in matrices.items()}
+
+
+def test_where_nothing_changes_the_true_ratio_is_that_of_no_scaling(params):
+    batches = [wall_seen_twice((96, 96))] * 2
+    found = refine(params, batches, estimator="affine")
+    assert set(found.pair) <= {0, 1, 2, 3}
+    assert len(found.pair) > 20
+    np.testing.assert_allclose(found.ratio, 1.0, rtol=1e-6)
+    np.testing.assert_allclose(found.errors["true"], found.errors["off"], atol=1e-4)
+    assert np.median(found.coarse) < 1e-3  # an image matches itself
+    # The crop reaches 2 fine cells of 4 pixels to every side.
+    assert (found.errors["off"][found.coarse < 1e-3] <= 8 * 2**0.5 + 1e-3).all()
+
+
+def made_up(gain):
+    """Ten pairs of 20 matches at ratio 2; scaling changes every error by the pair's gain."""
+    pair = np.repeat(np.arange(10), 20)
+    off = np.tile(np.linspace(1.0, 3.0, 20), 10)
+    errors = {"off": off, "on": off + np.asarray(gain)[pair], "true": off}
+    ratio = np.where(pair % 2 == 0, 2.0, 0.5)
+    return RefinedMatches(
+        pair=pair, ratio=ratio, estimate=ratio * 1.1, coarse=np.zeros(200), errors=errors
+    )
+
+
+def test_a_gain_that_all_pairs_share_is_found_with_certainty():
+    row = summary(made_up([-0.5] * 10), np.ones(200, bool))
+    assert row["difference"] == pytest.approx(-0.5)
+    np.testing.assert_allclose(row["interval"], -0.5, atol=1e-9)
+    assert row["median"] == pytest.approx({"off": 2.0, "on": 1.5, "true": 2.0})
+    assert row["within_3"] == dict.fromkeys(WAYS, 1.0)
+    assert row["ratio_error"] == pytest.approx(1.1)
+
+
+def test_a_gain_of_half_of_the_pairs_is_uncertain_however_many_matches_they_have():
+    row = summary(made_up([-1.0] * 5 + [1.0] * 5), np.ones(200, bool))
+    low, high = row["interval"]
+    assert low < -0.2
+    assert high > 0.2
+
+
+def test_rows_are_told_apart_by_the_true_ratio_and_the_side_that_looks_larger():
+    rows = {(r["ratio"], r["image1"]): r for r in summaries(made_up([0.0] * 10))}
+    assert rows["all", "both"]["matches"] == rows["all", "right cell"]["matches"] == 200
+    assert rows["2 - 3", "larger"]["matches"] == rows["2 - 3", "smaller"]["matches"] == 100
+    assert rows["2 - 3", "larger"]["pairs"] == 5
+    assert sum(r["matches"] for r in rows.values()) == 600  # every match is in one bin
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "nowhere.safetensors", "--photos", "."], "no weights file nowhere"),
+        (["--photos", ".", "--pairs", "0"], "--pairs must be positive"),
+        (["--photos", ".", "--difficulty", "2"], "--difficulty must lie in [0, 1]"),
+        (["--photos", ".", "--size", "50", "64"], "multiples of 8"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        scaling.main(arguments)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_command_prints_a_table_and_writes_all_figures(capsys, monkeypatch, tmp_path, params):
+    monkeypatch.setattr(scaling, "load_params", lambda path: params)
+    monkeypatch.setattr(scaling, "list_photos", lambda folder: ["a.jpg"])
+    monkeypatch.setattr(scaling, "read_photos", lambda paths: [np.zeros((64, 64), np.uint8)])
+    monkeypatch.setattr(
+        scaling, "world_batches", lambda *arguments: iter([wall_seen_twice((96, 96))] * 2)
+    )
+    out = tmp_path / "scaling.json"
+    scaling.main(["--photos", ".", "--estimator", "affine", "--pairs", "4", "--out", str(out)])
+    assert "adaptive scaling (affine), 4 worlds" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert written["rows"][0]["matches"] > 20
+    assert written["settings"]["estimator"] == "affine"
