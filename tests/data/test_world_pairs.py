@@ -202,8 +202,8 @@ def test_what_another_surface_hides_is_not_supervised(hard, hard_shots, truth):
             for j in (-1, 0, 1)
         ]
     )
-    smooth = around.min(axis=0) > 0.8 * around.max(axis=0)
-    assert smooth.mean() > 0.8
+    smooth = around.min(axis=0) > 0.97 * around.max(axis=0)
+    assert smooth.mean() > 0.4
     # The depth there differs by less than the tolerance of itself, which is the smaller one.
     assert reach[pair, cell][smooth].min() > 0.98 / (1 + EXACT_TOLERANCE)
 
