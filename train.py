@@ -7,6 +7,7 @@ examples:
   python train.py tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
   python train.py astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
   srun --ntasks-per-node=1 python train.py small --photos DIR --workdir RUN --distributed
+  python train.py tiny --photos DIR --profile 256 320
   tensorboard --logdir RUN
 """
 
@@ -25,26 +26,12 @@ def read_experiment(name: str):
     return module.experiment()
 
 
-def read_split(path: str):
-    """Photographs to train on, and those held back, of a folder or of a packed .npz file."""
-    import cv2
-
-    from astr_jax.data.photos import list_photos, read_photos, split_photos, unpack_photos
-
-    cv2.setNumThreads(1)  # the loader's threads are the parallelism
-    if path.endswith(".npz"):
-        photos = unpack_photos(path)
-        train, validation = split_photos(range(len(photos)))
-        return [photos[i] for i in train], [photos[i] for i in validation]
-    return tuple(map(read_photos, split_photos(list_photos(path))))
-
-
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="a name in configs/, or a .py file, such as configs/tiny.py")
-    parser.add_argument("--workdir", required=True, type=pathlib.Path, help="the run's own folder")
+    parser.add_argument("--workdir", type=pathlib.Path, help="the run's own folder")
     parser.add_argument("--init", help="weights to start from, instead of fresh ones")
     parser.add_argument("--minutes", type=float, help="after so long save and stop")
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
@@ -54,6 +41,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="change a field, such as train.learning_rate=3e-4; repeatable",
+    )
+    parser.add_argument(
+        "--profile",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="do not train but measure: speed at this size, cost of the data, parts of the step",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -100,11 +94,18 @@ def run(arguments: argparse.Namespace) -> None:
     from astr_jax.params import load_params
     from astr_jax.training import devices
     from astr_jax.training.loop import train
+    from astr_jax.training.profile import profile
 
     by_hand = arguments.coordinator, arguments.processes, arguments.process
     if arguments.distributed or any(v is not None for v in by_hand):
         devices.join(*by_hand)
     experiment = changed(read_experiment(arguments.config), arguments)
+    mesh = devices.data_mesh(devices.first_devices(arguments.devices))
+    if arguments.profile:
+        profile(experiment, read_sources(arguments, experiment), arguments.profile, mesh)
+        return
+    if arguments.workdir is None:
+        raise ValueError("A run needs its own folder: give --workdir.")
     initial = load_params(arguments.init, fold=False) if arguments.init else None
     train(
         experiment,
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
         initial=initial,
         minutes=arguments.minutes,
         num_threads=arguments.threads,
-        mesh=devices.data_mesh(devices.first_devices(arguments.devices)),
+        mesh=mesh,
     )
 
 
@@ -133,6 +134,9 @@ def changed(experiment, arguments: argparse.Namespace):
 
 def read_sources(arguments: argparse.Namespace, experiment):
     """What the command line trains on. Raises ValueError where the shares ask for other data."""
+    import cv2
+
+    from astr_jax.data.photos import open_photos
     from astr_jax.data.readers import open_dataset
     from astr_jax.training.loop import Sources
 
@@ -145,7 +149,8 @@ def read_sources(arguments: argparse.Namespace, experiment):
         raise ValueError(
             "Homographies and synthetic worlds are made of photographs: give --photos."
         )
-    photos, held_back = read_split(arguments.photos) if arguments.photos else ((), ())
+    cv2.setNumThreads(1)  # the loader's threads are the parallelism
+    photos, held_back = open_photos(arguments.photos) if arguments.photos else ((), ())
     posed = None
     if arguments.posed:
         posed = open_dataset(arguments.posed[0], arguments.posed[1:], arguments)

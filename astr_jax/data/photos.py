@@ -126,6 +126,20 @@ def unpack_photos(path: str | os.PathLike) -> Photos:
     return Photos(names, tuple(images))
 
 
+def open_photos(path: str | os.PathLike) -> tuple[Photos, Photos]:
+    """Photographs to train on, and those held back, of a folder or of a packed file."""
+    if pathlib.Path(path).suffix == ".npz":
+        photos = unpack_photos(path)
+        parts = split_photos(range(len(photos)))
+        train, held_back = (
+            Photos(tuple(photos.names[i] for i in part), tuple(photos[i] for i in part))
+            for part in parts
+        )
+        return train, held_back
+    train, held_back = map(read_photos, split_photos(list_photos(path)))
+    return train, held_back
+
+
 def _decode(encoded: np.ndarray, name: str) -> np.ndarray:
     """Decodes to grey; OpenCV turns the photograph upright by its EXIF tag."""
     image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None

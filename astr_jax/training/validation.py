@@ -16,6 +16,7 @@ from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.model.attention_entropy import coarse_with_entropy
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.scaling import scale_ratio
+from astr_jax.supervision import warp_by_depth
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
 from astr_jax.training.step import encode_both, keys_for_step, loss_and_scores
 from astr_jax.training.validation_poses import Batch, pose_scores, posed_batches, world_batches
@@ -42,7 +43,8 @@ def make_validation(
     """Returns validate(variables) -> scores and a picture, on pairs that never change.
 
     photos: held-back photographs, for homographies, and for worlds where `posed` is None. posed:
-    held-back pairs with known pose, such as PosedPairs. Numbers of pairs are rounded up to whole
+    held-back pairs with depth and pose, which take the place of homographies where there are no
+    photographs. Raises ValueError where there is neither. Numbers of pairs are rounded up to whole
     batches. variables: {"params", "batch_stats"}, on one device. The scores:
 
     - those of a training step, as means over homographies;
@@ -54,11 +56,16 @@ def make_validation(
     if wanted.photo_pairs < 1:
         raise ValueError(f"validation.photo_pairs must be positive; got {wanted.photo_pairs}.")
     size = min(BATCH, wanted.photo_pairs)
-    data = HomographyPairs(photos, experiment.data_config(stage), SEED)
-    batches = [
-        data.stack(range(first, first + size), DIFFICULTY)
-        for first in range(0, wanted.photo_pairs, size)
-    ]
+    rows = [range(first, first + size) for first in range(0, wanted.photo_pairs, size)]
+    if len(photos):
+        data = HomographyPairs(photos, experiment.data_config(stage), SEED)
+        batches = [data.stack(indices, DIFFICULTY) for indices in rows]
+    elif posed is not None:
+        batches = [posed.stack(indices) for indices in rows]
+    else:
+        raise ValueError(
+            "There is nothing to validate on: give photographs too, or two scenes or more."
+        )
     if wanted.posed_pairs < 1:
         posed_pairs = []
     elif posed is None:
@@ -73,7 +80,7 @@ def make_validation(
     def validate(variables: PyTree) -> Validated:
         given = variables["params"], variables["batch_stats"]
         scores = mean_scores([of_batch(*given, batch) for batch in batches])
-        matches, entropy = match(variables, without_pose(batches[0]))
+        matches, entropy = match(variables, to_match(batches[0]))
         scores |= named_entropies(entropy)
         if posed_pairs:
             found = [jax.device_get(match(variables, batch)[0]) for batch in posed_pairs]
@@ -157,13 +164,13 @@ def match_batch(
     ), entropy
 
 
-def without_pose(batch: Batch) -> Batch:
-    """A batch of homographies as match_batch takes it."""
-    b = len(batch["image0"])
-    unknown = np.full((b, 3, 3), np.nan, np.float32)
+def to_match(batch: Batch) -> Batch:
+    """Any batch as match_batch takes it: with masks, and with intrinsics, unknown or not."""
+    unknown = np.full((len(batch["image0"]), 3, 3), np.nan, np.float32)
     images = {name: batch[name] for name in ("image0", "image1")}
     masks = {f"mask{i}": np.ones(images[f"image{i}"].shape, bool) for i in (0, 1)}
-    return images | masks | {"K0": unknown, "K1": unknown}
+    full = masks | {"K0": unknown, "K1": unknown} | batch
+    return {name: full[name] for name in (*images, *masks, "K0", "K1")}
 
 
 def named_entropies(entropy: Float[Array, "b blocks heads"]) -> dict[str, float]:
@@ -177,12 +184,22 @@ def named_entropies(entropy: Float[Array, "b blocks heads"]) -> dict[str, float]
 
 
 def draw_pair(batch: Batch, matches: Matches, fine: bool) -> UInt8[np.ndarray, "h w 3"]:
-    """The first pair of a batch of homographies, with its matches; those of cell centres are right
-    up to the side of a cell."""
+    """The first pair of a batch with its matches; those of cell centres are right up to the side
+    of a cell."""
     pair = jax.device_get(matches)[0].compact()
-    truth = metrics.warp_points(batch["H_0to1"][0].astype(float), pair.keypoints0)
+    truth = true_points1({name: value[0] for name, value in batch.items()}, pair.keypoints0)
     error = np.linalg.norm(truth - pair.keypoints1, axis=-1)
     right = RIGHT_PX if fine else float(COARSE_STRIDE)
     return pixels_of(
         draw_matches(batch["image0"][0], batch["image1"][0], pair, error=error, right=right)
     )
+
+
+def true_points1(pair: Batch, points0: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
+    """Where points of image 0 lie in image 1, by the homography of a pair or by its depth; far
+    away where that is not known."""
+    if "H_0to1" in pair:
+        return metrics.warp_points(pair["H_0to1"].astype(float), points0)
+    x, y = np.rint(points0).astype(int).T
+    given = pair["depth0"][y, x], pair["K0"], pair["K1"], pair["T_0to1"]
+    return np.asarray(warp_by_depth(points0, *given)[0])

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
+from astr_jax.data.readers import PosedDataset, PosedPair
+from astr_jax.data.readers.views import View
 from astr_jax.params import Params, load_params, read_header, save_params
 from astr_jax.training import curves, devices, loop
 from astr_jax.training.curves import draw_curves, read_log
@@ -203,6 +205,37 @@ def test_stages_are_located_by_step(experiment):
     assert [experiment.locate(step)[1:] for step in range(4)] == [(0, 0), (1, 1), (0, 2), (1, 3)]
     with pytest.raises(ValueError, match="4 steps"):
         experiment.locate(4)
+
+
+class Walls(PosedDataset):
+    """Scenes of a flat wall of noise, seen twice by one camera that moves by 8 pixels."""
+
+    def read_scene(self, scene):
+        wall = np.random.default_rng(int(scene)).integers(0, 256, (64, 104), dtype=np.uint8)
+        K = np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]])
+        views = [
+            View(f"{scene}/{x}", wall[:, x : x + 96], K, np.full((64, 96), 2.0, np.float32))
+            for x in (0, 8)
+        ]
+        moved = np.eye(4)
+        moved[0, 3] = -8 / 80 * 2.0
+        return [PosedPair(scene, *views, moved)]
+
+
+def test_a_run_on_real_depth_alone_needs_no_photographs(experiment, tmp_path):
+    real = dataclasses.replace(
+        experiment, posed_share=1.0, validation=ValidationConfig(photo_pairs=1, posed_pairs=2)
+    )
+    sources = loop.Sources(posed=Walls(["0", "1", "2"]))
+    mesh = devices.data_mesh(jax.devices()[:1])
+    loop.train(real, sources, tmp_path, mesh=mesh, num_threads=1)
+    training, validated = read_log(tmp_path / "log.jsonl")
+    assert all(row["coarse"] > 0 and row["bad"] == 0 for row in training)
+    assert validated[-1]["coarse"] > 0
+    assert 0 <= validated[-1]["pose_auc@10"] <= 1
+    alone = loop.Sources(posed=Walls(["0"]))
+    with pytest.raises(ValueError, match="nothing to validate on"):
+        loop.train(real, alone, tmp_path / "alone", mesh=mesh)
 
 
 # The command.
