@@ -1,0 +1,18 @@
+"""A benchmark: pairs with known geometry, and the protocol that they are measured by."""
+
+import dataclasses
+
+from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.resizing import Resize
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What a reader of a data set returns. Everything in it moves the figures."""
+
+    name: str
+    pairs: tuple[Pair, ...]
+    resize: Resize  # of the images that the matcher is given
+    max_matches: int | None = None  # the most confident, that are scored; None: all
+    pose_estimators: tuple[str, ...] = ("poselib@1", "ransac@0.5")  # name@threshold in pixels
+    homography_estimators: tuple[str, ...] = ("magsac@3",)

@@ -1,0 +1,63 @@
+"""How images are brought to the size that a matcher is given."""
+
+import dataclasses
+import pathlib
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resize:
+    """One rule for all images of a benchmark; exactly one of the sides, or the size, is given."""
+
+    long_side: int | None = None  # pixels
+    short_side: int | None = None
+    size: tuple[int, int] | None = None  # (w, h), whatever the aspect ratio
+    multiple: int = 1  # both sides are rounded down to it
+
+    def __post_init__(self):
+        given = [v for v in (self.long_side, self.short_side, self.size) if v is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of long_side, short_side and size; got {self}.")
+
+    def new_size(self, width: int, height: int) -> tuple[int, int]:
+        """(w, h) of an image after the resize."""
+        if self.size is not None:
+            return self.size
+        wanted, side = (
+            (self.long_side, max(width, height))
+            if self.long_side is not None
+            else (self.short_side, min(width, height))
+        )
+        scale, m = wanted / side, self.multiple
+        return tuple(max(int(s * scale + 1e-6) // m * m, m) for s in (width, height))
+
+    def __str__(self) -> str:
+        if self.size is not None:
+            return f"{self.size[0]} x {self.size[1]} px"
+        side = f"long side {self.long_side}" if self.long_side else f"short side {self.short_side}"
+        cut = f", sides rounded down to multiples of {self.multiple}" if self.multiple > 1 else ""
+        return f"{side} px{cut}"
+
+
+def load_image(
+    path: pathlib.Path, resize: Resize
+) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "3 3"]]:
+    """A grey image at the working size, and the matrix from pixels of the file to its pixels.
+
+    Grey by Pillow's 'L' (a JPEG gives its own luma), turned as its EXIF says, resized by area
+    averaging. With pixel centres at whole numbers a resize by `a` takes x to (x + 0.5) a - 0.5,
+    per axis.
+    """
+    with Image.open(path) as file:
+        file.draft("L", file.size)
+        grey = np.asarray(ImageOps.exif_transpose(file).convert("L"))
+    height, width = grey.shape
+    new = resize.new_size(width, height)
+    ax, ay = new[0] / width, new[1] / height
+    matrix = np.array([[ax, 0, 0.5 * ax - 0.5], [0, ay, 0.5 * ay - 0.5], [0, 0, 1]], np.float64)
+    interpolation = cv2.INTER_AREA if min(ax, ay) <= 1 else cv2.INTER_LINEAR
+    return cv2.resize(grey, new, interpolation=interpolation), matrix
