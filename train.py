@@ -6,14 +6,16 @@ examples:
   python train.py tiny --photos DIR --workdir RUN --set worlds_share=0.5
   python train.py tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
   python train.py astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
-  srun --ntasks-per-node=1 python train.py small --photos DIR --workdir RUN --distributed
+  srun --ntasks-per-node=8 python train.py small --photos DIR --workdir RUN --distributed
   python train.py tiny --photos DIR --profile 256 320
   tensorboard --logdir RUN
 """
 
 import argparse
 import dataclasses
+import os
 import pathlib
+import sys
 
 
 def read_experiment(name: str):
@@ -86,7 +88,16 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run(arguments)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        if several_processes(arguments):  # the others must not wait for this one to say goodbye
+            print(f"train.py: error: {error}", file=sys.stderr, flush=True)
+            os._exit(2)
         parser().error(str(error))
+
+
+def several_processes(arguments: argparse.Namespace) -> bool:
+    """Whether the command line makes this process one of several."""
+    by_hand = arguments.coordinator, arguments.processes, arguments.process
+    return arguments.distributed or any(value is not None for value in by_hand)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -96,9 +107,9 @@ def run(arguments: argparse.Namespace) -> None:
     from astr_jax.training.loop import train
     from astr_jax.training.profile import profile
 
-    by_hand = arguments.coordinator, arguments.processes, arguments.process
-    if arguments.distributed or any(v is not None for v in by_hand):
-        devices.join(*by_hand)
+    if several_processes(arguments):
+        devices.join(arguments.coordinator, arguments.processes, arguments.process)
+        devices.say_where()
     experiment = changed(read_experiment(arguments.config), arguments)
     mesh = devices.data_mesh(devices.first_devices(arguments.devices))
     if arguments.profile:

@@ -127,6 +127,12 @@ class ModelConfig:
         return self.backbone.widths[{2: 0, 4: 1}[self.backbone.fine_stride]]
 
 
+def architecture(config: ModelConfig) -> ModelConfig:
+    """The part of a configuration that weights belong to: without how it is computed."""
+    aggregation = dataclasses.replace(config.aggregation, implementation=None)
+    return dataclasses.replace(config, aggregation=aggregation, dtype="float32", recompute=False)
+
+
 def override(config, path: str, text: str):
     """Returns config with one leaf replaced: override(c, "train.steps", "50").
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from astr_jax.config import ModelConfig, override
 from astr_jax.model.cost import abstract_variables
 from astr_jax.training.experiment import TrainConfig
-from astr_jax.training.step import make_optimizer, make_state, make_train_step
+from astr_jax.training.step import make_optimizer, make_schedule, make_state, make_train_step
 from pallas_kernels import gpu_compiler
 from pallas_kernels.target import compile_for, h200_mesh, one_line
 
@@ -37,7 +37,7 @@ def abstract_batch(pairs: int, side: int) -> dict[str, jax.ShapeDtypeStruct]:
 def abstract_step(config: ModelConfig, pairs: int, side: int) -> tuple:
     """Returns the training step with its fine stage, and the shapes of its state and batch."""
     train = TrainConfig()
-    optimizer, _ = make_optimizer(train, total_pairs=100 * pairs, batch_size=pairs)
+    optimizer = make_optimizer(train, make_schedule(train, 100 * pairs, lambda step: pairs * step))
     state = jax.eval_shape(lambda v: make_state(v, optimizer), abstract_variables(config))
     step = make_train_step(config, train, optimizer, fine=True)
     return step, state, abstract_batch(pairs, side)

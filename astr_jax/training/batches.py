@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from rich import print as say
 
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.data.loader import Prefetch
@@ -17,6 +18,7 @@ from astr_jax.training.experiment import Experiment, Stage
 
 TEXTURES = 256  # photographs in the atlas of the worlds
 TEXTURE_SIDE = 256  # pixels
+WORLDS = 2**31 - 1  # sets the worlds' random numbers apart from those of the steps
 # Depth of the worlds is exact, but read at the nearest pixel: with the tolerance for measured
 # depth, one of 25 cells taken as visible would be hidden by something little nearer.
 EXACT_TOLERANCE = 0.05
@@ -43,6 +45,7 @@ class Batches:
         posed: PosedPairs | None = None,
     ):
         self.mesh, self.pairs, self.seed = mesh, stage.batch_size, experiment.train.seed
+        self.posed, self._told = posed, set()
         worlds, real = experiment.worlds_share, experiment.posed_share
         self.shares = {"worlds": worlds, "posed": real, "homographies": 1 - worlds - real}
         self.sources: dict[str, Source] = {}
@@ -64,6 +67,13 @@ class Batches:
         source = self.sources[draw]
         return make_split(self.mesh, self.pairs, lambda rows, device: source(step, rows, device))
 
+    def say_bad_files(self) -> None:
+        """Names the files that were skipped since it was last asked."""
+        bad = dict(self.posed.bad) if self.posed else {}
+        for path in sorted(bad.keys() - self._told):
+            say(f"[yellow]skipped, {len(bad)} by now: {path}: {bad[path]}")
+        self._told |= bad.keys()
+
     def ahead(self, start: int, num_threads: int) -> contextlib.closing[Prefetch]:
         """Iterates over the batches of steps start, start + 1, ..., made ahead of need."""
         return contextlib.closing(Prefetch(self.batch, start=start, num_threads=num_threads))
@@ -83,15 +93,16 @@ def homographies_source(experiment, stage: Stage, photos, difficulty) -> Source:
 def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> Source:
     """Synthetic worlds, rendered by the device that trains on them."""
     atlas = atlas_of(photos, experiment.train.seed)
-    root = jax.random.key(experiment.train.seed)
+    root = jax.random.fold_in(jax.random.key(experiment.train.seed), WORLDS)
     config, atlases = experiment.worlds_config(stage), {}
 
     def make(step, rows, device):
         if device not in atlases:
             atlases[device] = jax.device_put(atlas, device)
-        keys = jax.random.split(jax.random.fold_in(root, step), stage.batch_size)
+        numbers = step * stage.batch_size + np.arange(rows.start, rows.stop)
+        keys = jax.vmap(lambda number: jax.random.fold_in(root, number))(numbers)
         pairs = render_pairs(
-            jax.device_put(keys[rows.start : rows.stop], device),
+            jax.device_put(keys, device),
             atlases[device],
             jnp.float32(difficulty(step)),
             config=config,
@@ -135,9 +146,18 @@ def posed_pairs(
 
 
 def hold_back(dataset: PosedDataset) -> tuple[PosedDataset, PosedDataset | None]:
-    """Splits a data set into scenes to train on and scenes to validate on: every twentieth, at
-    least one; none of a single scene."""
-    scenes = dataset.scenes
-    held = scenes[19::20] or scenes[1:][-1:]
-    rest = [scene for scene in scenes if scene not in held]
-    return dataset.only(rest), dataset.only(held) if held else None
+    """Splits a data set into scenes to train on and scenes to validate on: every twentieth place,
+    at least one; none of a single place.
+
+    A place is what a scene's name says before the first "_": MegaDepth's sub-scenes 0015_0.1_0.3
+    and 0015_0.3_0.5, and ScanNet's scans scene0000_00 and scene0000_01, show the same.
+    """
+
+    def place_of(scene: str) -> str:
+        return scene.split("_")[0]
+
+    places = list(dict.fromkeys(map(place_of, dataset.scenes)))
+    held = set(places[19::20] or places[1:][-1:])
+    rest = [scene for scene in dataset.scenes if place_of(scene) not in held]
+    others = [scene for scene in dataset.scenes if place_of(scene) in held]
+    return dataset.only(rest), dataset.only(others) if others else None

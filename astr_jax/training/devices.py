@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from rich import print as say
 
 from astr_jax.ops.per_pair import DATA_AXIS
 
@@ -21,7 +22,8 @@ def join(
 ) -> None:
     """Makes this process one of several, before anything is computed.
 
-    coordinator: host:port of process 0; without it, Slurm or MPI is asked. Raises ValueError where
+    coordinator: host:port of process 0; without it, Slurm or MPI is asked, and the process takes
+    the GPU of its local number: start one for each GPU. Raises ValueError where
     neither tells, and where the three do not come together.
     """
     given = coordinator, processes, process
@@ -30,12 +32,19 @@ def join(
     if processes is not None and not 0 <= process < processes:
         raise ValueError(f"--process must be in 0 .. {processes - 1}; got {process}.")
     try:
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=30)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"The processes did not come together ({str(error).splitlines()[0]}). Outside Slurm "
             "and MPI give each one --coordinator HOST:PORT --processes N --process I."
         ) from error
+
+
+def say_where() -> None:
+    """Says, once, how many devices work together."""
+    if is_first():
+        kind = jax.devices()[0].device_kind
+        say(f"{jax.device_count()} devices ({kind}) in {jax.process_count()} processes")
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -98,6 +107,12 @@ def local_copy(tree):
     return jax.device_put(jax.device_get(tree), jax.local_devices()[0])
 
 
+def on_local_device(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """The same shape, on one device of this process."""
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes and speaks."""
     return jax.process_index() == 0
@@ -122,6 +137,8 @@ def first_devices(count: int | None) -> Sequence[jax.Device]:
     available = jax.devices()
     if count is None:
         return available
+    if jax.process_count() > 1:
+        raise ValueError("--devices is for a single process; several take all of theirs.")
     if not 1 <= count <= len(available):
         raise ValueError(f"--devices must be in 1 .. {len(available)}; got {count}.")
     return available[:count]

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.worlds import WorldConfig
@@ -104,6 +107,14 @@ class Experiment:
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
+
+    def pairs_before(self, step: ArrayLike) -> ArrayLike:
+        """The pairs that the run sees before a step, which may be traced."""
+        seen, pairs = 0, 0
+        for stage in self.stages:
+            pairs += stage.batch_size * jnp.clip(step - seen, 0, stage.steps)
+            seen += stage.steps
+        return pairs
 
     def locate(self, step: int) -> tuple[Stage, int, int]:
         """The stage of a global step, the step within it, and the pairs seen before the step."""

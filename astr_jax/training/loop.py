@@ -16,14 +16,14 @@ from rich import print as say
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from astr_jax.config import to_json
+from astr_jax.config import ModelConfig, architecture, from_json, to_json
 from astr_jax.data.readers import PosedDataset
 from astr_jax.files import replacing
 from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, save_params
 from astr_jax.training import devices
 from astr_jax.training.batches import Batches, hold_back, posed_pairs
-from astr_jax.training.checkpoints import Checkpoints
+from astr_jax.training.checkpoints import UNSCORED, Checkpoints
 from astr_jax.training.experiment import Experiment, Stage
 from astr_jax.training.records import Records
 from astr_jax.training.speed import Speed
@@ -38,6 +38,8 @@ from astr_jax.training.validation import best_score, make_validation, mean_score
 
 MOST_BAD_STEPS = 20  # in a row, that are not finite
 MOST_BAD_FILES = 5  # of their batches that are kept
+STEPS_AHEAD = 2  # that are started before the results of one are there
+STEPS_BETWEEN_ASKING = 4  # of several processes, whether one of them is to stop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,13 +92,12 @@ def train(
     mesh = devices.data_mesh() if mesh is None else mesh
     for stage in experiment.stages:
         devices.check_split(mesh, stage.pairs_at_once)
-    if initial and initial.config != experiment.model:
+    if initial and architecture(initial.config) != architecture(experiment.model):
         raise ValueError(
             "The weights to start from have another configuration than the experiment."
         )
-    note_experiment(workdir, experiment)
+    old, first = check_experiment(workdir, experiment), devices.is_first()
     checkpoints = Checkpoints(workdir)
-    first = devices.is_first()
     with (
         stop_signals() as stopped,
         progress_bar(disable=not first) as bar,
@@ -107,6 +108,8 @@ def train(
         state = checkpoints.restore(like_state(experiment, mesh))
         if state is None:
             state = first_state(experiment, mesh, initial)
+        check_place(old, experiment, int(state.step))
+        write_experiment(workdir, experiment)
         records.resume(int(state.step))
         run = Run(
             experiment=experiment,
@@ -121,7 +124,10 @@ def train(
         )
         while int(state.step) < experiment.steps and not run.stop():
             state = run_stage(run, state)
-        return averaged(state, experiment)
+    step, steps = int(state.step), experiment.steps
+    if first and step < steps:
+        say(f"Stopped at step {step} of {steps}; the same command goes on from there.")
+    return averaged(state, experiment)
 
 
 def first_state(experiment: Experiment, mesh: Mesh, initial: Params | None = None) -> TrainState:
@@ -147,8 +153,8 @@ def like_state(experiment: Experiment, mesh: Mesh) -> TrainState:
 
 
 def schedule_of(experiment: Experiment):
-    """The run's learning rate, which counts steps: stages may differ in batch size."""
-    return make_schedule(experiment.train, experiment.pairs, experiment.pairs / experiment.steps)
+    """The run's learning rate at a step."""
+    return make_schedule(experiment.train, experiment.pairs, experiment.pairs_before)
 
 
 def optimizer_of(experiment: Experiment):
@@ -156,25 +162,52 @@ def optimizer_of(experiment: Experiment):
     return make_optimizer(experiment.train, schedule_of(experiment))
 
 
-def note_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
-    """Writes the experiment into its folder, or checks that it is the one already there.
+def check_experiment(workdir: pathlib.Path, experiment: Experiment) -> dict | None:
+    """Returns the experiment of the run in workdir, if there is one, as JSON has it.
 
-    The stages and the optimiser may change on the way; the model and the data may not. Raises
-    ValueError where they have.
+    The stages to come and the optimiser may change on the way; the model (but for how it is
+    computed), the data and the seed may not. Raises ValueError where they have.
     """
-    path, text = workdir / "experiment.json", to_json(experiment)
-    if path.exists():
-        old, new = json.loads(path.read_text()), json.loads(text)
-        for part in ("model", "data", "worlds", "worlds_share", "posed_share", "per_scene"):
-            if part in old and old[part] != new[part]:
-                raise ValueError(
-                    f"{workdir} holds a run with another {part}. Take a new --workdir, or go on "
-                    "from its weights there with --init."
-                )
+    path = workdir / "experiment.json"
+    if not path.exists():
+        return None
+    old, new = json.loads(path.read_text()), json.loads(to_json(experiment))
+    same_weights = architecture(from_json(ModelConfig, json.dumps(old["model"])))
+    changed = ["model"] if same_weights != architecture(experiment.model) else []
+    for part in ("data", "worlds", "worlds_share", "posed_share", "per_scene"):
+        if part in old and old[part] != new[part]:
+            changed.append(part)
+    if old["train"]["seed"] != experiment.train.seed:
+        changed.append("seed")
+    if changed:
+        raise ValueError(
+            f"{workdir} holds a run with another {', '.join(changed)}. Take a new --workdir, or go "
+            "on from its weights there with --init."
+        )
+    return old
+
+
+def check_place(old: dict | None, experiment: Experiment, step: int) -> None:
+    """Raises ValueError where the stages of a run that stands at a step were changed in what it
+    has behind it: it would go on elsewhere in its list of pairs."""
+    if old is None:
+        return
+    stages = [Stage(**stage) for stage in old["stages"]]
+    before = int(dataclasses.replace(experiment, stages=tuple(stages)).pairs_before(step))
+    now = int(experiment.pairs_before(step))
+    if before != now:
+        raise ValueError(
+            f"The run has seen {before} pairs in {step} steps; by the changed stages it would be "
+            f"{now}. Leave the batch size and length of stages that have begun as they were."
+        )
+
+
+def write_experiment(workdir: pathlib.Path, experiment: Experiment) -> None:
+    """Writes experiment.json into the run's folder."""
     if devices.is_first():
         workdir.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside:
-            beside.write_text(text)
+        with replacing(workdir / "experiment.json") as beside:
+            beside.write_text(to_json(experiment))
 
 
 def run_stage(run: Run, state: TrainState) -> TrainState:
@@ -188,7 +221,8 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
     train_step = compiled_step(experiment, stage, run.mesh)
     batches, validate = open_data(run, stage, lambda index: difficulty(stage, index - offset))
     speed = Speed(experiment.model, stage, run.mesh)
-    recent, bad, alone = [], 0, jax.process_count() == 1
+    recent, bad = [], 0
+    asks = 1 if jax.process_count() == 1 else STEPS_BETWEEN_ASKING
     with batches.ahead(offset + within, run.num_threads) as ahead:
         for step in range(start, end):
             state, scores = train_step(state, next(ahead))
@@ -196,7 +230,9 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
             pairs += stage.batch_size
             done = step + 1 == end
             logs = done or len(recent) >= config.log_every
-            stopped = (logs or alone) and run.stop()  # of several processes, all at one step
+            if len(recent) > STEPS_AHEAD:  # a stop need not wait for more steps than these
+                jax.block_until_ready(recent[-1 - STEPS_AHEAD])
+            stopped = (step + 1) % asks == 0 and run.stop()  # all processes at one step
             if logs or stopped:
                 first = step + 1 - len(recent)
                 bad = bad_in_a_row(bad, recent, step + 1)
@@ -206,11 +242,13 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
                 run.records.scalars(step + 1, pairs, means)
                 run.show(completed=pairs, scores=short(means))
                 save_bad_batch(run, batches, recent, first, offset + within - start)
+                batches.say_bad_files()
                 recent = []
             score = None
-            if not stopped and (done or crossed(pairs, stage.batch_size, config.validate_every)):
+            due = crossed(pairs, stage.batch_size, config.validate_every)
+            if done or (due and not stopped):
                 with speed.paused():
-                    score = validated(run, validate, state, pairs)
+                    score = validated(run, stage, validate, state, pairs)
             if stopped or score is not None:
                 save_weights(run.workdir / "weights.safetensors", state, experiment)
             if crossed(pairs, stage.batch_size, config.milestone_every):
@@ -262,16 +300,18 @@ def compiled_step(experiment: Experiment, stage: Stage, mesh: Mesh):
     )
 
 
-def validated(run: Run, validate, state: TrainState, pairs: int) -> float:
+def validated(run: Run, stage: Stage, validate, state: TrainState, pairs: int) -> float:
     """Tries the averaged weights, on the first process; returns the score to be best at."""
-    score = float("nan")
+    score = UNSCORED
     if validate is not None:
         run.show(completed=pairs, scores="validating")
         weights = devices.local_copy({"params": state.ema, "batch_stats": state.batch_stats})
         outcome = validate(weights)
         run.records.scalars(int(state.step), pairs, outcome.scores, split="validation")
         run.records.picture(pairs, "matches", outcome.picture)
-        score = best_score(outcome.scores)
+        last = run.experiment.stages[-1]
+        if (stage.fine, stage.height, stage.width) == (last.fine, last.height, last.width):
+            score = best_score(outcome.scores)  # of other stages it could not be compared
     return devices.from_first(score)
 
 
@@ -302,11 +342,15 @@ def save_bad_batch(run: Run, batches: Batches, scores: list[dict], first: int, s
     if not bad or len(list(run.workdir.glob(f"bad-step-*{part}.npz"))) >= MOST_BAD_FILES:
         return
     path = run.workdir / f"bad-step-{bad[0]:07d}{part}.npz"
-    with replacing(path) as beside:
-        np.savez_compressed(beside, **devices.local_rows(batches.batch(bad[0] + shift)))
+    try:
+        with replacing(path) as beside:
+            np.savez_compressed(beside, **devices.local_rows(batches.batch(bad[0] + shift)))
+        kept = f"Its pairs: {path}"
+    except OSError as error:
+        kept = f"Its pairs could not be saved ({error})."
     say(
         f"[yellow]The loss or its gradient was not finite in {len(bad)} steps, first in step "
-        f"{bad[0]}, which changed no weight. Its pairs: {path}"
+        f"{bad[0]}, which changed no weight. {kept}"
     )
 
 
@@ -354,16 +398,17 @@ def progress_bar(*, disable: bool = False) -> Progress:
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[scores]}", table_column=Column(no_wrap=False)),
         disable=disable,
+        speed_estimate_period=1800,  # a step may take longer than the default of 30 seconds
     )
 
 
 @contextlib.contextmanager
 def stop_signals():
-    """Yields a list that is non-empty once SIGTERM or SIGINT has come; twice, and it kills."""
+    """Yields a list that is non-empty once SIGTERM or SIGINT has come; a second SIGINT kills."""
     received: list[int] = []
 
     def note(number, frame):
-        if received:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
 

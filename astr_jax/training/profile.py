@@ -101,6 +101,7 @@ class Cost:
 def profile(experiment: Experiment, sources: Sources, size: tuple[int, int], mesh: Mesh) -> None:
     """Prints what a step of the experiment's last stage costs at a size (h, w), and its data."""
     stage = dataclasses.replace(experiment.stages[-1], height=size[0], width=size[1])
+    devices.check_split(mesh, stage.pairs_at_once)
     report(*measure(experiment, stage, sources, mesh), stage, mesh)
 
 

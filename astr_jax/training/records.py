@@ -1,5 +1,6 @@
 """What a run writes down as it goes: a log of lines, and TensorBoard's scalars and pictures."""
 
+import contextlib
 import json
 import math
 import os
@@ -8,10 +9,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import UInt8
+from rich import print as say
 from tensorboardX import SummaryWriter
 
 from astr_jax.files import replacing
 
+MOST_WAITING = 10_000  # events, of which a step has some dozens
 FLUSH_SECONDS = 10  # TensorBoard's events of so long are lost with a kill; the log's are not
 
 
@@ -23,7 +26,8 @@ class Records:
             records.resume(step)
             records.scalars(step, pairs, {"loss": 0.3})
 
-    A line is on its way to the disk as soon as it is written. A last line that a kill cut short is
+    Where nothing can be written, on a full disk for one, this is said once and the run goes on. A
+    line is on its way to the disk as soon as it is written. A last line that a kill cut short is
     dropped on opening. With enabled=False nothing is read or written: of several processes of a
     run one keeps the records.
     """
@@ -31,6 +35,7 @@ class Records:
     def __init__(self, workdir: str | os.PathLike, *, enabled: bool = True):
         self.workdir, self.enabled = pathlib.Path(workdir), enabled
         self._log = self._board = None
+        self._lost: set[str] = set()
 
     def __enter__(self) -> "Records":
         self._open(last_step=math.inf)
@@ -55,14 +60,17 @@ class Records:
             return
         values = {name: float(v) for name, v in values.items() if math.isfinite(v)}
         row = values if split == "train" else {split: values}
-        self._log.write(json.dumps({"step": int(step), "pairs": int(pairs)} | row) + "\n")
-        for name, value in values.items():
-            self._writer().add_scalar(tag(f"{split}/{name}"), value, pairs)
+        with self._tolerated("log.jsonl"):
+            self._log.write(json.dumps({"step": int(step), "pairs": int(pairs)} | row) + "\n")
+        with self._tolerated("tensorboard"):
+            for name, value in values.items():
+                self._writer().add_scalar(tag(f"{split}/{name}"), value, pairs)
 
     def picture(self, pairs: int, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
         """Records a picture after so many pairs, in TensorBoard alone."""
         if self._log is not None:
-            self._writer().add_image(tag(name), image, pairs, dataformats="HWC")
+            with self._tolerated("tensorboard"):
+                self._writer().add_image(tag(name), image, pairs, dataformats="HWC")
 
     def _open(self, last_step: float) -> None:
         if not self.enabled:
@@ -73,10 +81,22 @@ class Records:
         self._log = path.open("a", buffering=1)
 
     def _close(self) -> None:
-        for file in (self._log, self._board):
-            if file is not None:
-                file.close()
+        if self._log is not None:
+            with self._tolerated("log.jsonl"):
+                self._log.close()
+        if self._board is not None and writes(self._board):
+            self._board.close()
         self._log = self._board = None
+
+    @contextlib.contextmanager
+    def _tolerated(self, name: str):
+        """Says once what could not be written, and goes on."""
+        try:
+            yield
+        except OSError as error:
+            if name not in self._lost:
+                self._lost.add(name)
+                say(f"[yellow]{self.workdir / name} cannot be written ({error}). The run goes on.")
 
     def _writer(self) -> SummaryWriter:
         """The file of events, made at the first one: it makes TensorBoard forget those of other
@@ -88,9 +108,17 @@ class Records:
                 str(folder),
                 purge_step=self._after,
                 flush_secs=FLUSH_SECONDS,
+                max_queue=MOST_WAITING,
                 filename_suffix=f".{len(list(folder.glob('*')))}",
             )
+        if not writes(self._board):
+            raise OSError("its writer has ended; is the disk full?")
         return self._board
+
+
+def writes(board: SummaryWriter) -> bool:
+    """Whether the thread lives that writes the events: without it, a full queue blocks for ever."""
+    return board.file_writer.event_writer._worker.is_alive()
 
 
 def tag(name: str) -> str:

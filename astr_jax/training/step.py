@@ -198,23 +198,25 @@ def within_masks(truth: GroundTruth, f0: Features, f1: Features) -> GroundTruth:
     return truth.replace(cell1=jnp.where(seen, truth.cell1, -1), visible=truth.visible & mask0)
 
 
-def make_schedule(config: TrainConfig, total_pairs: int, batch_size: float) -> optax.Schedule:
+def make_schedule(config: TrainConfig, total_pairs: int, pairs_before) -> optax.Schedule:
     """The learning rate of a step: a linear warm-up, then a cosine, or halvings at given pairs.
-    All are measured in pairs."""
-    peak, warmup = config.learning_rate, max(1, round(config.warmup_pairs / batch_size))
+
+    pairs_before(step): the pairs that the run sees before it.
+    """
+    peak, warmup = config.learning_rate, max(1, config.warmup_pairs)
     first = config.warmup_from * peak
-    if not config.halve_at:
-        steps = max(2, int(total_pairs / batch_size), warmup + 1)
-        least = config.least_learning_rate
-        return optax.warmup_cosine_decay_schedule(first, peak, warmup, steps, least)
-    halvings = {round(pairs / batch_size) - warmup: 0.5 for pairs in config.halve_at}
-    return optax.join_schedules(
-        [
+    if config.halve_at:
+        halvings = {pairs - warmup: 0.5 for pairs in config.halve_at}
+        stages = [
             optax.linear_schedule(first, peak, warmup),
             optax.piecewise_constant_schedule(peak, halvings),
-        ],
-        [warmup],
-    )
+        ]
+        by_pairs = optax.join_schedules(stages, [warmup])
+    else:
+        end = max(total_pairs, warmup + 1)
+        least = config.least_learning_rate
+        by_pairs = optax.warmup_cosine_decay_schedule(first, peak, warmup, end, least)
+    return lambda step: by_pairs(pairs_before(step))
 
 
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule):
@@ -256,11 +258,10 @@ def make_gradient(model_config: ModelConfig, config: TrainConfig, *, fine: bool,
         carry, scores = jax.lax.scan(
             add, (zero, batch_stats), jax.tree.map(in_parts, (batch, keys))
         )
-        gradient, scores = (
-            jax.tree.map(lambda x: x / parts, carry[0]),
-            jax.tree.map(functools.partial(jnp.nanmean, axis=0), scores),
-        )
-        return gradient, scores, carry[1]
+        gradient = jax.tree.map(lambda x: x / parts, carry[0])
+        # The fine error of a micro-batch without a fine match is no number; the others must be.
+        means = {k: (jnp.nanmean if k == "fine_px" else jnp.mean)(v) for k, v in scores.items()}
+        return gradient, means, carry[1]
 
     return of_one if parts == 1 else of_all
 

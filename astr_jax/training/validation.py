@@ -55,7 +55,8 @@ def make_validation(
     wanted = experiment.validation
     if wanted.photo_pairs < 1:
         raise ValueError(f"validation.photo_pairs must be positive; got {wanted.photo_pairs}.")
-    size = min(BATCH, wanted.photo_pairs)
+    at_once = int(BATCH * 640 * 480 / (stage.height * stage.width))
+    size = max(1, min(BATCH, wanted.photo_pairs, at_once))
     rows = [range(first, first + size) for first in range(0, wanted.photo_pairs, size)]
     if len(photos):
         data = HomographyPairs(photos, experiment.data_config(stage), SEED)

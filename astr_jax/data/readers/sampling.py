@@ -60,12 +60,13 @@ class PosedPairs:
         self._per_scene, self._seed = per_scene, seed
         self._counts = [len(self._pairs_of(scene)) for scene in dataset.scenes]
         self._last: tuple[int, np.ndarray] = (-1, np.empty((0, 2), int))
-        if not len(self.order(0)):
+        self._length = len(self.order(0))
+        if not self._length:
             raise ValueError(f"The {len(dataset.scenes)} scenes have no pair.")
 
     def __len__(self) -> int:
         """Pairs of an epoch."""
-        return len(self.order(0))
+        return self._length
 
     def order(self, epoch: int) -> Int[np.ndarray, "n 2"]:
         """The (scene, pair) of each pair of an epoch."""
