@@ -4,12 +4,17 @@
   python eval.py pairs DIR --weights best.safetensors
   python eval.py pairs DIR --matcher sift --out sift.json
   python eval.py pairs DIR --matcher package.module:function --sets et,kermit
+  python eval.py hpatches ROOT --seeds 5              or megadepth1500, scannet1500, colmap
+  python eval.py aachen DATASET LIST --out DIR        or inloc: matches for hloc
   python eval.py table astr.json sift.json            Markdown of several reports
+  python eval.py table --published                    the published figures
+  python eval.py compare astr.json sift.json          is the difference more than noise?
+  python eval.py page astr.json sift.json --out report.html
 
-DIR holds an index.json beside its images, or folders that do. Each entry of it has image0, image1
-and either K0, K1, T_0to1 (pose) or H_0to1 (homography). A function given as a matcher is called as
-match(img0, img1) with uint8 grey arrays, and with K0=, K1= if it takes them; it returns
-keypoints0 [k 2], keypoints1 [k 2] and confidence [k].
+A function given as a matcher is called as match(img0, img1) with uint8 grey arrays, and with K0=,
+K1= if it takes them; it returns keypoints0 [k 2], keypoints1 [k 2], confidence [k] and, if it has
+it, sigma [k]. With --out a run that was killed goes on by the same command. What to download for
+each benchmark: astr_jax/evaluation/README.md.
 """
 
 import argparse
@@ -17,39 +22,41 @@ import hashlib
 import importlib
 import inspect
 import os
-import pathlib
 import sys
 
-from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+LOCALISATION = ("aachen", "inloc")
 
 
-def astr_matcher(weights: str | None):
+def astr_matcher(weights: str | None, resize: int | None):
     """The model as a matcher, and its settings for the protocol.
 
-    weights: a name or path, None for the best that ship.
+    weights: a name or path, None for the best that ship. resize: the long side is shrunk to it.
     """
+    import jax
+
     from astr_jax.api import RESIZE, find_weights, load, match
+    from astr_jax.evaluation.command import NamedMatcher
 
     path = find_weights(weights)
     params = load(path)
-    options = {"resize": RESIZE, "threshold": params.calibration.threshold, "max_matches": None}
+    threshold = params.calibration.threshold
+    options = {"resize": resize or RESIZE, "threshold": threshold, "max_matches": None}
 
     def astr(img0, img1, K0=None, K1=None):
         estimator = "affine" if K0 is None else "pose"
         found = match(params, img0, img1, K0=K0, K1=K1, estimator=estimator, **options).compact()
-        return found.keypoints0, found.keypoints1, found.confidence
+        return found.keypoints0, found.keypoints1, found.confidence, found.sigma
 
-    return astr, {
+    settings = {
         "weights": path.name,
         "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "match_resize": options["resize"],
         "match_threshold": options["threshold"],
-        "max_matches": options["max_matches"],
         "scale_estimator": "pose with intrinsics, else affine",
     }
+    return NamedMatcher(match=astr, settings=settings, device=jax.local_devices()[0])
 
 
 def imported_matcher(path: str):
@@ -65,126 +72,120 @@ def imported_matcher(path: str):
     return lambda img0, img1, K0=None, K1=None: function(img0, img1)
 
 
-def find_matcher(name: str, weights: str | None):
-    """A matcher by its name on the command line, and its settings for the protocol."""
+def find_matcher(name: str, weights: str | None, resize: int | None):
+    """A matcher by its name on the command line."""
     from astr_jax.evaluation.classic import MATCHERS
+    from astr_jax.evaluation.command import NamedMatcher
 
     if name == "astr":
-        return astr_matcher(weights)
-    if weights is not None:
-        raise ValueError(f"--weights are of astr; the matcher {name} has none.")
+        return astr_matcher(weights, resize)
+    for option, value in (("--weights", weights), ("--resize", resize)):
+        if value is not None:
+            raise ValueError(f"{option} is of astr; the matcher {name} has none.")
     if name in MATCHERS:
-        return MATCHERS[name], {}
+        return NamedMatcher(match=MATCHERS[name], settings={})
     if ":" in name:
-        return imported_matcher(name), {"function": name}
+        return NamedMatcher(match=imported_matcher(name), settings={"function": name})
     known = ", ".join(["astr", *MATCHERS])
     raise ValueError(f"no matcher {name!r}. Use {known}, or package.module:function.")
 
 
-def screen_table(scores) -> Table:
-    """Scores of one kind of truth, of all pairs or of checked ones, as a table for the terminal."""
-    from astr_jax.evaluation.report import THRESHOLDS, auc_text
-
-    first = scores[0]
-    what, unit = ("pose", "degrees") if first.kind == "pose" else ("corner", "px")
-    at = "/".join(f"{threshold:g}" for threshold in THRESHOLDS[first.kind])
-    which = "checked pairs" if first.checked_only else "all pairs"
-    table = Table(title=f"{what} AUC@{at} {unit}, {which}", box=box.SIMPLE_HEAD)
-    table.add_column("set", no_wrap=True)
-    rights = [f"right {name.removeprefix('epi@')}" for name in first.precision]
-    for column in ["pairs", *first.auc, *rights, "matches", "seconds", "failed"]:
-        table.add_column(column, justify="right", no_wrap=column in first.auc)
-    for score in scores:
-        table.add_row(
-            score.set,
-            str(score.num_pairs),
-            *map(auc_text, score.auc.values()),
-            *(f"{100 * share:.1f}" for share in score.precision.values()),
-            f"{score.num_matches:.0f}",
-            f"{score.seconds:.2f}",
-            str(score.num_failures),
-        )
-    return table
-
-
-def run_pairs(arguments: argparse.Namespace, console: Console) -> None:
-    """Matches every pair, prints the scores, and writes the report if asked."""
-    from astr_jax.evaluation.pairs import evaluate_pairs, read_pairs
-    from astr_jax.evaluation.report import Report, protocol, score_sets, write_report
-
-    if arguments.out and not pathlib.Path(arguments.out).resolve().parent.is_dir():
-        raise ValueError(f"{arguments.out} cannot be written: its folder does not exist.")
-    pairs = read_pairs(arguments.directories, arguments.sets)
-    matcher, settings = find_matcher(arguments.matcher, arguments.weights)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    with bar:
-        task = bar.add_task(arguments.matcher, total=len(pairs))
-        records = evaluate_pairs(
-            matcher, pairs, on_record=lambda r: bar.update(task, advance=1, description=r.set)
-        )
-    name = arguments.name or arguments.matcher
-    report = Report(matcher=name, protocol=protocol(settings), records=tuple(records))
-    if arguments.out:
-        write_report(report, arguments.out)
-    for kind in dict.fromkeys(record.kind for record in records):
-        group = [record for record in records if record.kind == kind]
-        console.print(screen_table(score_sets(group)))
-        if 0 < sum(record.checked for record in group) < len(group):
-            console.print(screen_table(score_sets(group, checked_only=True)))
-    console.print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in report.protocol.items()))
-    for record in records:
-        if record.failure:
-            console.print(f"failed: {record.set} {record.name}: {record.failure}", markup=False)
-
-
-def run_table(arguments: argparse.Namespace) -> None:
-    """Prints the Markdown tables of reports."""
-    from astr_jax.evaluation.report import markdown_tables, read_report
-
-    reports = [read_report(path) for path in arguments.reports]
-    print(markdown_tables(reports, checked_only=arguments.checked))
-
-
-def make_parser() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="eval.py", description=__doc__, formatter_class=raw)
-    commands = parser.add_subparsers(dest="command", required=True)
-    pairs = commands.add_parser(
-        "pairs", help="match pairs and score them", description=__doc__, formatter_class=raw
-    )
-    pairs.add_argument("directories", nargs="+", metavar="DIR", help="folder of pairs, or of sets")
-    pairs.add_argument(
+def add_matcher_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--matcher",
         default="astr",
         help="astr (default), sift, rootsift, orb, akaze, or package.module:function",
     )
-    pairs.add_argument("--weights", help="of astr: a shipped name or a file; default: the best")
-    pairs.add_argument("--name", help="what the report calls the matcher; default: --matcher")
-    pairs.add_argument(
-        "--sets", type=lambda text: text.split(","), metavar="A,B", help="only these sets"
-    )
-    pairs.add_argument("--out", metavar="FILE.json", help="write every pair's errors to this file")
+    parser.add_argument("--weights", help="of astr: a shipped name or a file; default: the best")
+
+
+def add_benchmark(parser: argparse.ArgumentParser, name: str) -> None:
+    """The options that all benchmarks share, and those of one."""
+    add = parser.add_argument
+    add_matcher_options(parser)
+    add("--name", help="what the report calls the matcher; default: --matcher")
+    add("--out", metavar="FILE.json", help="write every pair's errors to this file")
+    add("--estimators", metavar="A@PX,B@PX", help="such as poselib@1,ransac@0.5,magsac@1")
+    add("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 of the estimators")
+    add("--max-matches", type=int, metavar="N", help="score the N most confident alone")
+    sides = parser.add_mutually_exclusive_group()
+    sides.add_argument("--long-side", type=int, metavar="PX", help="of the images, for matching")
+    sides.add_argument("--short-side", type=int, metavar="PX", help="likewise")
+    add("--multiple", type=int, metavar="PX", help="sides are rounded down to multiples of it")
+    add("--resize", type=int, metavar="PX", help="of astr: its own limit of the long side")
+    if name == "pairs":
+        sets = {"dest": "names", "type": lambda text: text.split(","), "metavar": "A,B"}
+        add("--sets", help="only these sets", **sets)
+    if name == "hpatches":
+        add("--keep-very-large", action="store_true", help="the eight left out by D2-Net too")
+    if name == "colmap":
+        add("--per-band", type=int, metavar="N", help="pairs of each band of each scene; 300")
+
+
+def add_localisation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("dataset", metavar="DATASET", help="the benchmark's folder")
+    add("pairs", metavar="LIST", help='pairs, "query/a.jpg db/b.jpg" a line, as hloc makes them')
+    add("--images", metavar="DIR", help="what the names of LIST stand in; default: DATASET")
+    add("--out", required=True, metavar="DIR", help="where features.h5 and matches-LIST.h5 go")
+    add("--allow-failures", action="store_true", help="go on without pairs that raise errors")
+    add("--long-side", type=int, metavar="PX", help="of the images, for matching")
+    add("--resize", type=int, metavar="PX", help="of astr: its own limit of the long side")
+    add_matcher_options(parser)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    from astr_jax.evaluation.command import BENCHMARKS
+
+    raw = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(prog="eval.py", **raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (folders, _, most) in BENCHMARKS.items():
+        sub = commands.add_parser(name, help=f"match and score; {folders}")
+        sub.add_argument("folders", nargs="+", metavar="DIR" if most is None else "PATH")
+        add_benchmark(sub, name)
+    for name in LOCALISATION:
+        add_localisation(commands.add_parser(name, help="match a pair list for hloc"))
     table = commands.add_parser("table", help="Markdown tables of reports")
-    table.add_argument("reports", nargs="+", metavar="REPORT.json", help="what --out wrote")
+    table.add_argument("reports", nargs="*", metavar="REPORT.json", help="what --out wrote")
     table.add_argument("--checked", action="store_true", help="only pairs with confirmed truth")
+    table.add_argument("--published", action="store_true", help="published figures, ours beside")
+    two = commands.add_parser("compare", help="two reports, pair by pair, with intervals")
+    two.add_argument("first", metavar="A.json")
+    two.add_argument("second", metavar="B.json")
+    page = commands.add_parser("page", help="curves, calibration and pictures of reports")
+    page.add_argument("reports", nargs="+", metavar="REPORT.json")
+    page.add_argument("--out", metavar="FILE.html", help="one file that needs no other")
+    page.add_argument("--png", metavar="FILE.png", help="the curves alone")
+    page.add_argument(
+        "--images",
+        nargs="+",
+        metavar="DIR",
+        help="the benchmark's data: match the best and worst pairs of the first report again, by "
+        "--matcher and --weights, and draw them",
+    )
+    page.add_argument("--count", type=int, default=4, help="pairs drawn, of each; default 4")
+    add_matcher_options(page)
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
+    from astr_jax.evaluation import command
+
     parser = make_parser()
     arguments = parser.parse_args(argv)
+    console = Console()
     try:
-        if arguments.command == "pairs":
-            width = max(120, Console().width)  # a cut table tells less than one too wide
-            run_pairs(arguments, Console(width=width))
+        if arguments.command in command.BENCHMARKS:
+            command.run_benchmark(arguments, find_matcher, console)
+        elif arguments.command in LOCALISATION:
+            command.run_localisation(arguments, find_matcher, console)
+        elif arguments.command == "page":
+            command.run_page(arguments, find_matcher, console)
+        elif arguments.command == "compare":
+            command.run_compare(arguments, console)
         else:
-            run_table(arguments)
+            command.run_table(arguments)
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
 

@@ -88,9 +88,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run(arguments)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        if several_processes(arguments):  # the others must not wait for this one to say goodbye
+        if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
             print(f"train.py: error: {error}", file=sys.stderr, flush=True)
-            os._exit(2)
+            os._exit(2)  # the other processes must not wait for this one to say goodbye
         parser().error(str(error))
 
 

@@ -16,3 +16,15 @@ class Benchmark:
     max_matches: int | None = None  # the most confident, that are scored; None: all
     pose_estimators: tuple[str, ...] = ("poselib@1", "ransac@0.5")  # name@threshold in pixels
     homography_estimators: tuple[str, ...] = ("magsac@3",)
+
+    def __post_init__(self):
+        seen = set()
+        for pair in self.pairs:
+            if (pair.set, pair.name) in seen:
+                raise ValueError(
+                    f"{self.name}: two pairs of the set {pair.set} are called {pair.name!r}; "
+                    "names must be unique, so that runs can go on and reports be compared."
+                )
+            seen.add((pair.set, pair.name))
+        if not self.pairs:
+            raise ValueError(f"{self.name} has no pair to match.")

@@ -1,9 +1,13 @@
 """Robust estimation of the pose or the homography behind a set of matches.
 
-Every estimator returns None where it finds nothing, and gives the same answer at every call: the
-random number generators of OpenCV and PoseLib are seeded anew inside each call.
+An estimator is named `name@threshold`, the threshold in pixels: find_estimator("poselib@1").
+Every estimator returns None where it finds nothing, and gives the same answer at every call with
+the same `seed`. PoseLib draws its samples by the seed. OpenCV's samplers start from a state of
+their own, so seeds other than 0 shuffle the matches beforehand, which draws other samples.
 """
 
+import functools
+import math
 from collections.abc import Callable
 
 import cv2
@@ -13,10 +17,41 @@ from jaxtyping import Float
 
 POSE_CONFIDENCE = 0.99999  # that a sample without outliers was drawn
 HOMOGRAPHY_CONFIDENCE = 0.9999
-MAX_ITERATIONS = 10_000  # of PoseLib and of the homography; more gains points on hard pairs
+MAX_ITERATIONS = 10_000  # but 1,000, OpenCV's own, of plain RANSAC for poses, as LoFTR uses it
 
 Pose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
-PoseEstimator = Callable[..., Pose | None]
+Homography = Float[np.ndarray, "3 3"]  # image 0 to image 1, pixels
+Points = Float[np.ndarray, "k 2"]
+Intrinsics = Float[np.ndarray, "3 3"]
+
+
+def find_estimator(name: str, kind: str = "pose") -> Callable[..., np.ndarray | None]:
+    """The estimator `name@threshold` of a kind, "pose" or "homography".
+
+    Poses: estimate(points0, points1, K0, K1, seed=0); homographies: estimate(points0, points1,
+    seed=0).
+    """
+    known = ESTIMATORS[kind]
+    method, _, number = name.partition("@")
+    try:
+        threshold = float(number)
+    except ValueError:
+        threshold = math.nan
+    if method not in known or not 0 < threshold < math.inf:
+        raise ValueError(
+            f"no {kind} estimator {name!r}. Write name@threshold, with a positive number of "
+            f"pixels and one of {', '.join(known)}: {next(iter(known))}@1."
+        )
+    return functools.partial(known[method], threshold=threshold)
+
+
+def _shuffled(points0: Points, points1: Points, seed: int) -> tuple[Points, Points]:
+    """Both lists in float64, in another order for every seed but 0."""
+    points0, points1 = np.asarray(points0, np.float64), np.asarray(points1, np.float64)
+    if seed == 0:
+        return points0, points1
+    order = np.random.default_rng(seed).permutation(len(points0))
+    return points0[order], points1[order]
 
 
 def _pose(rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, "3"]) -> Pose:
@@ -25,7 +60,7 @@ def _pose(rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, "3"
     return cam1_from_cam0
 
 
-def _pinhole(K: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "k 2"]) -> dict:
+def _pinhole(K: Intrinsics, points: Points) -> dict:
     """A PoseLib camera. The image size is not used by the estimation."""
     width, height = (int(side) + 1 for side in points.max(axis=0))
     params = [K[0, 0], K[1, 1], K[0, 2], K[1, 2]]
@@ -33,12 +68,13 @@ def _pinhole(K: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "k 2"]) -> d
 
 
 def poselib_pose(
-    points0: Float[np.ndarray, "k 2"],
-    points1: Float[np.ndarray, "k 2"],
-    K0: Float[np.ndarray, "3 3"],
-    K1: Float[np.ndarray, "3 3"],
+    points0: Points,
+    points1: Points,
+    K0: Intrinsics,
+    K1: Intrinsics,
     *,
     threshold: float = 1.0,
+    seed: int = 0,
 ) -> Pose | None:
     """PoseLib's LO-RANSAC over the five-point solver; `threshold` in pixels (Sampson)."""
     if len(points0) < 5:
@@ -48,7 +84,7 @@ def poselib_pose(
         "max_epipolar_error": threshold,
         "success_prob": POSE_CONFIDENCE,
         "max_iterations": MAX_ITERATIONS,
-        "seed": 0,
+        "seed": seed,
     }
     pose, report = poselib.estimate_relative_pose(
         points0, points1, _pinhole(K0, points0), _pinhole(K1, points1), options, {}
@@ -56,26 +92,20 @@ def poselib_pose(
     return _pose(pose.R, pose.t) if report["num_inliers"] >= 5 else None
 
 
-def opencv_pose(
-    points0: Float[np.ndarray, "k 2"],
-    points1: Float[np.ndarray, "k 2"],
-    K0: Float[np.ndarray, "3 3"],
-    K1: Float[np.ndarray, "3 3"],
-    *,
-    threshold: float = 0.5,
-) -> Pose | None:
-    """OpenCV's plain RANSAC of the essential matrix, as LoFTR uses it.
+def _opencv_pose(points0, points1, K0, K1, threshold, seed, **method) -> Pose | None:
+    """A pose by an essential matrix of OpenCV.
 
     Points go to the plane at depth 1 and the threshold, in pixels, is divided by the mean focal
     length of both images. Of several essential matrices the one with most points in front wins.
     """
     if len(points0) < 5:
         return None
+    points0, points1 = _shuffled(points0, points1, seed)
     x0, x1 = ((p - K[:2, 2]) / K[(0, 1), (0, 1)] for p, K in ((points0, K0), (points1, K1)))
     focal = np.mean([K0[0, 0], K0[1, 1], K1[0, 0], K1[1, 1]])
     cv2.setRNGSeed(0)
     stacked, mask = cv2.findEssentialMat(
-        x0, x1, np.eye(3), method=cv2.RANSAC, prob=POSE_CONFIDENCE, threshold=threshold / focal
+        x0, x1, np.eye(3), prob=POSE_CONFIDENCE, threshold=threshold / focal, **method
     )
     best, best_count = None, 0
     for essential in np.split(stacked, len(stacked) // 3) if stacked is not None else ():
@@ -87,17 +117,42 @@ def opencv_pose(
     return best
 
 
-def magsac_homography(
-    points0: Float[np.ndarray, "k 2"], points1: Float[np.ndarray, "k 2"], *, threshold: float = 3.0
-) -> Float[np.ndarray, "3 3"] | None:
-    """OpenCV's MAGSAC++ homography from image 0 to image 1; `threshold` in pixels."""
+def ransac_pose(
+    points0: Points,
+    points1: Points,
+    K0: Intrinsics,
+    K1: Intrinsics,
+    *,
+    threshold: float = 0.5,
+    seed: int = 0,
+) -> Pose | None:
+    """OpenCV's plain RANSAC of the essential matrix, as LoFTR uses it."""
+    return _opencv_pose(points0, points1, K0, K1, threshold, seed, method=cv2.RANSAC)
+
+
+def magsac_pose(
+    points0: Points,
+    points1: Points,
+    K0: Intrinsics,
+    K1: Intrinsics,
+    *,
+    threshold: float = 1.0,
+    seed: int = 0,
+) -> Pose | None:
+    """OpenCV's MAGSAC++ of the essential matrix."""
+    method = {"method": cv2.USAC_MAGSAC, "maxIters": MAX_ITERATIONS}
+    return _opencv_pose(points0, points1, K0, K1, threshold, seed, **method)
+
+
+def _opencv_homography(points0, points1, threshold, seed, method) -> Homography | None:
     if len(points0) < 4:
         return None
+    points0, points1 = _shuffled(points0, points1, seed)
     cv2.setRNGSeed(0)
     homography, _ = cv2.findHomography(
-        np.asarray(points0, np.float64),
-        np.asarray(points1, np.float64),
-        cv2.USAC_MAGSAC,
+        points0,
+        points1,
+        method,
         threshold,
         maxIters=MAX_ITERATIONS,
         confidence=HOMOGRAPHY_CONFIDENCE,
@@ -105,9 +160,43 @@ def magsac_homography(
     return homography
 
 
-# Name in tables and files -> estimator. The thresholds stand in the names.
-POSE_ESTIMATORS: dict[str, PoseEstimator] = {
-    "poselib_1px": poselib_pose,
-    "ransac_0.5px": opencv_pose,
+def magsac_homography(
+    points0: Points, points1: Points, *, threshold: float = 3.0, seed: int = 0
+) -> Homography | None:
+    """OpenCV's MAGSAC++ homography from image 0 to image 1; `threshold` in pixels."""
+    return _opencv_homography(points0, points1, threshold, seed, cv2.USAC_MAGSAC)
+
+
+def ransac_homography(
+    points0: Points, points1: Points, *, threshold: float = 3.0, seed: int = 0
+) -> Homography | None:
+    """OpenCV's plain RANSAC homography from image 0 to image 1; `threshold` in pixels."""
+    return _opencv_homography(points0, points1, threshold, seed, cv2.RANSAC)
+
+
+def poselib_homography(
+    points0: Points, points1: Points, *, threshold: float = 3.0, seed: int = 0
+) -> Homography | None:
+    """PoseLib's LO-RANSAC homography from image 0 to image 1; `threshold` in pixels."""
+    if len(points0) < 4:
+        return None
+    options = {
+        "max_reproj_error": threshold,
+        "success_prob": HOMOGRAPHY_CONFIDENCE,
+        "max_iterations": MAX_ITERATIONS,
+        "seed": seed,
+    }
+    homography, report = poselib.estimate_homography(
+        np.asarray(points0, np.float64), np.asarray(points1, np.float64), options, {}
+    )
+    return homography if report["num_inliers"] >= 4 else None
+
+
+ESTIMATORS = {
+    "pose": {"poselib": poselib_pose, "ransac": ransac_pose, "magsac": magsac_pose},
+    "homography": {
+        "magsac": magsac_homography,
+        "ransac": ransac_homography,
+        "poselib": poselib_homography,
+    },
 }
-HOMOGRAPHY_ESTIMATORS = {"magsac_3px": magsac_homography}

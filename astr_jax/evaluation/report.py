@@ -1,42 +1,52 @@
-"""Records of pairs to scores of sets, to a file and back, and to Markdown tables.
+"""Records of pairs to scores of sets, and to a file and back.
 
 A report file is JSON: `matcher`, `protocol` (everything that moves the figures), `scores` (for
-readers) and `records`, one per pair, from which all scores follow; null stands for an infinite
-error.
+readers) and `records`, one line per pair, from which all scores follow; null stands for an
+infinite error.
 """
 
 import dataclasses
-import importlib.metadata
 import json
-import math
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from astr_jax import metrics
-from astr_jax.evaluation import estimators
-from astr_jax.evaluation.pairs import LONG_SIDE, MULTIPLE, PairRecord
+from astr_jax.evaluation.records import PairRecord, record_line, record_of
+from astr_jax.evaluation.resizing import Resize
 from astr_jax.files import replacing
 
-FORMAT = 1  # of the report file
+FORMAT = 2  # of the report file; 1 is read too
 THRESHOLDS = {"pose": metrics.POSE_THRESHOLDS, "homography": metrics.CORNER_THRESHOLDS}
+UNITS = {"pose": "degrees", "homography": "px"}
 MEAN = "mean of sets"  # the row of the plain mean over sets of one kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SetScore:
-    """What one matcher got on one set, over all pairs or the checked ones."""
+    """What one matcher got on one set or a group of it, over all pairs or the checked ones."""
 
     set: str
+    group: str  # "" : the whole set
     kind: str  # "pose" or "homography"
     checked_only: bool
     num_pairs: int
     num_failures: int  # pairs that raised an error; they count as errors of inf
-    auc: dict[str, list[float]]  # estimator -> one area per threshold of THRESHOLDS[kind], [0, 1]
+    # estimator -> one area per threshold of THRESHOLDS[kind], in [0, 1], the mean over seeds
+    auc: dict[str, list[float]]
+    auc_spread: dict[str, list[float]]  # half of the largest minus the smallest of the seeds
     precision: dict[str, float]  # mean over pairs of the share of right matches
     num_matches: float  # mean over pairs
-    seconds: float  # median over pairs, so that compiling does not count
+    seconds: float  # median over pairs without first calls, so that compiling does not count
+    seconds_first: float | None  # the longest first call, where there is one
+    memory_mib: float | None  # the highest peak
+    device_memory_mib: float | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.set}: {self.group}" if self.group else self.set
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,63 +57,82 @@ class Report:
     protocol: dict
     records: tuple[PairRecord, ...]
 
+    @property
+    def image_size(self) -> str:
+        """The resize rule in words."""
+        return str(resize_of(self.protocol))
 
-def protocol(matcher: dict, *, long_side: int = LONG_SIDE, multiple: int = MULTIPLE) -> dict:
-    """What a reader must know to compare the figures with others; `matcher`: its own settings."""
-    return {
-        **matcher,
-        "long_side": long_side,
-        "sides": f"rounded down to multiples of {multiple}",
-        "resize": "area averaging",
-        "pose_estimators": list(estimators.POSE_ESTIMATORS),
-        "homography_estimators": list(estimators.HOMOGRAPHY_ESTIMATORS),
-        "pose_confidence": estimators.POSE_CONFIDENCE,
-        "homography_confidence": estimators.HOMOGRAPHY_CONFIDENCE,
-        "max_iterations": estimators.MAX_ITERATIONS,
-        "opencv": importlib.metadata.version("opencv-python-headless"),
-        "poselib": importlib.metadata.version("poselib"),
-    }
+
+def resize_of(protocol: dict) -> Resize:
+    """The rule that a protocol states."""
+    sides = protocol.get("resize", {})
+    return Resize(**{k: tuple(v) if isinstance(v, list) else v for k, v in sides.items()})
 
 
 def score_sets(records: Iterable[PairRecord], *, checked_only: bool = False) -> list[SetScore]:
     """Scores of each set in order of appearance, then a mean row per kind with several sets.
 
-    Sets without a pair left (`checked_only`) are left out.
+    The groups of a set that has several follow it. Sets without a pair left (`checked_only`) are
+    left out.
     """
-    groups: dict[tuple[str, str], list[PairRecord]] = {}
+    sets: dict[tuple[str, str], list[PairRecord]] = {}
     for record in records:
         if record.checked or not checked_only:
-            groups.setdefault((record.kind, record.set), []).append(record)
-    scores = [_score(group, checked_only) for group in groups.values()]
+            sets.setdefault((record.kind, record.set), []).append(record)
+    scores = []
+    for members in sets.values():
+        scores.append(_score(members, "", checked_only))
+        groups = dict.fromkeys(record.group for record in members)
+        if len(groups) > 1:
+            scores += [
+                _score([r for r in members if r.group == group], group or "other", checked_only)
+                for group in groups
+            ]
     for kind in THRESHOLDS:
-        of_kind = [score for score in scores if score.kind == kind]
+        of_kind = [score for score in scores if score.kind == kind and not score.group]
         if len(of_kind) > 1:
             scores.append(_mean(of_kind))
     return scores
 
 
-def _score(group: list[PairRecord], checked_only: bool) -> SetScore:
-    first = group[0]
+def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScore:
+    first = members[0]
+    steady = [r.seconds for r in members if not r.first_call]
+    areas = {
+        name: np.array(
+            [
+                metrics.error_auc(errors, THRESHOLDS[first.kind])
+                for errors in zip(*(r.errors[name] for r in members), strict=True)
+            ]
+        )
+        for name in first.errors
+    }  # [seeds thresholds] each
     return SetScore(
         set=first.set,
+        group=group,
         kind=first.kind,
         checked_only=checked_only,
-        num_pairs=len(group),
-        num_failures=sum(record.failure is not None for record in group),
-        auc={
-            name: metrics.error_auc([r.errors[name] for r in group], THRESHOLDS[first.kind])
-            for name in first.errors
-        },
+        num_pairs=len(members),
+        num_failures=sum(record.failure is not None for record in members),
+        auc={name: a.mean(axis=0).tolist() for name, a in areas.items()},
+        auc_spread={name: (np.ptp(a, axis=0) / 2).tolist() for name, a in areas.items()},
         precision={
-            name: float(np.mean([r.precision[name] for r in group])) for name in first.precision
+            name: float(np.mean([r.precision[name] for r in members])) for name in first.precision
         },
-        num_matches=float(np.mean([r.num_matches for r in group])),
-        seconds=float(np.median([r.seconds for r in group])),
+        num_matches=float(np.mean([r.num_matches for r in members])),
+        seconds=float(np.median(steady or [r.seconds for r in members])),
+        seconds_first=_highest(r.seconds for r in members if r.first_call),
+        memory_mib=_highest(r.memory_mib for r in members),
+        device_memory_mib=_highest(r.device_memory_mib for r in members),
     )
 
 
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
 def _mean(scores: Sequence[SetScore]) -> SetScore:
-    """The plain mean over sets, each counting the same."""
+    """The plain mean over sets, each counting the same; half of the spreads' mean likewise."""
     first = scores[0]
     return dataclasses.replace(
         first,
@@ -111,93 +140,70 @@ def _mean(scores: Sequence[SetScore]) -> SetScore:
         num_pairs=sum(s.num_pairs for s in scores),
         num_failures=sum(s.num_failures for s in scores),
         auc={n: np.mean([s.auc[n] for s in scores], axis=0).tolist() for n in first.auc},
+        auc_spread={
+            n: np.mean([s.auc_spread[n] for s in scores], axis=0).tolist() for n in first.auc_spread
+        },
         precision={n: float(np.mean([s.precision[n] for s in scores])) for n in first.precision},
         num_matches=float(np.mean([s.num_matches for s in scores])),
         seconds=float(np.mean([s.seconds for s in scores])),
+        seconds_first=_highest(s.seconds_first for s in scores),
+        memory_mib=_highest(s.memory_mib for s in scores),
+        device_memory_mib=_highest(s.device_memory_mib for s in scores),
     )
 
 
 def write_report(report: Report, path: str | pathlib.Path) -> None:
     """Writes a report as JSON, with the scores of all and of checked pairs beside the records."""
-    records = []
-    for record in report.records:
-        entry = dataclasses.asdict(record)
-        entry["errors"] = {n: e if math.isfinite(e) else None for n, e in record.errors.items()}
-        records.append(entry)
     scores = [*score_sets(report.records), *score_sets(report.records, checked_only=True)]
-    document = {
+    head = {
         "format": FORMAT,
         "matcher": report.matcher,
         "protocol": report.protocol,
         "scores": [dataclasses.asdict(score) for score in scores],
-        "records": records,
     }
+    lines = ",\n".join(map(record_line, report.records))
+    text = json.dumps(head, indent=1, allow_nan=False)
     with replacing(path) as beside:
-        beside.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+        beside.write_text(f'{text[:-2]},\n "records": [\n{lines}\n]}}\n', encoding="utf-8")
 
 
 def read_report(path: str | pathlib.Path) -> Report:
-    """Reads what write_report wrote."""
+    """Reads what write_report wrote, or wrote when the format was 1."""
     try:
-        document = json.loads(pathlib.Path(path).read_text())
+        document = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        if document["format"] == 1:
+            document = _from_format_1(document)
         if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
-        entries = [
-            entry
-            | {"errors": {n: math.inf if e is None else e for n, e in entry["errors"].items()}}
-            for entry in document["records"]
-        ]
-        records = tuple(PairRecord(**entry) for entry in entries)
+            raise ValueError(f"its format is {document['format']!r}, not 1 or {FORMAT}")
+        records = tuple(map(record_of, document["records"]))
+        if not records:
+            raise ValueError("it has no records")
+        resize_of(document["protocol"])
         return Report(matcher=document["matcher"], protocol=document["protocol"], records=records)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"{path} is not a report of `eval.py pairs --out`: {error}. Run the evaluation again."
+            f"{path} is not a report of `eval.py ... --out`: {error}. Run the evaluation again."
         ) from error
 
 
-def auc_text(areas: Sequence[float]) -> str:
-    """Areas as the field prints them: 100 times, one decimal, slashes between thresholds."""
-    return " / ".join(f"{100 * area:.1f}" for area in areas)
+def _from_format_1(document: dict) -> dict:
+    """Format 1: one error per estimator, called as "poselib_1px"; the long side alone."""
 
+    def renamed(name: str) -> str:
+        return re.sub(r"_([\d.]+)px$", r"@\1", name)
 
-def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) -> str:
-    """One table per kind of truth and estimator: sets down, matchers across."""
-    scored = [
-        {(s.kind, s.set): s for s in score_sets(r.records, checked_only=checked_only)}
-        for r in reports
-    ]
-    keys = list(dict.fromkeys(key for scores in scored for key in scores))
-    names = {
-        kind: list(
-            dict.fromkeys(n for c in scored for k, s in c.items() if k[0] == kind for n in s.auc)
-        )
-        for kind in THRESHOLDS
+    old = document["protocol"]
+    multiple = int(str(old["sides"]).split()[-1])
+    protocol = {k: v for k, v in old.items() if k not in ("long_side", "sides")} | {
+        "benchmark": "pairs",
+        "resize": {"long_side": old["long_side"], "multiple": multiple},
+        "interpolation": old["resize"],
+        "pose_estimators": list(map(renamed, old["pose_estimators"])),
+        "homography_estimators": list(map(renamed, old["homography_estimators"])),
+        "seeds": [0],
     }
-    tables = [
-        _markdown_table(kind, estimator, [key for key in keys if key[0] == kind], reports, scored)
-        for kind in THRESHOLDS
-        for estimator in names[kind]
+    records = [
+        entry | {"errors": {renamed(name): [error] for name, error in entry["errors"].items()}}
+        for entry in document["records"]
     ]
-    return "\n\n".join(tables)
-
-
-def _markdown_table(kind, estimator, keys, reports, scored) -> str:
-    what = "Pose AUC" if kind == "pose" else "Corner AUC"
-    unit = "degrees" if kind == "pose" else "px"
-    thresholds = "/".join(f"{threshold:g}" for threshold in THRESHOLDS[kind])
-    sides = sorted({str(report.protocol.get("long_side")) for report in reports})
-    lines = [
-        f"{what}@{thresholds} {unit}, {estimator}, long side {' or '.join(sides)} px:",
-        "",
-        "| set | pairs | " + " | ".join(report.matcher for report in reports) + " |",
-        "|---" * (2 + len(reports)) + "|",
-    ]
-    # The mean rows come last, whatever the order of the reports.
-    for key in sorted(keys, key=lambda key: key[1] == MEAN):
-        pairs = sorted({scores[key].num_pairs for scores in scored if key in scores})
-        cells = [
-            auc_text(scores[key].auc[estimator]) if key in scores else "-" for scores in scored
-        ]
-        count = " or ".join(map(str, pairs))
-        lines.append(f"| {key[1]} | {count} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return document | {"format": FORMAT, "protocol": protocol, "records": records}

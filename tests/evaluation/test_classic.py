@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from astr_jax.evaluation.classic import MATCHERS, ratio_and_mutual
-from astr_jax.evaluation.estimators import magsac_homography, opencv_pose, poselib_pose
 
 
 @pytest.fixture(scope="module")
@@ -54,25 +53,3 @@ def test_bits_are_compared_by_hamming_distance():
     index0, index1, confidence = ratio_and_mutual(zero, second, ratio=0.8)
     assert (index0.tolist(), index1.tolist()) == ([0], [0])
     np.testing.assert_allclose(confidence, [1 / 3], atol=1e-6)
-
-
-def test_estimators_answer_the_same_at_every_call():
-    rng = np.random.default_rng(1)
-    K = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
-    X, step = rng.uniform([-2, -2, 4], [2, 2, 8], (120, 3)), np.array([0.5, 0.1, 0.2])
-    points0, points1 = ((Y @ K.T)[:, :2] / Y[:, 2:] for Y in (X, X + step))
-    points1 = np.where(np.arange(120)[:, None] < 60, points1, rng.uniform(0, 480, (120, 2)))
-    for estimate in (poselib_pose, opencv_pose):
-        first = estimate(points0, points1, K, K)
-        cv2.setRNGSeed(123)
-        np.testing.assert_array_equal(first, estimate(points0, points1, K, K))
-    first = magsac_homography(points0, points1)
-    cv2.setRNGSeed(123)
-    np.testing.assert_array_equal(first, magsac_homography(points0, points1))
-
-
-def test_estimators_need_enough_matches():
-    few, K = np.random.default_rng(0).uniform(0, 100, (4, 2)), np.eye(3)
-    assert poselib_pose(few, few, K, K) is None
-    assert opencv_pose(few, few, K, K) is None
-    assert magsac_homography(few[:3], few[:3]) is None

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax.evaluation.pairs import evaluate_pairs, load_image, read_pairs
+from astr_jax.evaluation import runner
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.pairs import read_pairs
 from astr_jax.evaluation.report import score_sets
+from astr_jax.evaluation.resizing import Resize, load_image
 
 SIZE = (1000, 690)  # (width, height) -> 640 x 416 at work: another factor on each axis
 SCALE = np.array([640 / 1000, 416 / 690])
@@ -79,6 +82,12 @@ def oracle(truth, *, sigma=0.0, shuffle=False, seed=0):
     return match
 
 
+def evaluate_pairs(matcher, pairs, **options):
+    resize = Resize(long_side=640, multiple=32)
+    benchmark = Benchmark(name="pairs", pairs=tuple(pairs), resize=resize)
+    return runner.evaluate(benchmark, matcher, **options)
+
+
 def areas(records):
     """Every area of every set, estimator and threshold."""
     return [area for s in score_sets(records) for row in s.auc.values() for area in row]
@@ -121,12 +130,12 @@ def test_a_failing_pair_counts_as_a_failure_and_is_not_dropped(miniature):
 
     records = evaluate_pairs(match, read_pairs([directory], ["posed"]))
     assert [record.failure for record in records] == [None, "RuntimeError: out of film", None]
-    assert all(math.isinf(error) for error in records[1].errors.values())
+    assert all(math.isinf(error) for (error,) in records[1].errors.values())
     (score,) = score_sets(records)
     assert score.num_pairs == NUM_PAIRS
     assert score.num_failures == 1
     # One pair of three is lost: the curve ends at 2/3.
-    assert score.auc["poselib_1px"][2] == pytest.approx(2 / 3, abs=1e-3)
+    assert score.auc["poselib@1"][2] == pytest.approx(2 / 3, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,7 @@ def test_no_matches_at_all_give_an_infinite_error_but_no_failure(miniature):
     directory, _ = miniature
     none = np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
     records = evaluate_pairs(lambda a, b, K0=None, K1=None: none, read_pairs([directory]))
-    assert all(math.isinf(error) for record in records for error in record.errors.values())
+    assert all(math.isinf(error) for record in records for (error,) in record.errors.values())
     assert all(record.failure is None and record.num_matches == 0 for record in records)
 
 
@@ -190,7 +199,7 @@ def test_images_are_turned_as_their_exif_says(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    image, resize = load_image(tmp_path / "turned.png", long_side=64)
+    image, resize = load_image(tmp_path / "turned.png", Resize(long_side=64))
     assert image.shape == (64, 32)
     assert image[:16].min() == 200
     assert image[16:].max() == 0

@@ -11,20 +11,21 @@ import pytest
 from PIL import Image
 
 from astr_jax import api
-from astr_jax.evaluation.pairs import PairRecord
+from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import (
     MEAN,
     Report,
-    markdown_tables,
-    protocol,
     read_report,
     score_sets,
     write_report,
 )
+from astr_jax.evaluation.tables import markdown_tables, published_tables
 from astr_jax.params import Calibration, Params, save_params
 from astr_jax.types import Matches
 
-COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
+ROOT = pathlib.Path(__file__).parents[2]
+COMMAND = ROOT / "eval.py"
+PROTOCOL = {"benchmark": "pairs", "resize": {"long_side": 640, "multiple": 32}, "seeds": [0]}
 
 
 def record(set_name, error, **changes):
@@ -33,7 +34,7 @@ def record(set_name, error, **changes):
         "name": "a b",
         "kind": "pose",
         "checked": True,
-        "errors": {"poselib_1px": error, "ransac_0.5px": 2 * error},
+        "errors": {"poselib@1": (error,), "ransac@0.5": (2 * error,)},
         "precision": {"epi@0.0005": 0.5, "epi@0.0001": 0.25},
         "num_matches": 100,
         "seconds": 0.1,
@@ -43,7 +44,7 @@ def record(set_name, error, **changes):
 
 def flat_record(error):
     return record(
-        "wall", error, kind="homography", errors={"magsac_3px": error}, precision={"3px": 1.0}
+        "wall", error, kind="homography", errors={"magsac@3": (error,)}, precision={"3px": 1.0}
     )
 
 
@@ -51,23 +52,105 @@ def test_the_mean_row_counts_each_set_the_same():
     records = [record("one", 0.0), record("two", math.inf), record("two", math.inf)]
     scores = {score.set: score for score in score_sets(records)}
     assert list(scores) == ["one", "two", MEAN]
-    assert scores[MEAN].auc["poselib_1px"] == pytest.approx([0.5, 0.5, 0.5])
+    assert scores[MEAN].auc["poselib@1"] == pytest.approx([0.5, 0.5, 0.5])
     assert scores[MEAN].num_pairs == 3
 
 
-def test_seconds_are_the_median_so_that_compiling_does_not_count():
-    records = [record("one", 0.0, seconds=s) for s in (60.0, 0.2, 0.1)]
-    assert score_sets(records)[0].seconds == 0.2
+def test_the_seconds_of_first_calls_stand_apart():
+    first = record("one", 0.0, seconds=60.0, first_call=True)
+    (score,) = score_sets([first, *(record("one", 0.0, seconds=s) for s in (0.3, 0.2, 0.1))])
+    assert (score.seconds_first, score.seconds) == (60.0, 0.2)
+    (alone,) = score_sets([first])
+    assert (alone.seconds_first, alone.seconds) == (60.0, 60.0)
+    assert score_sets([record("one", 0.0)])[0].seconds_first is None
+
+
+def test_seeds_give_a_mean_and_half_of_their_spread():
+    (score,) = score_sets([record("one", 0.0, errors={"poselib@1": (0.0, 0.0, math.inf)})] * 2)
+    assert score.auc["poselib@1"] == pytest.approx([2 / 3] * 3)
+    assert score.auc_spread["poselib@1"] == pytest.approx([0.5] * 3)
+    seeds = PROTOCOL | {"seeds": [0, 1, 2]}
+    records = (record("one", 0.0, errors={"poselib@1": (0.0, 0.0, math.inf)}),)
+    text = markdown_tables([Report(matcher="m", protocol=seeds, records=records)])
+    assert "| 66.7±50.0 / 66.7±50.0 / 66.7±50.0 |" in text
+
+
+def test_groups_of_a_set_have_their_own_rows_and_no_part_in_the_mean():
+    records = [
+        record("one", 0.0, group="viewpoint"),
+        record("one", math.inf, group="illumination"),
+        record("two", 0.0),
+    ]
+    scores = score_sets(records)
+    labels = ["one", "one: viewpoint", "one: illumination", "two", MEAN]
+    assert [score.label for score in scores] == labels
+    assert [score.auc["poselib@1"][0] for score in scores] == [0.5, 1.0, 0.0, 1.0, 0.75]
 
 
 def test_a_report_comes_back_from_its_file_and_the_file_is_strict_json(tmp_path):
     records = (record("one", 1.5), record("one", math.inf, failure="Error: no"), flat_record(0.5))
-    report = Report(matcher="mine", protocol=protocol({}), records=records)
+    report = Report(matcher="mine", protocol=PROTOCOL, records=records)
     write_report(report, tmp_path / "r.json")
     assert read_report(tmp_path / "r.json") == report
     document = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
-    assert document["records"][1]["errors"]["poselib_1px"] is None
+    assert document["records"][1]["errors"]["poselib@1"] == [None]
     assert {(s["set"], s["checked_only"]) for s in document["scores"]} >= {("one", True)}
+
+
+def test_a_report_of_the_first_format_is_read_with_its_figures(tmp_path):
+    old = {
+        "format": 1,
+        "matcher": "old",
+        "protocol": {
+            "long_side": 640,
+            "sides": "rounded down to multiples of 32",
+            "resize": "area averaging",
+            "pose_estimators": ["poselib_1px", "ransac_0.5px"],
+            "homography_estimators": ["magsac_3px"],
+        },
+        "records": [
+            {
+                "set": "one",
+                "name": "a b",
+                "kind": "pose",
+                "checked": True,
+                "errors": {"poselib_1px": 1.25, "ransac_0.5px": None},
+                "precision": {"epi@0.0005": 0.5, "epi@0.0001": 0.25},
+                "num_matches": 100,
+                "seconds": 0.1,
+                "failure": None,
+            }
+        ],
+    }
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    report = read_report(tmp_path / "old.json")
+    assert report.records[0].errors == {"poselib@1": (1.25,), "ransac@0.5": (math.inf,)}
+    assert report.image_size == "long side 640 px, sides rounded down to multiples of 32"
+    write_report(report, tmp_path / "new.json")
+    assert read_report(tmp_path / "new.json") == report
+
+
+def test_the_tables_of_the_readme_are_those_of_its_reports():
+    names = ("tiny", "sift", "rootsift", "orb", "akaze")
+    reports = [read_report(ROOT / "docs" / "results" / f"{name}.json") for name in names]
+    rows = [line for line in markdown_tables(reports).splitlines() if line.startswith("| ")]
+    assert len(rows) == 3 + 10 + 10 + 3
+    assert not set(rows) - set((ROOT / "README.md").read_text().splitlines())
+
+
+def test_published_figures_stand_beside_ours_and_are_marked():
+    text = published_tables([])
+    assert "| ASTR | 58.4 / 73.1 / 83.8 | published: ASTR, CVPR 2023 |" in text
+    assert "measured" not in text
+    ours = Report(
+        matcher="mine",
+        protocol=PROTOCOL | {"benchmark": "hpatches"},
+        records=(flat_record(0.0), flat_record(math.inf)),
+    )
+    text = published_tables([ours])
+    assert text.count("measured") == 1
+    row = "| mine | 50.0 / 50.0 / 50.0 | measured: magsac@3, long side 640 px"
+    assert row in text.split("HPatches")[1].split("\n\n")[1]
 
 
 @pytest.mark.parametrize("text", ["{}", "no json", '{"format": 99}', "[1]"])
@@ -80,13 +163,13 @@ def test_a_foreign_file_is_refused_with_its_name(tmp_path, text):
 def test_tables_have_a_row_per_set_and_a_column_per_matcher():
     first = Report(
         matcher="good",
-        protocol=protocol({}),
+        protocol=PROTOCOL,
         records=(record("one", 0.0), record("two", 0.0), flat_record(0.0)),
     )
-    second = Report(matcher="bad", protocol=protocol({}), records=(record("one", math.inf),))
+    second = Report(matcher="bad", protocol=PROTOCOL, records=(record("one", math.inf),))
     tables = markdown_tables([first, second]).split("\n\n")
     text = markdown_tables([first, second])
-    assert "Pose AUC@5/10/20 degrees, poselib_1px, long side 640 px:" in text
+    assert "Pose AUC@5/10/20 degrees, poselib@1, long side 640 px, sides rounded down" in text
     assert "| set | pairs | good | bad |" in text
     assert "| one | 1 | 100.0 / 100.0 / 100.0 | 0.0 / 0.0 / 0.0 |" in text
     assert "| two | 1 | 100.0 / 100.0 / 100.0 | - |" in text
@@ -116,7 +199,7 @@ def test_the_command_evaluates_writes_and_prints_a_table(pairs_folder, capsys):
     command("pairs", pairs_folder, "--matcher", "orb", "--out", out, "--name", "my orb")
     assert "corner AUC@1/3/5/10 px" in capsys.readouterr().out
     (one,) = read_report(out).records
-    assert one.errors["magsac_3px"] < 1.0
+    assert one.errors["magsac@3"][0] < 1.0
     command("table", out)
     printed = capsys.readouterr().out
     assert "| set | pairs | my orb |" in printed
@@ -137,7 +220,7 @@ def test_the_command_takes_any_function_with_or_without_intrinsics(
     command("pairs", ".", "--matcher", "my_matchers:plain", "--out", "plain.json")
     (one,) = read_report("plain.json").records
     assert one.failure is None
-    assert one.errors["magsac_3px"] < 1e-3
+    assert one.errors["magsac@3"][0] < 1e-3
 
 
 def test_the_report_names_the_weights_and_how_they_match(
@@ -158,6 +241,10 @@ def test_the_report_names_the_weights_and_how_they_match(
     assert called[0]["resize"] == written["match_resize"] == api.RESIZE
     assert called[0]["threshold"] == written["match_threshold"] == 0.3
     assert called[0]["max_matches"] is written["max_matches"] is None
+    command("pairs", pairs_folder, "--weights", weights, "--long-side", 480, "--out", out)
+    assert called[1]["resize"] == 480  # the images of the benchmark are not shrunk once more
+    command("pairs", pairs_folder, "--weights", weights, "--resize", 320, "--out", out)
+    assert called[2]["resize"] == 320
 
 
 @pytest.mark.parametrize(
@@ -169,6 +256,11 @@ def test_the_report_names_the_weights_and_how_they_match(
         (["--matcher", "no_such_module:f"], "No module named"),
         (["--weights", "no_such_file"], "no_such_file"),
         (["--sets", "nowhere"], "no set nowhere"),
+        (["--matcher", "orb", "--resize", "320"], "--resize is of astr; the matcher orb has none"),
+        (["--matcher", "orb", "--estimators", "usac@1"], "no homography estimator 'usac@1'"),
+        (["--matcher", "orb", "--seeds", "0"], "seeds must be different numbers"),
+        (["--matcher", "orb", "--max-matches", "0"], "--max-matches must be at least 1"),
+        (["--matcher", "orb", "--out", "no/such/folder/r.json"], "its folder does not exist"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(pairs_folder, capsys, arguments, message):

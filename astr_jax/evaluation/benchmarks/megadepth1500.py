@@ -1,0 +1,48 @@
+"""MegaDepth-1500: the five index files of the LoFTR family, 300 pairs each, pose AUC.
+
+    ROOT/Undistorted_SfM/{0015,0022}/images/*.jpg   (megadepth_test_1500.tar)
+    INDEX/{0015_0.1_0.3,0015_0.3_0.5,0022_0.1_0.3,0022_0.3_0.5,0022_0.5_0.7}.npz
+
+The index files are pickles; they are read without running what a pickle may ask for.
+"""
+
+import os
+import pathlib
+
+from astr_jax.data.readers import MegaDepth, PosedPair
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.headers import picture_size
+from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.resizing import Resize
+
+NAME = "megadepth1500"
+RESIZE = Resize(long_side=1200, multiple=8)  # LoFTR 840, ASpanFormer 1152
+
+
+def read(
+    root: str | os.PathLike, index: str | os.PathLike, *, resize: Resize = RESIZE
+) -> Benchmark:
+    """The pairs of all index files of a folder, in the order of the files and of their pairs.
+
+    A pair's group is its file's band of co-visibility, such as "0.1-0.3".
+    """
+    dataset = MegaDepth(root, index, min_overlap=0.0, max_overlap=1.0)
+    pairs = [_pair(scene, pair) for scene in dataset.scenes for pair in dataset.pairs(scene)]
+    for picture in sorted({path for pair in pairs for path in (pair.image0, pair.image1)}):
+        picture_size(picture)
+    return Benchmark(name=NAME, pairs=tuple(pairs), resize=resize)
+
+
+def _pair(scene: str, posed: PosedPair) -> Pair:
+    image0, image1 = (pathlib.Path(view.image) for view in (posed.view0, posed.view1))
+    return Pair(
+        set=NAME,
+        name=f"{scene} {image0.stem} {image1.stem}",
+        group=scene.partition("_")[2].replace("_", "-"),
+        overlap=posed.overlap,
+        image0=image0,
+        image1=image1,
+        K0=posed.view0.K,
+        K1=posed.view1.K,
+        cam1_from_cam0=posed.T_0to1,
+    )

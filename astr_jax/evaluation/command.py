@@ -1,0 +1,256 @@
+"""The sub-commands of eval.py, without the matchers, which are found by a function it gives."""
+
+import argparse
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.compare import compare, comparison_tables, verdicts
+from astr_jax.evaluation.pairs import read_pairs
+from astr_jax.evaluation.report import Report, read_report, score_sets, write_report
+from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.runner import Matcher, check_estimators, evaluate, protocol
+from astr_jax.evaluation.scoring import kind_of
+from astr_jax.evaluation.tables import markdown_tables, published_tables, screen_table
+
+PAIRS_RESIZE = Resize(long_side=640, multiple=32)
+BENCHMARKS = {  # name -> (what the folders are, least and most of them)
+    "pairs": ("DIR: an index.json beside its images, or folders of such", 1, None),
+    "megadepth1500": ("ROOT INDEX: the data, and the folder of the five index files", 2, 2),
+    "scannet1500": ("ROOT INDEX [INTRINSICS]: the data, test.npz, intrinsics.npz", 2, 3),
+    "hpatches": ("ROOT: the folder of the sequences v_* and i_*", 1, 1),
+    "colmap": ("SCENE: images/ and sparse/, a COLMAP model; one or more", 1, None),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedMatcher:
+    """A matcher, its settings for the protocol, and the JAX device it runs on, if any."""
+
+    match: Matcher
+    settings: dict
+    device: object = None
+
+
+# find_matcher(name, weights, resize) -> NamedMatcher; resize: the long side that it matches at
+FindMatcher = Callable[[str, str | None, int | None], NamedMatcher]
+
+
+def read_benchmark(name: str, folders: list[str], **options) -> Benchmark:
+    """A benchmark by its name; options are those of its reader that are not None."""
+    options = {key: value for key, value in options.items() if value is not None}
+    what, least, most = BENCHMARKS.get(name, ("", 1, None))
+    if not least <= len(folders) <= (most or len(folders)):
+        raise ValueError(f"{name} takes {what}; got {' '.join(folders) or 'nothing'}.")
+    if name == "pairs":
+        pairs = read_pairs(folders, options.get("names"))
+        return Benchmark(name=name, pairs=tuple(pairs), resize=PAIRS_RESIZE)
+    if name == "colmap":
+        from astr_jax.evaluation.benchmarks import colmap
+
+        return colmap.read(folders, **options)
+    from astr_jax.evaluation.benchmarks import hpatches, megadepth1500, scannet1500
+
+    readers = {m.NAME: m.read for m in (hpatches, megadepth1500, scannet1500)}
+    if name not in readers:
+        raise ValueError(f"no benchmark {name!r}. There are: {', '.join(BENCHMARKS)}.")
+    return readers[name](*folders, **options)
+
+
+def with_options(benchmark: Benchmark, arguments: argparse.Namespace) -> Benchmark:
+    """The benchmark with the size, the estimators and the number of matches asked for."""
+    changes = {}
+    if arguments.long_side or arguments.short_side or arguments.multiple:
+        multiple = arguments.multiple or benchmark.resize.multiple
+        if arguments.long_side or arguments.short_side:
+            sides = {"long_side": arguments.long_side, "short_side": arguments.short_side}
+            changes["resize"] = Resize(**sides, multiple=multiple)
+        else:
+            changes["resize"] = dataclasses.replace(benchmark.resize, multiple=multiple)
+    if arguments.max_matches is not None:
+        if arguments.max_matches < 1:
+            raise ValueError(f"--max-matches must be at least 1; got {arguments.max_matches}.")
+        changes["max_matches"] = arguments.max_matches
+    if arguments.estimators:
+        for kind in {kind_of(pair) for pair in benchmark.pairs}:
+            changes[f"{kind}_estimators"] = tuple(arguments.estimators.split(","))
+    return dataclasses.replace(benchmark, **changes)
+
+
+def longest_side(benchmark: Benchmark) -> int:
+    """The longest side in pixels that a picture of the benchmark has when it is matched."""
+    resize = benchmark.resize
+    if resize.long_side is not None:
+        return resize.long_side
+    if resize.size is not None:
+        return max(resize.size)
+    longest = 0
+    for path in {path for pair in benchmark.pairs for path in (pair.image0, pair.image1)}:
+        with Image.open(path) as file:
+            longest = max(longest, *resize.new_size(*file.size))
+    return longest
+
+
+def run_benchmark(
+    arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console
+) -> None:
+    """Matches every pair, prints the scores, and writes the report if asked."""
+    out = pathlib.Path(arguments.out) if arguments.out else None
+    if out and not out.resolve().parent.is_dir():
+        raise ValueError(f"{out} cannot be written: its folder does not exist.")
+    own = {name: getattr(arguments, name, None) for name in ("names", "per_band")}
+    own["keep_very_large"] = getattr(arguments, "keep_very_large", None) or None
+    benchmark = read_benchmark(arguments.command, arguments.folders, **own)
+    benchmark = with_options(benchmark, arguments)
+    seeds = tuple(range(arguments.seeds))
+    check_estimators(benchmark, seeds)
+    resize = arguments.resize
+    if resize is None and arguments.matcher == "astr":
+        resize = longest_side(benchmark)
+    matcher = find_matcher(arguments.matcher, arguments.weights, resize)
+    name = arguments.name or arguments.matcher
+    stated = {"seeds": seeds, "settings": matcher.settings, "device": matcher.device}
+    partial = out and out.with_name(f"{out.name}.partial.jsonl")
+    with _progress(console) as bar:
+        task = bar.add_task(name, total=len(benchmark.pairs))
+        records = evaluate(
+            benchmark,
+            matcher.match,
+            partial=partial,
+            on_record=lambda r: bar.update(task, advance=1, description=r.set),
+            **stated,
+        )
+    report = Report(matcher=name, protocol=protocol(benchmark, **stated), records=tuple(records))
+    if out:
+        write_report(report, out)
+        partial.unlink()
+    print_report(report, console)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def print_table(table: Table, console: Console) -> None:
+    """As wide as the table is: a cut one tells less than one too wide."""
+    wide = console.options.update(max_width=1000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table)
+
+
+def print_report(report: Report, console: Console) -> None:
+    seeds = len(report.protocol["seeds"])
+    for kind in dict.fromkeys(record.kind for record in report.records):
+        group = [record for record in report.records if record.kind == kind]
+        print_table(screen_table(score_sets(group), seeds), console)
+        if 0 < sum(record.checked for record in group) < len(group):
+            print_table(screen_table(score_sets(group, checked_only=True), seeds), console)
+    words = (f"{k} {v}" for k, v in report.protocol.items() if k != "resize")
+    text = f"{report.matcher}: {report.image_size}, " + ", ".join(words)
+    console.print(text, markup=False, highlight=False)
+    for record in report.records:
+        if record.failure:
+            console.print(f"failed: {record.set} {record.name}: {record.failure}", markup=False)
+
+
+def run_localisation(
+    arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console
+) -> None:
+    """Writes what hloc reads, and prints its command to go on."""
+    from astr_jax.evaluation.localisation import PROTOCOLS, next_command, write_matches
+
+    rule = PROTOCOLS[arguments.command]
+    resize = rule.resize
+    if arguments.long_side:
+        resize = dataclasses.replace(resize, long_side=arguments.long_side)
+    astr = arguments.matcher == "astr"
+    side = arguments.resize or (resize.long_side if astr else None)
+    matcher = find_matcher(arguments.matcher, arguments.weights, side)
+    images = arguments.images or arguments.dataset
+    with _progress(console) as bar:
+        task = bar.add_task(arguments.matcher, total=None)
+        written = write_matches(
+            matcher.match,
+            arguments.pairs,
+            images,
+            arguments.out,
+            resize,
+            quantisation=rule.quantisation,
+            settings=matcher.settings,
+            allow_failures=arguments.allow_failures,
+            on_pair=lambda name: bar.update(task, advance=1),
+            say=lambda text: console.print(text, markup=False),
+        )
+    for pair, message in written.failures.items():
+        console.print(f"failed: {pair}: {message}", markup=False)
+    console.print(
+        f"{written.num_pairs} pairs, {written.num_new} of them new: {written.features}, "
+        f"{written.matches}. Go on with:",
+        markup=False,
+    )
+    print(
+        next_command(
+            arguments.command,
+            written,
+            dataset=arguments.dataset,
+            image_dir=images,
+            pairs_file=arguments.pairs,
+        )
+    )
+
+
+def run_table(arguments: argparse.Namespace) -> None:
+    """Prints the Markdown tables of reports, or the published figures beside them."""
+    reports = [read_report(path) for path in arguments.reports]
+    if arguments.published:
+        print(published_tables(reports))
+    elif not reports:
+        raise ValueError("give the reports to print, or --published.")
+    else:
+        print(markdown_tables(reports, checked_only=arguments.checked))
+
+
+def run_compare(arguments: argparse.Namespace, console: Console) -> None:
+    comparison = compare(read_report(arguments.first), read_report(arguments.second))
+    for table in comparison_tables(comparison):
+        print_table(table, console)
+    for line in verdicts(comparison):
+        console.print(line, markup=False, highlight=False)
+
+
+def run_page(arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console) -> None:
+    """Writes the HTML page, the curves as PNG, or both."""
+    from astr_jax.evaluation.figures import draw_curves
+    from astr_jax.evaluation.page import page_of
+    from astr_jax.evaluation.pictures import draw_pairs
+    from astr_jax.files import replacing
+
+    reports = [read_report(path) for path in arguments.reports]
+    if not arguments.out and not arguments.png:
+        raise ValueError("give --out FILE.html, --png FILE.png, or both.")
+    if arguments.png:
+        with replacing(arguments.png) as beside:
+            draw_curves(reports).savefig(beside, dpi=130)
+    if arguments.out:
+        pictures = []
+        if arguments.images:
+            first = reports[0]
+            benchmark = read_benchmark(first.protocol["benchmark"], arguments.images)
+            matched = first.protocol.get("match_resize") if arguments.matcher == "astr" else None
+            matcher = find_matcher(arguments.matcher, arguments.weights, matched)
+            console.print(f"matching the best and the worst pairs of {first.matcher} again")
+            pictures = draw_pairs(first, benchmark, matcher.match, count=arguments.count)
+        with replacing(arguments.out) as beside:
+            beside.write_text(page_of(reports, pictures), encoding="utf-8")

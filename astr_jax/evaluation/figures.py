@@ -1,0 +1,239 @@
+"""Curves of reports: cumulative errors, error against what makes a pair hard, calibration.
+
+One colour per report, in their order. Figures are made without pyplot.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from astr_jax.evaluation.calibration import (
+    CONFIDENCE_EDGES,
+    SIGMA_EDGES,
+    expected_calibration_error,
+    pooled,
+)
+from astr_jax.evaluation.compare import SOLVED
+from astr_jax.evaluation.records import PairRecord
+from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, score_sets
+from astr_jax.evaluation.scoring import precision_names
+
+COLOURS = ("#1f6fb4", "#d9622b", "#2b9a66", "#8f5bb5", "#b8860b", "#c03a5b", "#3aa6b0", "#6b6b6b")
+PANEL, MOST_IN_ROW = 4.2, 3  # inches, panels
+FEWEST = 50  # matches of a bin whose share is drawn
+LARGEST = {"pose": 180.0, "homography": 100.0}  # of a drawn error; larger ones lie on the edge
+SMALLEST = {"pose": 0.05, "homography": 0.05}
+KNOWN = {  # field of a record -> label of its axis
+    "overlap": "overlap",
+    "scale_ratio": "true scale ratio, the larger by the smaller",
+    "rotation": "true rotation about the optical axis, degrees",
+}
+
+
+def kinds_of(reports: Sequence[Report]) -> list[str]:
+    found = {record.kind for report in reports for record in report.records}
+    return [kind for kind in THRESHOLDS if kind in found]
+
+
+def estimators_of(reports: Sequence[Report], kind: str) -> list[str]:
+    records = (record for report in reports for record in report.records if record.kind == kind)
+    return list(dict.fromkeys(name for record in records for name in record.errors))
+
+
+def draw_curves(reports: Sequence[Report]) -> Figure:
+    """Share of pairs below each error, each set counting the same: a panel per estimator."""
+    kinds = kinds_of(reports)
+    panels = [(kind, name) for kind in kinds for name in estimators_of(reports, kind)]
+    figure, axes = _panels(len(panels))
+    for pane, (kind, name) in zip(axes, panels, strict=True):
+        most = THRESHOLDS[kind][-1]
+        x = np.linspace(0, most, 400)
+        for colour, report in zip(_colours(reports), reports, strict=True):
+            records = [r for r in report.records if r.kind == kind and name in r.errors]
+            if records:
+                area = _last_whole(records).auc[name]
+                at = dict(zip(THRESHOLDS[kind], area, strict=True))[SOLVED[kind]]
+                label = f"{report.matcher} ({100 * at:.1f})"
+                pane.plot(x, _share_below(records, name, x), color=colour, lw=1.8, label=label)
+        for threshold in THRESHOLDS[kind][:-1]:
+            pane.axvline(threshold, color="0.8", lw=0.8, zorder=0)
+        what = "pose error" if kind == "pose" else "mean corner error"
+        pane.set(title=name, xlabel=f"{what}, {UNITS[kind]}", xlim=(0, most), ylim=(0, 1.02))
+        pane.set_ylabel("share of pairs, mean of sets")
+        _legend(pane, f"AUC@{SOLVED[kind]:g}", "lower right")
+    return figure
+
+
+def _last_whole(records: Sequence[PairRecord]):
+    """The score of the only set, or of the mean of sets."""
+    return [score for score in score_sets(records) if not score.group][-1]
+
+
+def _share_below(records: Sequence[PairRecord], name: str, x: np.ndarray) -> np.ndarray:
+    sets: dict[str, list] = {}
+    for record in records:
+        sets.setdefault(record.set, []).extend(record.errors[name])
+    return np.mean([np.searchsorted(np.sort(e), x) / len(e) for e in sets.values()], axis=0)
+
+
+def draw_accuracy(reports: Sequence[Report]) -> Figure | None:
+    """Mean matching accuracy: the share of matches within 1 to 10 px of the homography."""
+    names = precision_names("homography")
+    figure, (pane,) = _panels(1)
+    for colour, report in zip(_colours(reports), reports, strict=True):
+        records = [
+            r for r in report.records if r.kind == "homography" and set(names) <= set(r.precision)
+        ]
+        if records:
+            means = _last_whole(records).precision
+            values = [means[name] for name in names]
+            pane.plot(range(1, 11), values, color=colour, lw=1.8, marker="o", ms=3.5)
+            pane.lines[-1].set_label(report.matcher)
+    if not pane.lines:
+        return None
+    pane.set(title="matching accuracy", xlabel="within, px", xlim=(1, 10), ylim=(0, 1.02))
+    pane.set_ylabel("share of matches, mean of sets")
+    _legend(pane, None, "lower right")
+    return figure
+
+
+def draw_difficulty(reports: Sequence[Report], kind: str) -> Figure | None:
+    """The error of the first estimator against overlap, scale ratio and rotation, where known.
+
+    Dots are pairs; lines join the medians of eight equal parts of the pairs.
+    """
+    name = estimators_of(reports, kind)[0]
+    known = [
+        field
+        for field in KNOWN
+        if any(len(_difficulty(report, kind, name, field)[0]) > 1 for report in reports)
+    ]
+    if not known:
+        return None
+    figure, axes = _panels(len(known))
+    for pane, field in zip(axes, known, strict=True):
+        for colour, report in zip(_colours(reports), reports, strict=True):
+            x, error = _difficulty(report, kind, name, field)
+            if not len(x):
+                continue
+            pane.plot(x, error, ".", color=colour, ms=6, alpha=0.45, mew=0)
+            parts = np.array_split(np.argsort(x, kind="stable"), max(1, min(8, len(x) // 4)))
+            line = np.array([(np.median(x[part]), np.median(error[part])) for part in parts])
+            pane.plot(*line.T, color=colour, lw=1.8, marker="o", ms=3.5, label=report.matcher)
+        pane.axhline(SOLVED[kind], color="0.6", lw=0.9, ls="--", zorder=0)
+        low, high = SMALLEST[kind], LARGEST[kind]
+        pane.set(yscale="log", ylim=(low * 0.8, high * 1.25), xlabel=KNOWN[field])
+        pane.set_ylabel(f"{name} error, {UNITS[kind]}")
+        _plain_log(pane.yaxis, (0.1, 1, 10, 100))
+    _legend(axes[0], None, "best")
+    return figure
+
+
+def _difficulty(report: Report, kind: str, name: str, field: str):
+    """Field and error, held within the drawn range, of the pairs whose field is known."""
+    rows = [
+        (getattr(r, field), np.median(r.errors[name]))
+        for r in report.records
+        if r.kind == kind and name in r.errors and getattr(r, field) is not None
+    ]
+    x, error = np.array(rows, float).reshape(-1, 2).T
+    if field == "scale_ratio":
+        x = np.exp(np.abs(np.log(x)))
+    if field == "rotation":
+        x = np.abs(x)
+    return x, np.clip(error, SMALLEST[kind], LARGEST[kind])
+
+
+def draw_calibration(reports: Sequence[Report], kind: str) -> Figure | None:
+    """Confidence against the share of right matches, and sigma against the true error."""
+    drawn = [(c, r) for c, r in zip(_colours(reports), reports, strict=True)]
+    confidence = [(c, r, _pooled(r, kind, "confidence_bins")) for c, r in drawn]
+    sigma = [(c, r, _pooled(r, kind, "sigma_bins")) for c, r in drawn]
+    panels = [
+        draw
+        for draw, rows in ((_draw_confidence, confidence), (_draw_sigma, sigma))
+        if any(histogram is not None for *_, histogram in rows)
+    ]
+    if not panels:
+        return None
+    figure, axes = _panels(len(panels))
+    for pane, draw in zip(axes, panels, strict=True):
+        rows = confidence if draw is _draw_confidence else sigma
+        draw(pane, [row for row in rows if row[2] is not None], kind)
+    return figure
+
+
+def _pooled(report: Report, kind: str, field: str):
+    return pooled(getattr(record, field) for record in report.records if record.kind == kind)
+
+
+def _draw_confidence(pane: Axes, rows, kind: str) -> None:
+    pane.plot([0, 1], [0, 1], color="0.6", lw=0.9, ls="--", zorder=0)
+    for colour, report, histogram in rows:
+        enough = histogram["matches"] >= FEWEST
+        if not enough.any():
+            continue
+        count = histogram["matches"][enough]
+        x, y = histogram["claimed"][enough] / count, histogram["right"][enough] / count
+        label = f"{report.matcher} ({expected_calibration_error(histogram):.3f})"
+        pane.plot(x, y, color=colour, lw=1.8, label=label)
+        pane.scatter(x, y, s=10 + 150 * count / count.sum(), color=colour, alpha=0.6, lw=0)
+    right = "epipolar error below 5e-4" if kind == "pose" else "within 3 px of the truth"
+    pane.set(xlabel="confidence", ylabel=f"share of right matches: {right}")
+    pane.set(xlim=(0, 1), ylim=(0, 1.03), xticks=CONFIDENCE_EDGES[::2], title="confidence")
+    _legend(pane, "expected calibration error", "best")
+
+
+def _draw_sigma(pane: Axes, rows, kind: str) -> None:
+    """RMS of the right matches of each bin against the RMS of their sigmas, log-log."""
+    # Sampson shares a deviation between both images: where they are alike, sigma / sqrt(2) each.
+    factor = 1.0 if kind == "homography" else 0.5**0.5
+    ends = np.array([SIGMA_EDGES[1] / 2, SIGMA_EDGES[-2] * 2])
+    label = "as claimed" if kind == "homography" else "as claimed, both views alike"
+    pane.plot(ends, ends * factor, color="0.6", lw=0.9, ls="--", zorder=0, label=label)
+    for colour, report, histogram in rows:
+        enough = histogram["right"] >= FEWEST
+        if not enough.any():
+            continue
+        count = histogram["right"][enough]
+        x, y = (np.sqrt(histogram[name][enough] / count) for name in ("claimed", "squares"))
+        pane.plot(x, y, color=colour, lw=1.8, label=report.matcher)
+        pane.scatter(x, y, s=10 + 150 * count / count.sum(), color=colour, alpha=0.6, lw=0)
+    error = "per axis" if kind == "homography" else "Sampson"
+    pane.set(xlabel="sigma, px", ylabel=f"RMS error of right matches, {error}, px")
+    pane.set(xscale="log", yscale="log", title="sigma", xlim=ends, ylim=ends)
+    for axis in (pane.xaxis, pane.yaxis):
+        _plain_log(axis, (0.125, 0.25, 0.5, 1, 2, 5, 10))
+    _legend(pane, None, "upper left")
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """Panels side by side, at most MOST_IN_ROW of them in a row."""
+    columns = min(count, MOST_IN_ROW)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(PANEL * columns + 0.6, PANEL * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    axes = list(grid[:count])
+    for unused in grid[count:]:
+        unused.remove()
+    for pane in axes:
+        pane.spines[["top", "right"]].set_visible(False)
+        pane.grid(alpha=0.2)
+    return figure, axes
+
+
+def _plain_log(axis, ticks: Sequence[float]) -> None:
+    """Ticks as plain numbers, without minor ones."""
+    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
+def _legend(pane: Axes, title: str | None, place: str) -> None:
+    if pane.get_legend_handles_labels()[0]:
+        pane.legend(frameon=False, fontsize=8.5, title=title, title_fontsize=8.5, loc=place)
+
+
+def _colours(reports: Sequence[Report]) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(len(reports))]

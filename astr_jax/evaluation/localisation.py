@@ -1,0 +1,243 @@
+"""Matches for hloc's visual localisation: Aachen Day-Night v1.1 and InLoc.
+
+`write_matches` matches the pairs of an hloc list ("query/a.jpg db/b.jpg" a line) and writes
+OUT/features.h5 and OUT/matches-LIST.h5, which hloc reads (hloc_files.py has their layout), and
+OUT/dense.h5, which grows pair by pair: killed half-way, the same call goes on.
+
+A picture's keypoints, once in features.h5, stay: a model may have been made from them, and matches
+of later lists are brought to them. A picture that meets only such pictures is a query: all its
+points are keypoints. Pictures are turned as their EXIF says, as OpenCV does for hloc.
+
+Aachen: match the list of database pairs; `hloc.triangulation`; match the list of query pairs into
+the same OUT; `hloc.localize_sfm`. InLoc: match the list of query pairs; `hloc.localize_inloc`.
+`next_command` has each in full.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from astr_jax.evaluation.hloc_files import (
+    DenseMatches,
+    add_keypoints,
+    read_keypoints,
+    write_hloc_matches,
+)
+from astr_jax.evaluation.resizing import Resize, load_image
+from astr_jax.evaluation.runner import Matcher
+from astr_jax.evaluation.scoring import Found, checked_matches
+from astr_jax.evaluation.shared_keypoints import (
+    Quantisation,
+    choose_keypoints,
+    nearest_keypoints,
+    one_to_one,
+)
+
+CACHED = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a benchmark of localisation is matched; hloc's settings for dense matchers."""
+
+    resize: Resize
+    quantisation: Quantisation
+
+
+PROTOCOLS = {
+    "aachen": Protocol(
+        resize=Resize(long_side=1024, multiple=8),
+        quantisation=Quantisation(cell=8, max_error=2, max_keypoints=8192),
+    ),
+    "inloc": Protocol(
+        resize=Resize(long_side=1024, multiple=8), quantisation=Quantisation(cell=1, max_error=1)
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Written:
+    """What write_matches left behind."""
+
+    features: pathlib.Path
+    matches: pathlib.Path
+    num_pairs: int  # of the list, each once
+    num_new: int  # of these, matched by this call
+    failures: dict[str, str]  # "a.jpg b.jpg" -> message; their pairs have no matches
+
+
+def read_pair_list(file: str | pathlib.Path) -> list[tuple[str, str]]:
+    """The pairs of an hloc list; of a pair in both directions, the first."""
+    pairs: dict[frozenset[str], tuple[str, str]] = {}
+    for number, line in enumerate(pathlib.Path(file).read_text(encoding="utf-8").splitlines(), 1):
+        names = line.split()
+        if names and (len(names) != 2 or names[0] == names[1]):
+            raise ValueError(f"{file}, line {number}: expected two pictures; got {line!r}.")
+        if names:
+            pairs.setdefault(frozenset(names), (names[0], names[1]))
+    if not pairs:
+        raise ValueError(f"{file} has no pair of pictures.")
+    return list(pairs.values())
+
+
+def write_matches(
+    matcher: Matcher,
+    pairs_file: str | pathlib.Path,
+    image_dir: str | pathlib.Path,
+    out_dir: str | pathlib.Path,
+    resize: Resize,
+    *,
+    quantisation: Quantisation,
+    settings: dict | None = None,
+    allow_failures: bool = False,
+    on_pair: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> Written:
+    """Matches the pairs that are not in dense.h5 yet, and writes what hloc reads.
+
+    settings: of the matcher, fit for JSON; a folder of other settings or another size is refused.
+    on_pair hears of each pair of the list as it is done, those done before too. Without
+    allow_failures, pairs whose matching raised an error end the call by a ValueError behind the
+    last pair, before keypoints are fixed; the next call tries them again.
+    """
+    pairs_file, image_dir, out_dir = map(pathlib.Path, (pairs_file, image_dir, out_dir))
+    pairs = read_pair_list(pairs_file)
+    _check_names(pairs, pairs_file, image_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    features, matches = out_dir / "features.h5", out_dir / f"matches-{pairs_file.stem}.h5"
+    keypoints = read_keypoints(features)
+    stated = {"resize": str(resize), **(settings or {})}
+    with DenseMatches(out_dir / "dense.h5", stated, say) as dense:
+        new, failures = 0, {}
+        load = functools.lru_cache(CACHED)(lambda name: load_image(image_dir / name, resize))
+        for pair in pairs:
+            if pair not in dense:
+                try:
+                    dense.write(pair, _match(matcher, load, pair, keypoints))
+                    new += 1
+                except Exception as error:
+                    failures[" ".join(pair)] = f"{type(error).__name__}: {error}"
+            if on_pair is not None:
+                on_pair(" ".join(pair))
+        if failures and not allow_failures:
+            pair, message = next(iter(failures.items()))
+            raise ValueError(
+                f"{len(failures)} of {len(pairs)} pairs failed, the first: {pair} ({message}). Run "
+                "again to try them again, or allow failures to go on without them."
+            )
+        added = _new_keypoints(dense, pairs, keypoints, quantisation)
+        if added:
+            add_keypoints(features, added)
+            keypoints = keypoints | {name: points for name, (points, _) in added.items()}
+        tree = functools.lru_cache(CACHED)(lambda name: KDTree(keypoints[name]))
+        rows = ((pair, *_assign(dense.read(pair), pair, tree, quantisation)) for pair in pairs)
+        write_hloc_matches(matches, rows)
+    return Written(
+        features=features, matches=matches, num_pairs=len(pairs), num_new=new, failures=failures
+    )
+
+
+def _check_names(pairs: Sequence[tuple[str, str]], pairs_file, image_dir: pathlib.Path) -> None:
+    names = sorted({name for pair in pairs for name in pair})
+    missing = [name for name in names if not (image_dir / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(names)} pictures of {pairs_file} are not in {image_dir}, "
+            f"the first: {missing[0]}."
+        )
+    if len({name.replace("/", "-") for name in names}) < len(names):
+        raise ValueError(f"{pairs_file}: two names differ in nothing but '/' and '-'; rename one.")
+
+
+def _match(matcher: Matcher, load: Callable, pair: tuple[str, str], fixed: dict) -> Found:
+    """The matches of a pair in pixels of its files.
+
+    The matcher gets the second picture first. Those that refine the points of one image alone
+    refine the second's: so the first of the list, a query, has the exact points, and those of the
+    other lie on a grid, where they meet those of its other pairs. Where only the first has fixed
+    keypoints, it is the other way round.
+    """
+    order = (0, 1) if pair[0] in fixed and pair[1] not in fixed else (1, 0)
+    images, matrices = zip(*(load(name) for name in pair), strict=True)
+    found = checked_matches(matcher(*(images[k] for k in order), K0=None, K1=None))
+    points = [(found.points0, found.points1)[k] for k in order]
+    inside = np.ones(len(found.confidence), bool)
+    for k, (image, matrix) in enumerate(zip(images, matrices, strict=True)):
+        scale, shift = matrix[(0, 1), (0, 1)], matrix[:2, 2]
+        points[k] = (points[k] - shift) / scale
+        last = np.round(np.array(image.shape[::-1]) / scale) - 1
+        # hloc looks up InLoc's scans strictly between the centres of the outermost pixels.
+        inside &= ((points[k] > 0) & (points[k] < last)).all(axis=1)
+    return Found(
+        points0=points[0][inside], points1=points[1][inside], confidence=found.confidence[inside]
+    )
+
+
+def _new_keypoints(
+    dense: DenseMatches, pairs: Sequence[tuple[str, str]], fixed: dict, rule: Quantisation
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Keypoints and their scores of all pictures of the list that have none yet."""
+    places: dict[str, list[tuple[tuple[str, str], int]]] = {}
+    for pair in pairs:
+        for side, name in enumerate(pair):
+            if name not in fixed:
+                places.setdefault(name, []).append((pair, side))
+    chosen = {}
+    for name, where in places.items():
+        found = [(dense.read(pair), side) for pair, side in where]
+        points = np.concatenate([(f.points0, f.points1)[side] for f, side in found])
+        confidence = np.concatenate([f.confidence for f, _ in found])
+        query = all(pair[1 - side] in fixed for pair, side in where)
+        exact = dataclasses.replace(rule, cell=0, max_keypoints=None)
+        chosen[name] = choose_keypoints(points, confidence, exact if query else rule)
+    return chosen
+
+
+def _assign(found: Found, pair, tree: Callable[[str], KDTree], rule: Quantisation):
+    """matches0 and its confidence: a pair's matches brought to the keypoints of its pictures."""
+    trees = [tree(name) for name in pair]
+    numbers = [
+        nearest_keypoints(points, tree, rule.max_error)
+        for points, tree in zip((found.points0, found.points1), trees, strict=True)
+    ]
+    return one_to_one(*numbers, found.confidence, trees[0].n)
+
+
+def next_command(
+    benchmark: str,
+    written: Written,
+    *,
+    dataset: str | pathlib.Path,
+    image_dir: str | pathlib.Path,
+    pairs_file: str | pathlib.Path,
+) -> str:
+    """The command of hloc that goes on from what was written.
+
+    dataset: the benchmark's folder. A list of Aachen without a picture below query/ is of the
+    database and leads to the model; the model is then expected beside the features.
+    """
+    out = written.features.parent
+    files = f"--features {written.features} --matches {written.matches}"
+    dataset = pathlib.Path(dataset)
+    if benchmark == "inloc":
+        return (
+            f"python -m hloc.localize_inloc --dataset_dir {dataset} --retrieval {pairs_file} "
+            f"{files} --results {out / 'inloc.txt'} --skip_matches 20"
+        )
+    if benchmark != "aachen":
+        raise ValueError(f"there is no {benchmark!r}. There are: {', '.join(PROTOCOLS)}.")
+    if not any(n.startswith("query/") for pair in read_pair_list(pairs_file) for n in pair):
+        return (
+            f"python -m hloc.triangulation --sfm_dir {out / 'sfm'} "
+            f"--reference_sfm_model {dataset / '3D-models' / 'aachen_v_1_1'} "
+            f"--image_dir {image_dir} --pairs {pairs_file} {files}"
+        )
+    queries = dataset / "queries" / "*_time_queries_with_intrinsics.txt"
+    return (
+        f"python -m hloc.localize_sfm --reference_sfm {out / 'sfm'} --queries '{queries}' "
+        f"--retrieval {pairs_file} {files} --results {out / 'aachen_v1.1.txt'}"
+    )

@@ -1,0 +1,106 @@
+"""The best and the worst pairs of a report, matched again and drawn."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from astr_jax import metrics
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.records import PairRecord
+from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, resize_of
+from astr_jax.evaluation.resizing import Resize, load_image
+from astr_jax.evaluation.runner import Matcher
+from astr_jax.evaluation.scoring import checked_matches, kind_of
+from astr_jax.types import Matches
+from astr_jax.viz import draw_matches
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A pair with its matches; without a figure where matching it raised an error again."""
+
+    words: str
+    figure: Figure | None
+
+
+def draw_pairs(
+    report: Report, benchmark: Benchmark, matcher: Matcher, *, count: int = 4
+) -> list[Picture]:
+    """`count` of the worst and of the best pairs of each kind, by the first estimator.
+
+    The pairs are matched again, at the size of the report. Colours are errors: of a homography the
+    distance from the truth, of a pose the Sampson distance.
+    """
+    pairs = {(pair.set, pair.name): pair for pair in benchmark.pairs}
+    missing = [r for r in report.records if (r.set, r.name) not in pairs]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} pairs of the report are not in the folders given, the first: "
+            f"{missing[0].set} {missing[0].name}. Give the data that it was made from."
+        )
+    resize = resize_of(report.protocol)
+    limit = report.protocol.get("max_matches")
+    pictures = []
+    for kind in THRESHOLDS:
+        records = [record for record in report.records if record.kind == kind]
+        for words, chosen in zip(("worst", "best"), _extremes(records, count), strict=True):
+            for record in chosen:
+                pair = pairs[record.set, record.name]
+                pictures.append(_draw(f"{words}: ", record, pair, matcher, resize, limit))
+    return pictures
+
+
+def _extremes(records: Sequence[PairRecord], count: int):
+    """The worst and the best, each pair once; of equal errors those with more matches."""
+    if not records:
+        return [], []
+    name = next(iter(records[0].errors))
+    error = {id(r): float(np.median(r.errors[name])) for r in records}
+    worst = sorted(records, key=lambda r: (-error[id(r)], -r.num_matches))[:count]
+    taken = {id(record) for record in worst}
+    rest = [record for record in records if id(record) not in taken]
+    return worst, sorted(rest, key=lambda r: (error[id(r)], -r.num_matches))[:count]
+
+
+def _draw(
+    words: str, record: PairRecord, pair: Pair, matcher: Matcher, resize: Resize, limit: int | None
+) -> Picture:
+    name, errors = next(iter(record.errors.items()))
+    unit = UNITS[record.kind]
+    words += f"{record.set} {record.name}, {name} error {np.median(errors):.2f} {unit}"
+    img0, resize0 = load_image(pair.image0, resize)
+    img1, resize1 = load_image(pair.image1, resize)
+    posed = kind_of(pair) == "pose"
+    K0, K1 = (resize0 @ pair.K0, resize1 @ pair.K1) if posed else (None, None)
+    try:
+        found = checked_matches(matcher(img0, img1, K0=K0, K1=K1)).most_confident(limit)
+    except Exception as error:
+        return Picture(words=f"{words}: {type(error).__name__}: {error}", figure=None)
+    points = found.points0, found.points1
+    if posed:
+        matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, K0, K1)
+        off = np.sqrt(metrics.sampson_error(*points, matrix))
+    else:
+        truth = resize1 @ pair.homography @ np.linalg.inv(resize0)
+        off = np.linalg.norm(metrics.warp_points(truth, points[0]) - points[1], axis=1)
+    figure = draw_matches(img0, img1, _as_matches(found), error=off)
+    words += "; colours: " + ("Sampson distance" if posed else "distance from the truth")
+    return Picture(words=words, figure=figure)
+
+
+def _as_matches(found) -> Matches:
+    """The found matches as the type that is drawn, sorted by confidence."""
+    k = len(found.confidence)
+    return Matches(
+        keypoints0=found.points0,
+        keypoints1=found.points1,
+        confidence=found.confidence,
+        sigma=np.zeros(k),
+        scale=np.ones(k),
+        cell0=np.full(k, -1),
+        cell1=np.full(k, -1),
+        valid=np.ones(k, bool),
+    )

@@ -1,0 +1,50 @@
+"""What one matcher made of one pair, and how it stands in a file: one line of JSON."""
+
+import dataclasses
+import json
+import math
+
+from astr_jax.evaluation.calibration import Histogram
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairRecord:
+    """The result of one pair. Shares lie in [0, 1]."""
+
+    set: str
+    name: str  # unique in its set
+    kind: str  # "pose": errors in degrees; "homography": errors in pixels
+    checked: bool
+    errors: dict[str, tuple[float, ...]]  # estimator -> error by each seed; inf: nothing found
+    precision: dict[str, float]  # threshold -> share of matches, 0 without matches
+    num_matches: int  # that are scored
+    seconds: float  # of the matcher alone
+    first_call: bool = False  # of the process: with what the matcher compiles and loads
+    memory_mib: float | None = None  # peak of the process so far
+    device_memory_mib: float | None = None  # peak of the accelerator so far
+    group: str = ""  # a part of the set: "viewpoint"
+    overlap: float | None = None  # share of what one image shows that the other one shows
+    scale_ratio: float | None = None  # how much larger things look in image 1; of homographies
+    rotation: float | None = None  # degrees about the optical axis, in [-180, 180]
+    confidence_bins: Histogram | None = None
+    sigma_bins: Histogram | None = None
+    failure: str | None = None  # the message, where the pair raised an error
+
+
+def record_line(record: PairRecord) -> str:
+    """One line of strict JSON, without its end; null stands for an infinite error."""
+    entry = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    entry["errors"] = {
+        name: [error if math.isfinite(error) else None for error in errors]
+        for name, errors in record.errors.items()
+    }
+    return json.dumps(entry, allow_nan=False)
+
+
+def record_of(entry: dict) -> PairRecord:
+    """The record of a line's JSON. Raises KeyError, TypeError or AttributeError for another."""
+    errors = {
+        name: tuple(math.inf if error is None else float(error) for error in errors)
+        for name, errors in entry["errors"].items()
+    }
+    return PairRecord(**entry | {"errors": errors})

@@ -1,0 +1,192 @@
+"""Runs a matcher over a benchmark, pair by pair; killed half-way, the same call goes on.
+
+Each pair's record is appended to a file of JSON lines as soon as it is known. Its first line
+states the protocol and the pairs; a run under another protocol is refused.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import poselib
+
+from astr_jax.evaluation import estimators, scoring
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.records import PairRecord, record_line, record_of
+from astr_jax.evaluation.resizing import load_image
+
+# match(img0, img1, K0=None, K1=None) -> keypoints0 [k 2], keypoints1 [k 2], confidence [k], and
+# perhaps sigma [k]; the images are uint8 grey [h w].
+Matcher = Callable[..., tuple[np.ndarray, ...]]
+
+
+def protocol(
+    benchmark: Benchmark, *, seeds: Sequence[int] = (0,), settings: dict | None = None, device=None
+) -> dict:
+    """What a reader must know to compare the figures with others, fit for JSON.
+
+    settings: of the matcher. device: the JAX device that it runs on, None if on none.
+    """
+    resize = dataclasses.asdict(benchmark.resize)
+    return {
+        **(settings or {}),
+        "benchmark": benchmark.name,
+        "resize": {k: v if not isinstance(v, tuple) else list(v) for k, v in resize.items() if v},
+        "interpolation": "area averaging; linear where enlarged",
+        "max_matches": benchmark.max_matches,
+        "pose_estimators": list(benchmark.pose_estimators),
+        "homography_estimators": list(benchmark.homography_estimators),
+        "seeds": list(seeds),
+        "pose_confidence": estimators.POSE_CONFIDENCE,
+        "homography_confidence": estimators.HOMOGRAPHY_CONFIDENCE,
+        "max_iterations": estimators.MAX_ITERATIONS,
+        "device": f"cpu, {platform.machine()}" if device is None else device.device_kind,
+        "opencv": cv2.__version__,
+        "poselib": poselib.__version__,
+        **{name: importlib.metadata.version(name) for name in ("numpy", "jax", "astr_jax")},
+    }
+
+
+def evaluate(
+    benchmark: Benchmark,
+    matcher: Matcher,
+    *,
+    seeds: Sequence[int] = (0,),
+    partial: str | pathlib.Path | None = None,
+    settings: dict | None = None,
+    device=None,
+    on_record: Callable[[PairRecord], None] | None = None,
+) -> list[PairRecord]:
+    """The record of every pair, in order; quiet.
+
+    A pair that raises an error is a failure with errors of inf, not left out. seeds: of the
+    estimators. partial: the file of JSON lines to go on from and to append to; it stays until the
+    caller has put the report in its place. settings, device: as in protocol. on_record hears of
+    each pair as it is done, those of the file too.
+    """
+    check_estimators(benchmark, seeds)
+    stated = protocol(benchmark, seeds=seeds, settings=settings, device=device)
+    records = [] if partial is None else _begun(pathlib.Path(partial), stated, benchmark.pairs)
+    for record in records:
+        if on_record is not None:
+            on_record(record)
+    called = False
+    for pair in benchmark.pairs[len(records) :]:
+        record = _evaluate_pair(matcher, pair, benchmark, seeds)
+        # Later calls compile too where sizes differ, but the first one always does.
+        record = dataclasses.replace(record, first_call=not called, **_memory(device))
+        called = called or record.failure is None
+        records.append(record)
+        if partial is not None:
+            with open(partial, "a", encoding="utf-8") as file:
+                file.write(record_line(record) + "\n")
+        if on_record is not None:
+            on_record(record)
+    return records
+
+
+def check_estimators(benchmark: Benchmark, seeds: Sequence[int]) -> None:
+    """Raises ValueError for names that are none, before hours of matching."""
+    for kind in ("pose", "homography"):
+        for name in scoring.estimators_of(benchmark, kind):
+            estimators.find_estimator(name, kind)
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be different numbers of at least 0; got {list(seeds)}.")
+
+
+def _evaluate_pair(
+    matcher: Matcher, pair: Pair, benchmark: Benchmark, seeds: Sequence[int]
+) -> PairRecord:
+    """Matches one pair and scores it. Whatever raises becomes a failure with error inf."""
+    kind = scoring.kind_of(pair)
+    names = scoring.estimators_of(benchmark, kind)
+    record = PairRecord(
+        set=pair.set,
+        name=pair.name,
+        kind=kind,
+        checked=pair.checked,
+        group=pair.group,
+        overlap=pair.overlap,
+        errors={name: (float("inf"),) * len(seeds) for name in names},
+        precision=dict.fromkeys(scoring.precision_names(kind), 0.0),
+        num_matches=0,
+        seconds=0.0,
+    )
+    start = time.perf_counter()
+    try:
+        img0, resize0 = load_image(pair.image0, benchmark.resize)
+        img1, resize1 = load_image(pair.image1, benchmark.resize)
+        if kind == "pose":
+            K0, K1 = resize0 @ pair.K0, resize1 @ pair.K1
+            known = {"rotation": scoring.rotation_about_axis(pair.cam1_from_cam0[:3, :3])}
+        else:
+            K0 = K1 = None
+            homography = resize1 @ pair.homography @ np.linalg.inv(resize0)
+            known = scoring.geometry_of_homography(homography, img0.shape)
+        record = dataclasses.replace(record, **known)
+        start = time.perf_counter()
+        returned = matcher(img0, img1, K0=K0, K1=K1)
+        seconds = time.perf_counter() - start
+        found = scoring.checked_matches(returned).most_confident(benchmark.max_matches)
+        if kind == "pose":
+            scores = scoring.score_pose(found, K0, K1, pair.cam1_from_cam0, names, seeds)
+        else:
+            scores = scoring.score_homography(found, homography, img0.shape, names, seeds)
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"
+        return dataclasses.replace(record, failure=failure, seconds=time.perf_counter() - start)
+    return dataclasses.replace(record, num_matches=len(found.points0), seconds=seconds, **scores)
+
+
+def _memory(device) -> dict[str, float | None]:
+    """Peaks so far in MiB: of this process, and of the device where JAX tells."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    stats = None if device is None else device.memory_stats()
+    on_device = (stats or {}).get("peak_bytes_in_use")
+    return {
+        "memory_mib": round(peak / 2**20, 1),
+        "device_memory_mib": None if on_device is None else round(on_device / 2**20, 1),
+    }
+
+
+def _begun(file: pathlib.Path, stated: dict, pairs: Sequence[Pair]) -> list[PairRecord]:
+    """The records that the file holds; it is made, with its header, where there is none.
+
+    A last line cut short by a kill is cut off the file.
+    """
+    listing = "\n".join(f"{pair.set}/{pair.name}" for pair in pairs)
+    header = stated | {"pairs": hashlib.sha256(listing.encode()).hexdigest()}
+    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    if not lines:
+        file.write_text(json.dumps({"protocol": header}) + "\n", encoding="utf-8")
+        return []
+    try:
+        found = json.loads(lines[0])["protocol"]
+        records = [record_of(json.loads(line)) for line in lines[1:]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{file} is not the beginning of a report ({error}). Remove it to match all anew."
+        ) from error
+    other = sorted(k for k in {*found, *header} if found.get(k) != header.get(k))
+    if other:
+        raise ValueError(
+            f"{file} was begun under another protocol: {', '.join(other)} differ. Give the same "
+            "options again, or another --out, or remove the file to match all anew."
+        )
+    for record, pair in zip(records, pairs, strict=False):
+        if (record.set, record.name) != (pair.set, pair.name):
+            raise ValueError(f"{file} has {record.set} {record.name} out of order. Remove it.")
+    os.truncate(file, sum(len(line) + 1 for line in lines))
+    return records

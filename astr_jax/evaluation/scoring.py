@@ -1,0 +1,145 @@
+"""The scores of one pair's matches: errors of every estimator and seed, shares of right ones."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from astr_jax import metrics
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.calibration import confidence_histogram, sigma_histogram
+from astr_jax.evaluation.estimators import find_estimator
+from astr_jax.evaluation.pairs import Pair
+
+EPIPOLAR_THRESHOLDS = (5e-4, 1e-4)  # squared, on the plane at depth 1; the first: what is right
+PIXEL_THRESHOLDS = tuple(range(1, 11))  # off a homography: the mean matching accuracy
+RIGHT_PIXELS = 3.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """Checked matches of a pair, pixels of the images as the matcher was given them."""
+
+    points0: Float[np.ndarray, "k 2"]
+    points1: Float[np.ndarray, "k 2"]
+    confidence: Float[np.ndarray, " k"]
+    sigma: Float[np.ndarray, " k"] | None = None  # deviation of points1, per axis
+
+    def most_confident(self, count: int | None) -> "Found":
+        """At most `count` of them; None: all."""
+        if count is None or len(self.confidence) <= count:
+            return self
+        keep = np.argsort(-self.confidence, kind="stable")[:count]
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Found(**{n: v if v is None else v[keep] for n, v in fields.items()})
+
+
+def checked_matches(returned) -> Found:
+    """What a matcher returned: keypoints0, keypoints1, confidence, and sigma if it has it."""
+    if not isinstance(returned, tuple | list) or len(returned) not in (3, 4):
+        raise ValueError(
+            "a matcher must return (keypoints0, keypoints1, confidence) or, with sigma, four "
+            f"arrays; got {type(returned).__name__}."
+        )
+    arrays = [np.asarray(array, np.float64) for array in returned if array is not None]
+    shapes = [array.shape for array in arrays]
+    k = len(arrays[0]) if arrays[0].ndim else 0
+    if shapes not in ([(k, 2), (k, 2), (k,)], [(k, 2), (k, 2), (k,), (k,)]):
+        raise ValueError(
+            "a matcher must return keypoints0 [k 2], keypoints1 [k 2], confidence [k] and, if it "
+            f"has it, sigma [k]; got the shapes {', '.join(map(str, shapes))}."
+        )
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("the matcher returned keypoints, confidences or sigmas, not all finite.")
+    return Found(**dict(zip(("points0", "points1", "confidence", "sigma"), arrays, strict=False)))
+
+
+def kind_of(pair: Pair) -> str:
+    return "pose" if pair.homography is None else "homography"
+
+
+def estimators_of(benchmark: Benchmark, kind: str) -> tuple[str, ...]:
+    """The names of the estimators that a benchmark wants for a kind of pair."""
+    return benchmark.pose_estimators if kind == "pose" else benchmark.homography_estimators
+
+
+def precision_names(kind: str) -> list[str]:
+    if kind == "pose":
+        return [f"epi@{t:g}" for t in EPIPOLAR_THRESHOLDS]
+    return [f"{t:g}px" for t in PIXEL_THRESHOLDS]
+
+
+def score_pose(found: Found, K0, K1, truth, names, seeds) -> dict:
+    """Pose errors in degrees, epipolar precision and calibration; fields of a record."""
+    points = found.points0, found.points1
+    squared = metrics.symmetric_epipolar_error(
+        metrics.normalised_points(found.points0, K0),
+        metrics.normalised_points(found.points1, K1),
+        metrics.essential_matrix(truth),
+    )
+    sampson = metrics.sampson_error(*points, metrics.fundamental_matrix(truth, K0, K1))
+    errors = {
+        name: tuple(
+            metrics.pose_error(find_estimator(name)(*points, K0, K1, seed=seed), truth)
+            for seed in seeds
+        )
+        for name in names
+    }
+    shares = [_share(squared < threshold) for threshold in EPIPOLAR_THRESHOLDS]
+    return {
+        "errors": errors,
+        "precision": dict(zip(precision_names("pose"), shares, strict=True)),
+        **_calibration(found, squared < EPIPOLAR_THRESHOLDS[0], sampson),
+    }
+
+
+def score_homography(found: Found, truth, size, names, seeds) -> dict:
+    """Corner errors in pixels, mean matching accuracy and calibration; fields of a record.
+
+    size: (h, w) of image 0.
+    """
+    points = found.points0, found.points1
+    distance = np.linalg.norm(metrics.warp_points(truth, found.points0) - found.points1, axis=1)
+    errors = {
+        name: tuple(
+            metrics.corner_error(
+                find_estimator(name, "homography")(*points, seed=seed), truth, size=size
+            )
+            for seed in seeds
+        )
+        for name in names
+    }
+    shares = [_share(distance < threshold) for threshold in PIXEL_THRESHOLDS]
+    return {
+        "errors": errors,
+        "precision": dict(zip(precision_names("homography"), shares, strict=True)),
+        **_calibration(found, distance < RIGHT_PIXELS, distance**2 / 2),
+    }
+
+
+def _share(right) -> float:
+    return float(right.mean()) if len(right) else 0.0
+
+
+def _calibration(found: Found, right, squared_error) -> dict:
+    sigma = found.sigma
+    return {
+        "confidence_bins": confidence_histogram(found.confidence, right),
+        "sigma_bins": None if sigma is None else sigma_histogram(sigma, squared_error, right),
+    }
+
+
+def rotation_about_axis(matrix: Float[np.ndarray, "r c"]) -> float:
+    """The part of a rotation [3 3] about its third axis, or of a Jacobian [2 2], in degrees."""
+    return float(np.degrees(np.arctan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])))
+
+
+def geometry_of_homography(
+    homography: Float[np.ndarray, "3 3"], size: tuple[int, int]
+) -> dict[str, float]:
+    """Scale ratio (larger in image 1: above 1) and rotation at the centre of image 0 (h, w)."""
+    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1.0])
+    x, y, depth = homography @ centre
+    jacobian = (homography[:2, :2] - np.outer([x / depth, y / depth], homography[2, :2])) / depth
+    area = abs(np.linalg.det(jacobian))
+    return {"scale_ratio": float(np.sqrt(area)), "rotation": rotation_about_axis(jacobian)}

@@ -1,0 +1,155 @@
+"""Scores as text: Markdown for a README, a table for the terminal, published figures beside."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report, SetScore, score_sets
+
+PUBLISHED = pathlib.Path(__file__).with_name("published.json")
+SHOWN_PIXELS = ("1px", "3px", "5px", "10px")  # of the ten radii of the matching accuracy
+
+
+def auc_text(areas: Sequence[float], spreads: Sequence[float] | None = None) -> str:
+    """Areas as the field prints them: 100 times, one decimal, slashes between thresholds.
+
+    spreads: half of the range over seeds, where there are several.
+    """
+    if spreads is None:
+        return " / ".join(f"{100 * area:.1f}" for area in areas)
+    pairs = zip(areas, spreads, strict=True)
+    return " / ".join(f"{100 * area:.1f}±{100 * spread:.1f}" for area, spread in pairs)
+
+
+def auc_name(kind: str) -> str:
+    """ "pose AUC@5/10/20 degrees" or "corner AUC@1/3/5/10 px"."""
+    at = "/".join(f"{threshold:g}" for threshold in THRESHOLDS[kind])
+    return f"{'pose' if kind == 'pose' else 'corner'} AUC@{at} {UNITS[kind]}"
+
+
+def shown_precision(score: SetScore) -> dict[str, float]:
+    """The shares that tables have: all epipolar ones, four radii of the accuracy."""
+    shares = score.precision
+    return {n: shares[n] for n in shares if score.kind == "pose" or n in SHOWN_PIXELS}
+
+
+COLUMNS = ("right %", "matches", "first s", "steady s", "peak MiB", "failed")  # beside the areas
+
+
+def cells(score: SetScore, seeds: int) -> list[str]:
+    """A row of a table: the set, its pairs, the areas of each estimator, and COLUMNS."""
+    memory = "-" if score.memory_mib is None else f"{score.memory_mib:.0f}"
+    if score.device_memory_mib is not None:
+        memory += f" + {score.device_memory_mib:.0f}"
+    return [
+        score.label,
+        str(score.num_pairs),
+        *(auc_text(a, score.auc_spread[n] if seeds > 1 else None) for n, a in score.auc.items()),
+        "/".join(f"{100 * share:.1f}" for share in shown_precision(score).values()),
+        f"{score.num_matches:.0f}",
+        "-" if score.seconds_first is None else f"{score.seconds_first:.2f}",
+        f"{score.seconds:.2f}",
+        memory,
+        str(score.num_failures),
+    ]
+
+
+def screen_table(scores: Sequence[SetScore], seeds: int = 1) -> Table:
+    """Scores of one kind of truth, of all pairs or of checked ones, for the terminal."""
+    first = scores[0]
+    which = "checked pairs" if first.checked_only else "all pairs"
+    at = " / ".join(name.removeprefix("epi@") for name in shown_precision(first))
+    spread = f", mean of {seeds} seeds ± half of their spread" if seeds > 1 else ""
+    table = Table(
+        title=f"{auc_name(first.kind)}{spread}, {which}; right: matches within {at}",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("set", no_wrap=True)
+    for column in ("pairs", *first.auc, *COLUMNS):
+        table.add_column(column, justify="right", no_wrap=True)
+    for score in scores:
+        table.add_row(*cells(score, seeds))
+    return table
+
+
+def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) -> str:
+    """One table per kind of truth and estimator: sets down, matchers across."""
+    scored = [
+        {(s.kind, s.set, s.group): s for s in score_sets(r.records, checked_only=checked_only)}
+        for r in reports
+    ]
+    keys = list(dict.fromkeys(key for scores in scored for key in scores))
+    names = {
+        kind: list(
+            dict.fromkeys(n for c in scored for k, s in c.items() if k[0] == kind for n in s.auc)
+        )
+        for kind in THRESHOLDS
+    }
+    tables = [
+        _markdown_table(kind, estimator, [key for key in keys if key[0] == kind], reports, scored)
+        for kind in THRESHOLDS
+        for estimator in names[kind]
+    ]
+    return "\n\n".join(tables)
+
+
+def _markdown_table(kind, estimator, keys, reports, scored) -> str:
+    name = auc_name(kind)
+    sizes = " or ".join(sorted({report.image_size for report in reports}))
+    lines = [
+        f"{name[0].upper()}{name[1:]}, {estimator}, {sizes}:",
+        "",
+        "| set | pairs | " + " | ".join(report.matcher for report in reports) + " |",
+        "|---" * (2 + len(reports)) + "|",
+    ]
+    # The mean rows come last, whatever the order of the reports.
+    for key in sorted(keys, key=lambda key: key[1] == MEAN):
+        found = [scores.get(key) for scores in scored]
+        known = [score for score in found if score is not None]
+        count = " or ".join(map(str, sorted({score.num_pairs for score in known})))
+        row = [_area(s, estimator, r) for s, r in zip(found, reports, strict=True)]
+        lines.append(f"| {known[0].label} | {count} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def _area(score: SetScore | None, estimator: str, report: Report) -> str:
+    if score is None or estimator not in score.auc:
+        return "-"
+    several = len(report.protocol.get("seeds", (0,))) > 1
+    return auc_text(score.auc[estimator], score.auc_spread[estimator] if several else None)
+
+
+def published_tables(reports: Sequence[Report]) -> str:
+    """The published figures of each benchmark, and ours where a report is of that benchmark."""
+    tables = []
+    for entry in json.loads(PUBLISHED.read_text(encoding="utf-8")):
+        lines = [
+            f"{entry['title']}, {entry['metric']}:",
+            "",
+            "| method | figures | from |",
+            "|---|---|---|",
+        ]
+        for row in entry["rows"]:
+            figures = " / ".join(f"{figure:.1f}" for figure in row["figures"])
+            lines.append(f"| {row['method']} | {figures} | published: {row['source']} |")
+        for report in reports:
+            if report.protocol.get("benchmark") == entry["benchmark"]:
+                lines += _our_rows(report, entry)
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def _our_rows(report: Report, entry: dict) -> list[str]:
+    """Our figures at the published thresholds: a row per estimator."""
+    score = score_sets(report.records)[0]
+    if "thresholds" not in entry:
+        return []
+    at = [THRESHOLDS[score.kind].index(threshold) for threshold in entry["thresholds"]]
+    return [
+        f"| {report.matcher} | {auc_text([areas[i] for i in at])} | measured: {name}, "
+        f"{report.image_size}, {score.num_pairs} pairs |"
+        for name, areas in score.auc.items()
+    ]

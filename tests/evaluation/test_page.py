@@ -1,0 +1,210 @@
+"""The page and its pictures: self-contained, complete, and drawn from the records."""
+
+import base64
+import io
+import json
+import pathlib
+import re
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from astr_jax.evaluation import figures
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.page import page_of
+from astr_jax.evaluation.pairs import read_pairs
+from astr_jax.evaluation.pictures import draw_pairs
+from astr_jax.evaluation.report import Report, read_report
+from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.runner import evaluate, protocol
+
+COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
+GRID = np.mgrid[20:300:12, 20:220:12].reshape(2, -1).T.astype(float)  # [k 2]
+
+
+def grid_matcher(img0, img1, K0=None, K1=None):
+    """True matches of a shift by (-8, 0), with noise that grows as the confidence falls."""
+    rng = np.random.default_rng(int(img0[0, 0]))
+    sigma = np.linspace(0.2, 3.0, len(GRID))
+    noise = rng.normal(0, 1, GRID.shape) * sigma[:, None]
+    return GRID, GRID - [8, 0] + noise, np.linspace(1, 0.1, len(GRID)), sigma
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two sets of three pairs: shifted noise as homographies and as a sideways step."""
+    root, rng = tmp_path_factory.mktemp("sets"), np.random.default_rng(0)
+    K = [[300.0, 0, 160], [0, 300.0, 120], [0, 0, 1]]
+    step = [[1, 0, 0, -1.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    truths = {
+        "flat": {"H_0to1": [[1, 0, -8], [0, 1, 0], [0, 0, 1]]},
+        "posed": {"K0": K, "K1": K, "T_0to1": step, "checked": True},
+    }
+    for name, truth in truths.items():
+        (root / name).mkdir()
+        entries = []
+        for number in range(3):
+            texture = rng.integers(0, 255, (240, 328), dtype=np.uint8)
+            for side, part in enumerate((texture[:, :320], texture[:, 8:])):
+                part = np.ascontiguousarray(part)
+                part[0, 0] = number
+                Image.fromarray(part).save(root / name / f"{number}_{side}.png")
+            images = {f"image{side}": f"{number}_{side}.png" for side in (0, 1)}
+            entries.append(images | truth | {"overlap": 0.3 * number})
+        (root / name / "index.json").write_text(json.dumps(entries))
+    return root
+
+
+@pytest.fixture(scope="module")
+def benchmark(folder):
+    pairs = tuple(read_pairs([folder]))
+    return Benchmark(name="pairs", pairs=pairs, resize=Resize(long_side=320))
+
+
+def failing_once(img0, img1, K0=None, K1=None):
+    if img0[0, 0] == 1:
+        raise RuntimeError("<out of film>")
+    return grid_matcher(img0, img1)[:3]
+
+
+@pytest.fixture(scope="module")
+def reports(benchmark):
+    return [
+        Report(
+            matcher=name,
+            protocol=protocol(benchmark),
+            records=tuple(evaluate(benchmark, matcher)),
+        )
+        for name, matcher in (("grid", grid_matcher), ("a <b>", failing_once))
+    ]
+
+
+def embedded(page):
+    return [
+        Image.open(io.BytesIO(base64.b64decode(text)))
+        for text in re.findall(r"src='data:image/png;base64,([^']+)'", page)
+    ]
+
+
+def test_the_page_has_everything_and_needs_no_other_file(reports, benchmark):
+    pictures = draw_pairs(reports[0], benchmark, grid_matcher, count=1)
+    page = page_of(reports, pictures)
+    images = embedded(page)
+    # Curves, accuracy, two kinds of difficulty and of calibration, and two pairs of each kind.
+    assert len(images) == 2 + 2 + 2 + 4
+    assert all(np.asarray(image.convert("L")).std() > 5 for image in images)
+    assert not re.findall(r"(?:src|href)=['\"](?!data:)", page)
+    for words in ("a &lt;b&gt;", "Failures", "&lt;out of film&gt;", "Protocol", "worst: posed"):
+        assert words in page
+    assert "<b>" not in page
+    assert "differs" not in page.split("<h2>Protocol")[1]  # both were made alike
+
+
+def test_the_curves_have_a_panel_per_estimator_that_ends_at_the_share_of_found_pairs(reports):
+    figure = figures.draw_curves(reports)
+    assert [axes.get_title() for axes in figure.axes] == ["poselib@1", "ransac@0.5", "magsac@3"]
+    for axes in figure.axes:
+        curves = [line for line in axes.lines if len(line.get_xdata()) == 400]
+        assert all((np.diff(line.get_ydata()) >= 0).all() for line in curves)
+        for curve, report in zip(curves, reports, strict=True):
+            errors = [r.errors.get(axes.get_title()) for r in report.records]
+            found = [e[0] < axes.get_xlim()[1] for e in errors if e is not None]
+            assert curve.get_ydata()[-1] == pytest.approx(np.mean(found))
+    # Of three pairs one fails.
+    ends = [line.get_ydata()[-1] for line in figure.axes[2].lines if len(line.get_xdata()) == 400]
+    assert ends == pytest.approx([1.0, 2 / 3])
+
+
+def test_calibration_is_drawn_of_the_pooled_matches(reports):
+    figure = figures.draw_calibration(reports[:1], "homography")
+    confidence, sigma = figure.axes
+    claimed, found = confidence.lines[-1].get_data()
+    assert found[0] < 0.9 < found[-1]  # the noise grows as the confidence falls
+    assert (np.diff(claimed) > 0).all()
+    x, y = sigma.lines[-1].get_data()
+    near = x < 1.0  # of larger sigma, errors beyond 3 px count as wrong
+    np.testing.assert_allclose(y[near], x[near], rtol=0.2)
+    without = figures.draw_calibration(reports[1:], "homography")
+    assert len(without.axes) == 1  # it gives no sigma
+
+
+def test_difficulty_is_drawn_against_what_is_known(reports):
+    labels = [axes.get_xlabel() for axes in figures.draw_difficulty(reports, "pose").axes]
+    assert labels == ["overlap", "true rotation about the optical axis, degrees"]
+    assert len(figures.draw_difficulty(reports, "homography").axes) == 3
+
+
+def test_a_pair_that_fails_again_is_told_in_words(reports, benchmark):
+    pictures = draw_pairs(reports[1], benchmark, failing_once, count=1)
+    broken = [picture for picture in pictures if picture.figure is None]
+    assert len(broken) == 2
+    assert all("RuntimeError: <out of film>" in picture.words for picture in broken)
+
+
+def test_another_folder_is_refused(reports, benchmark):
+    fewer = Benchmark(name="pairs", pairs=benchmark.pairs[:2], resize=benchmark.resize)
+    with pytest.raises(ValueError, match="4 pairs of the report are not in the folders"):
+        draw_pairs(reports[0], fewer, grid_matcher)
+
+
+def command(*arguments):
+    runpy.run_path(str(COMMAND))["main"]([str(a) for a in arguments])
+
+
+def test_the_commands_lead_from_pairs_to_a_page(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "grid_of_page.py").write_text(
+        "import numpy as np\n"
+        "def match(img0, img1):\n"
+        "    grid = np.mgrid[20:300:12, 20:220:12].reshape(2, -1).T.astype(float)\n"
+        "    return grid, grid - [8, 0], np.full(len(grid), 0.9)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    matcher = ("--matcher", "grid_of_page:match")
+    command("pairs", folder, *matcher, "--long-side", 320, "--seeds", 2, "--out", "a.json")
+    command("pairs", folder, "--matcher", "orb", "--long-side", 320, "--out", "b.json")
+    assert not list(tmp_path.glob("*.partial.jsonl"))
+    assert read_report("a.json").protocol["seeds"] == [0, 1]
+    capsys.readouterr()
+    command("compare", "b.json", "a.json")
+    printed = capsys.readouterr().out
+    assert "The protocols differ in:" in printed
+    assert "told from noise" in printed
+    images = ("--images", folder, "--count", 1, *matcher)
+    command("page", "a.json", "b.json", "--out", "p.html", "--png", "c.png", *images)
+    assert len(embedded((tmp_path / "p.html").read_text())) >= 8
+    with Image.open("c.png") as picture:
+        assert picture.width > 1000
+    with pytest.raises(SystemExit):
+        command("page", "a.json")
+    assert "give --out FILE.html, --png FILE.png, or both" in capsys.readouterr().err
+
+
+def test_a_killed_command_goes_on_where_it_was(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "killed_at.py").write_text(
+        "import numpy as np\n"
+        "calls = []\n"
+        "limit = [3]\n"
+        "def match(img0, img1):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) > limit[0]:\n"
+        "        raise KeyboardInterrupt\n"
+        "    return np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ("pairs", folder, "--matcher", "killed_at:match", "--out", "r.json")
+    with pytest.raises(KeyboardInterrupt):
+        command(*arguments)
+    assert len((tmp_path / "r.json.partial.jsonl").read_text().splitlines()) == 1 + 3
+    assert not (tmp_path / "r.json").exists()
+    import killed_at
+
+    killed_at.calls.clear()
+    killed_at.limit[0] = 99
+    command(*arguments)
+    assert len(killed_at.calls) == 3
+    assert len(read_report("r.json").records) == 6
+    assert not (tmp_path / "r.json.partial.jsonl").exists()
