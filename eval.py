@@ -148,6 +148,9 @@ def make_parser() -> argparse.ArgumentParser:
         add_localisation(commands.add_parser(name, help="match a pair list for hloc"))
     table = commands.add_parser("table", help="Markdown tables of reports")
     table.add_argument("reports", nargs="*", metavar="REPORT.json", help="what --out wrote")
+    table.add_argument(
+        "--into", metavar="FILE.md", help="write them there, between <!-- results --> marks"
+    )
     table.add_argument("--checked", action="store_true", help="only pairs with confirmed truth")
     table.add_argument("--published", action="store_true", help="published figures, ours beside")
     two = commands.add_parser("compare", help="two reports, pair by pair, with intervals")

@@ -18,6 +18,7 @@ from astr_jax.evaluation.resizing import Resize
 from astr_jax.evaluation.runner import Matcher, check_estimators, evaluate, protocol
 from astr_jax.evaluation.scoring import kind_of
 from astr_jax.evaluation.tables import markdown_tables, published_tables, screen_table
+from astr_jax.files import replacing
 
 PAIRS_RESIZE = Resize(long_side=640, multiple=32)
 BENCHMARKS = {  # name -> (what the folders are, least and most of them)
@@ -212,14 +213,30 @@ def run_localisation(
 
 
 def run_table(arguments: argparse.Namespace) -> None:
-    """Prints the Markdown tables of reports, or the published figures beside them."""
+    """Prints the Markdown tables of reports, or the published figures beside them; or writes them
+    into a Markdown file."""
     reports = [read_report(path) for path in arguments.reports]
     if arguments.published:
-        print(published_tables(reports))
+        name, text = "published", published_tables(reports)
     elif not reports:
         raise ValueError("give the reports to print, or --published.")
     else:
-        print(markdown_tables(reports, checked_only=arguments.checked))
+        name, text = "results", markdown_tables(reports, checked_only=arguments.checked)
+    if arguments.into is None:
+        print(text)
+    else:
+        write_between(pathlib.Path(arguments.into), name, text)
+
+
+def write_between(path: pathlib.Path, name: str, text: str) -> None:
+    """Replaces what a Markdown file has between <!-- NAME --> and <!-- end of NAME -->."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{path} has no place for the tables: write {begin} and {end} there.")
+    with replacing(path) as beside:
+        beside.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
 
 
 def run_compare(arguments: argparse.Namespace, console: Console) -> None:
@@ -235,7 +252,6 @@ def run_page(arguments: argparse.Namespace, find_matcher: FindMatcher, console: 
     from astr_jax.evaluation.figures import draw_curves
     from astr_jax.evaluation.page import page_of
     from astr_jax.evaluation.pictures import draw_pairs
-    from astr_jax.files import replacing
 
     reports = [read_report(path) for path in arguments.reports]
     if not arguments.out and not arguments.png:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from astr_jax import api
+from astr_jax.evaluation.command import write_between
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import (
     MEAN,
@@ -133,9 +134,22 @@ def test_a_report_of_the_first_format_is_read_with_its_figures(tmp_path):
 def test_the_tables_of_the_readme_are_those_of_its_reports():
     names = ("tiny", "sift", "rootsift", "orb", "akaze")
     reports = [read_report(ROOT / "docs" / "results" / f"{name}.json") for name in names]
-    rows = [line for line in markdown_tables(reports).splitlines() if line.startswith("| ")]
-    assert len(rows) == 3 + 10 + 10 + 3
-    assert not set(rows) - set((ROOT / "README.md").read_text().splitlines())
+    readme = (ROOT / "README.md").read_text()
+    for name, text in (("results", markdown_tables(reports)), ("published", published_tables([]))):
+        between = readme.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
+        assert between.strip() == text.strip()
+    assert len([line for line in markdown_tables(reports).splitlines() if line[:2] == "| "]) == 26
+
+
+def test_tables_are_written_between_their_marks_and_nowhere_else(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    write_between(page, "results", "| new |")
+    expected = "before\n<!-- results -->\n\n| new |\n\n<!-- end of results -->\nafter\n"
+    assert page.read_text() == expected
+    with pytest.raises(ValueError, match=r"page\.md has no place for the tables: write <!-- other"):
+        write_between(page, "other", "| new |")
+    assert page.read_text() == expected
 
 
 def test_published_figures_stand_beside_ours_and_are_marked():
