@@ -22,6 +22,7 @@ import hashlib
 import importlib
 import inspect
 import os
+import pathlib
 import sys
 
 from rich.console import Console
@@ -83,9 +84,12 @@ def find_matcher(name: str, weights: str | None, resize: int | None):
         if value is not None:
             raise ValueError(f"{option} is of astr; the matcher {name} has none.")
     if name in MATCHERS:
-        return NamedMatcher(match=MATCHERS[name], settings={})
+        return NamedMatcher(match=MATCHERS[name], settings={"matcher": name})
     if ":" in name:
-        return NamedMatcher(match=imported_matcher(name), settings={"function": name})
+        function = imported_matcher(name)
+        source = pathlib.Path(sys.modules[name.partition(":")[0]].__file__)
+        stated = {"matcher": name, "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+        return NamedMatcher(match=function, settings=stated)
     known = ", ".join(["astr", *MATCHERS])
     raise ValueError(f"no matcher {name!r}. Use {known}, or package.module:function.")
 

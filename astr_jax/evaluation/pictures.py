@@ -71,11 +71,11 @@ def _draw(
     name, errors = next(iter(record.errors.items()))
     unit = UNITS[record.kind]
     words += f"{record.set} {record.name}, {name} error {np.median(errors):.2f} {unit}"
-    img0, resize0 = load_image(pair.image0, resize)
-    img1, resize1 = load_image(pair.image1, resize)
     posed = kind_of(pair) == "pose"
-    K0, K1 = (resize0 @ pair.K0, resize1 @ pair.K1) if posed else (None, None)
     try:
+        img0, resize0 = load_image(pair.image0, resize)
+        img1, resize1 = load_image(pair.image1, resize)
+        K0, K1 = (resize0 @ pair.K0, resize1 @ pair.K1) if posed else (None, None)
         found = checked_matches(matcher(img0, img1, K0=K0, K1=K1)).most_confident(limit)
     except Exception as error:
         return Picture(words=f"{words}: {type(error).__name__}: {error}", figure=None)

@@ -97,7 +97,8 @@ def score_sets(records: Iterable[PairRecord], *, checked_only: bool = False) -> 
 
 def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScore:
     first = members[0]
-    steady = [r.seconds for r in members if not r.first_call]
+    matched = [r for r in members if r.failure is None]  # the others were not timed to their end
+    steady = [r.seconds for r in matched if not r.first_call]
     areas = {
         name: np.array(
             [
@@ -120,7 +121,7 @@ def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScor
             name: float(np.mean([r.precision[name] for r in members])) for name in first.precision
         },
         num_matches=float(np.mean([r.num_matches for r in members])),
-        seconds=float(np.median(steady or [r.seconds for r in members])),
+        seconds=float(np.median(steady or [r.seconds for r in matched] or [0.0])),
         seconds_first=_highest(r.seconds for r in members if r.first_call),
         memory_mib=_highest(r.memory_mib for r in members),
         device_memory_mib=_highest(r.device_memory_mib for r in members),

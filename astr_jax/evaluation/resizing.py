@@ -21,7 +21,15 @@ class Resize:
     def __post_init__(self):
         given = [v for v in (self.long_side, self.short_side, self.size) if v is not None]
         if len(given) != 1:
-            raise ValueError(f"give one of long_side, short_side and size; got {self}.")
+            raise ValueError(
+                "give one of long_side, short_side and size; got "
+                f"{self.long_side}, {self.short_side} and {self.size}."
+            )
+        sides = given[0] if self.size is not None else given
+        if min(*sides, self.multiple) < 1:
+            raise ValueError(f"sides and multiples are positive; got {given[0]}, {self.multiple}.")
+        if self.size is not None and self.multiple != 1:
+            raise ValueError(f"a fixed size {self.size} knows no multiple; got {self.multiple}.")
 
     def new_size(self, width: int, height: int) -> tuple[int, int]:
         """(w, h) of an image after the resize."""

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astr_jax.evaluation.classic import MATCHERS
 from astr_jax.evaluation.command import longest_side, read_benchmark
 from astr_jax.evaluation.report import read_report
+from astr_jax.evaluation.resizing import Resize
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 SHIFT = 16
@@ -89,3 +91,23 @@ def test_matches_are_written_for_hloc_with_the_command_to_go_on(tmp_path, rng, c
     assert (matches >= 0).sum() > 20
     command(*arguments, "--matcher", "orb")
     assert "1 pairs, 0 of them new" in capsys.readouterr().out
+
+
+def test_a_run_begun_by_one_matcher_is_not_ended_by_another():
+    module = runpy.run_path(str(COMMAND))
+    stated = [module["find_matcher"](name, None, None).settings for name in MATCHERS]
+    assert len({str(settings) for settings in stated}) == len(MATCHERS)
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        ({"long_side": -5}, "positive"),
+        ({"short_side": 480, "multiple": 0}, "positive"),
+        ({"size": (640, 480), "multiple": 8}, "knows no multiple"),
+        ({"long_side": 640, "short_side": 480}, "give one of"),
+    ],
+)
+def test_a_size_that_is_none_is_refused(sides, message):
+    with pytest.raises(ValueError, match=message):
+        Resize(**sides)
