@@ -132,6 +132,8 @@ def run_benchmark(
         write_report(report, out)
         partial.unlink()
     print_report(report, console)
+    if records and all(record.failure for record in records):
+        raise ValueError(f"every pair failed; the first one: {records[0].failure}")
 
 
 def _progress(console: Console) -> Progress:

@@ -111,3 +111,16 @@ def test_a_run_begun_by_one_matcher_is_not_ended_by_another():
 def test_a_size_that_is_none_is_refused(sides, message):
     with pytest.raises(ValueError, match=message):
         Resize(**sides)
+
+
+def test_a_matcher_that_fails_on_every_pair_ends_the_command_as_failed(
+    sequences, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "no_matcher.py").write_text(
+        "def match(img0, img1):\n    raise ValueError('none')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command("hpatches", sequences, "--matcher", "no_matcher:match", "--out", "none.json")
+    assert "every pair failed; the first one: ValueError: none" in capsys.readouterr().err
+    assert all(record.failure for record in read_report(tmp_path / "none.json").records)
