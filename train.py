@@ -29,6 +29,8 @@ def read_experiment(name: str):
 
 
 def parser() -> argparse.ArgumentParser:
+    from astr_jax.data.readers import add_dataset_arguments
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,18 +79,14 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_dataset_arguments(group) -> None:
-    from astr_jax.data.readers.opening import add_dataset_arguments
-
-    add_dataset_arguments(group)
-
-
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     try:
         run(arguments)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        import jax
+
+        if jax.distributed.is_initialized():
             print(f"train.py: error: {error}", file=sys.stderr, flush=True)
             os._exit(2)  # the other processes must not wait for this one to say goodbye
         parser().error(str(error))

@@ -7,7 +7,6 @@ of coarse matches picks one of two capacities for fine. Padding does not change 
 
 import functools
 import os
-import pathlib
 from collections.abc import Hashable, Iterable, Iterator
 
 import jax
@@ -20,10 +19,9 @@ from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.scaling import ESTIMATORS, scale_ratio
-from astr_jax.params import Params, load_params
+from astr_jax.params import Params, find_weights, load_params
 from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches, Matches
 
-SHIPPED = ("tiny",)  # best last
 RESIZE = 640  # default limit of the long side, pixels
 FINE_AT_ONCE = 256  # matches of a step of the fine stage; on a CPU 1024 take twice the time
 
@@ -34,19 +32,6 @@ def load(name: str | os.PathLike | None = None) -> Params:
     Batch norm is folded for inference. Raises FileNotFoundError or ValueError.
     """
     return load_params(find_weights(name))
-
-
-def find_weights(name: str | os.PathLike | None = None) -> pathlib.Path:
-    """The weights file that load reads for a name. Raises FileNotFoundError."""
-    name = SHIPPED[-1] if name is None else name
-    shipped = str(name) in SHIPPED
-    folder = pathlib.Path(__file__).with_name("weights")
-    path = folder / f"{name}.safetensors" if shipped else pathlib.Path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{name} is neither shipped weights ({', '.join(SHIPPED)}) nor a file."
-        )
-    return path
 
 
 def match(

@@ -19,6 +19,7 @@ from astr_jax.files import replacing
 from astr_jax.layers.backbone import MaskedBatchNorm
 from astr_jax.model.astr import init_variables
 
+SHIPPED = ("tiny",)  # weights that come with the package, the best last
 FORMAT = "astr_jax"
 FORMAT_VERSION = 1
 
@@ -59,6 +60,20 @@ class Header:
     config: ModelConfig
     calibration: Calibration
     note: str  # where the weights come from, and their terms
+
+
+def find_weights(name: str | os.PathLike | None = None) -> pathlib.Path:
+    """The weights file of a name: shipped weights, or a path; None: the best that ship. Raises
+    FileNotFoundError."""
+    name = SHIPPED[-1] if name is None else name
+    shipped = str(name) in SHIPPED
+    folder = pathlib.Path(__file__).with_name("weights")
+    path = folder / f"{name}.safetensors" if shipped else pathlib.Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{name} is neither shipped weights ({', '.join(SHIPPED)}) nor a file."
+        )
+    return path
 
 
 def save_params(

@@ -15,11 +15,10 @@ products, the matching matrices among them; sides are padded to multiples of 32,
 import dataclasses
 
 import configs
-from astr_jax import api
 from astr_jax.cli.memory import inference_memory, matching_matrix
 from astr_jax.config import ModelConfig
 from astr_jax.model import cost
-from astr_jax.params import read_header
+from astr_jax.params import SHIPPED, find_weights, read_header
 
 SIZES = ((240, 320), (480, 640), (832, 832))  # h, w
 SIDES = (416, 832)  # of the squares whose memory is compared
@@ -46,9 +45,9 @@ def run(options) -> None:
         print_cost(config)
         print_fields(config)
     else:
-        header = read_header(api.find_weights(options.weights))
+        header = read_header(find_weights(options.weights))
         config = header.config
-        print(f"weights {options.weights or api.SHIPPED[-1]}")
+        print(f"weights {options.weights or SHIPPED[-1]}")
         print_cost(config)
         print_fields(config)
         print("calibration")

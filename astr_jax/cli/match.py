@@ -33,6 +33,7 @@ from astr_jax.cli.files import (
 from astr_jax.files import replacing
 from astr_jax.images import read_image
 from astr_jax.model.attention_maps import attention_maps
+from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches
 
@@ -73,7 +74,7 @@ def add_weights(parser) -> None:
     parser.add_argument(
         "--weights",
         metavar="NAME",
-        help=f"{' or '.join(api.SHIPPED)}, or a .safetensors file [the best that ships]",
+        help=f"{' or '.join(SHIPPED)}, or a .safetensors file [the best that ships]",
     )
 
 

@@ -9,7 +9,7 @@ import argparse
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from astr_jax.data.cameras import transform
 from astr_jax.data.homography import HomographyConfig, HomographyPairs, Pair
@@ -34,14 +34,24 @@ def draw_pair(
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     matched = np.flatnonzero(inside)
     matched = matched[pair.visible1[y[matched], x[matched]]]
-    for k in rng.choice(matched, min(lines, len(matched)), replace=False):
+    draw_lines(sheet, points0[matched], points1[matched] + np.array([width, 0]), rng, lines)
+    return sheet
+
+
+def draw_lines(
+    sheet: UInt8[np.ndarray, "h w 3"],
+    starts: Float[np.ndarray, "k 2"],
+    ends: Float[np.ndarray, "k 2"],
+    rng: np.random.Generator,
+    most: int,
+) -> None:
+    """Draws some of the matches into the sheet, at most so many: pixels (x, y) of it."""
+    for k in rng.choice(len(starts), min(most, len(starts)), replace=False):
         colour = tuple(int(c) for c in rng.integers(80, 256, 3))
-        start = tuple(int(c) for c in points0[k])
-        end = (int(x[k]) + width, int(y[k]))
+        start, end = (tuple(int(c) for c in np.rint(points[k])) for points in (starts, ends))
         cv2.line(sheet, start, end, colour, 1, cv2.LINE_AA)
         for point in (start, end):
             cv2.circle(sheet, point, 3, colour, 1, cv2.LINE_AA)
-    return sheet
 
 
 def draw_sheet(

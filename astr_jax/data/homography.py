@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from astr_jax.data import cameras, photometry
 from astr_jax.data.photometry import PhotometricConfig
+from astr_jax.data.stacking import stacked
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,8 +218,4 @@ class HomographyPairs:
 
     def stack(self, indices: Iterable[int], difficulty: float) -> dict[str, np.ndarray]:
         """Pairs as the fields of Pair, each with a leading axis of pairs."""
-        pairs = [self.pair(index, difficulty) for index in indices]
-        return {
-            name: np.stack(values)
-            for name, values in zip(Pair._fields, zip(*pairs, strict=True), strict=True)
-        }
+        return stacked(self.pair(index, difficulty) for index in indices)

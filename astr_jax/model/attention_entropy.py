@@ -1,14 +1,12 @@
 """How evenly the heads of the spot attention look over their spots."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
-from astr_jax.layers.attention import CrossAttention
-from astr_jax.model.astr import ASTR
+from astr_jax.model.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.types import CoarseOutput, Features
 from pallas_kernels.sparse_attention import Spots
 
@@ -24,15 +22,7 @@ def coarse_with_entropy(
 
     The weights are computed anew, for QUERIES cells of an image, outside the kernels.
     """
-    calls: dict[str, tuple] = {}
-
-    def record(call, args, kwargs, context):
-        if isinstance(context.module, CrossAttention):
-            calls.setdefault(context.module.name, args)  # the first call is image 0 to image 1
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(record):
-        coarse = ASTR(config).apply(variables, features0, features1, method="coarse")
+    coarse, calls = coarse_with_calls(config, variables, features0, features1)
     cells = features0.mask8[0].size
     queries = np.unique(np.linspace(0, cells - 1, min(cells, QUERIES)).round().astype(int))
     blocks = []
@@ -52,12 +42,8 @@ def _entropies(
     layer: PyTree, x: Array, source: Array, spots: Spots, queries: Int[Array, " q"], head_dim: int
 ) -> Float[Array, " heads"]:
     """Of one pair and one layer."""
-    c = x.shape[-1]
-    q = x.reshape(-1, c)[queries].astype(jnp.float32) @ layer["q"]["kernel"]
-    k = source.reshape(-1, c).astype(jnp.float32) @ layer["k"]["kernel"]
-    q, k = (y.reshape(y.shape[0], -1, head_dim) for y in (q, k))
-    logits = jnp.einsum("qhd,mhd->hqm", q, k) * head_dim**-0.5
-    keys = jnp.arange(k.shape[0])
+    logits = attention_logits(layer, x, source, queries, head_dim)
+    keys = jnp.arange(logits.shape[-1])
     seen = jax.vmap(lambda query: spots.holds(jnp.broadcast_to(query, keys.shape), keys))(queries)
     log_weight = jax.nn.log_softmax(jnp.where(seen[None], logits, -1e30), axis=-1)
     entropy = -jnp.where(seen[None], jnp.exp(log_weight) * log_weight, 0.0).sum(axis=-1)  # [h q]

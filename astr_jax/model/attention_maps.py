@@ -2,15 +2,13 @@
 
 import functools
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from astr_jax.config import ModelConfig
-from astr_jax.layers.attention import CrossAttention
-from astr_jax.model.astr import ASTR
+from astr_jax.model.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.ops.grids import COARSE_STRIDE, nearest_cells
 from astr_jax.types import Features
 
@@ -44,15 +42,7 @@ def attention_maps(
     features0, features1: of one pair (b = 1). block: which spot-guided block; -1 is the last.
     """
     number = range(config.aggregation.blocks)[block]
-    calls: dict[str, tuple] = {}
-
-    def record(call, args, kwargs, context):
-        if isinstance(context.module, CrossAttention):
-            calls.setdefault(context.module.name, args)  # the first call is image 0 to image 1
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(record):
-        ASTR(config).apply(variables, features0, features1, method="coarse")
+    _, calls = coarse_with_calls(config, variables, features0, features1)
 
     def cell_at(stride, grid):
         xy = jnp.clip(point, 0, (jnp.array(grid[::-1]) - 1) * stride)
@@ -82,10 +72,6 @@ def attention_maps(
 
 def _mean_attention(layer, x, source, cell, seen: Bool[Array, " m"], head_dim: int):
     """softmax(q k^T / sqrt(d)) of one query over the seen keys, mean over heads; [m]."""
-    c = x.shape[-1]
-    q = x.reshape(-1, c)[cell].astype(jnp.float32) @ layer["q"]["kernel"]
-    k = source.reshape(-1, c).astype(jnp.float32) @ layer["k"]["kernel"]
-    q, k = q.reshape(-1, head_dim), k.reshape(k.shape[0], -1, head_dim)
-    logits = jnp.einsum("hd,mhd->hm", q, k) * head_dim**-0.5
+    logits = attention_logits(layer, x, source, cell[None], head_dim)[:, 0]
     weight = jax.nn.softmax(jnp.where(seen, logits, -1e30), axis=-1)
     return jnp.where(seen, weight, 0.0).mean(axis=0)

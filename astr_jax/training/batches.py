@@ -12,16 +12,13 @@ from rich import print as say
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.data.loader import Prefetch
 from astr_jax.data.readers import PosedDataset, PosedPairs
-from astr_jax.data.worlds import Atlas, make_atlas, render_pairs
+from astr_jax.data.worlds import EXACT_TOLERANCE, atlas_of_some, render_pairs
 from astr_jax.training.devices import make_split
 from astr_jax.training.experiment import Experiment, Stage
 
 TEXTURES = 256  # photographs in the atlas of the worlds
 TEXTURE_SIDE = 256  # pixels
 WORLDS = 2**31 - 1  # sets the worlds' random numbers apart from those of the steps
-# Depth of the worlds is exact, but read at the nearest pixel: with the tolerance for measured
-# depth, one of 25 cells taken as visible would be hidden by something little nearer.
-EXACT_TOLERANCE = 0.05
 
 # (step, rows, device) -> those pairs of the step's batch
 Source = Callable[[int, range, jax.Device], dict[str, np.ndarray]]
@@ -92,8 +89,9 @@ def homographies_source(experiment, stage: Stage, photos, difficulty) -> Source:
 
 def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> Source:
     """Synthetic worlds, rendered by the device that trains on them."""
-    atlas = atlas_of(photos, experiment.train.seed)
-    root = jax.random.fold_in(jax.random.key(experiment.train.seed), WORLDS)
+    seed = experiment.train.seed
+    atlas = atlas_of_some(photos, seed, most=TEXTURES, side=TEXTURE_SIDE)
+    root = jax.random.fold_in(jax.random.key(seed), WORLDS)
     config, atlases = experiment.worlds_config(stage), {}
 
     def make(step, rows, device):
@@ -124,12 +122,6 @@ def posed_source(posed: PosedPairs | None, stage: Stage) -> Source:
         return posed.stack(range(first + rows.start, first + rows.stop))
 
     return make
-
-
-def atlas_of(photos: Sequence[np.ndarray], seed: int) -> Atlas:
-    """Textures of some of the photographs, drawn by the seed."""
-    chosen = np.random.default_rng(seed).permutation(len(photos))[:TEXTURES]
-    return make_atlas([photos[i] for i in chosen], seed, side=TEXTURE_SIDE)
 
 
 def posed_pairs(

@@ -13,6 +13,7 @@ from rich import print as say
 
 from astr_jax.training import devices
 from astr_jax.training.step import TrainState
+from pallas_kernels.target import one_line
 
 SCORE = "score"
 UNSCORED = -1.0  # of a checkpoint that was not validated; scores are not negative
@@ -77,8 +78,10 @@ class Checkpoints:
             try:
                 state = self.read(step, like)
             except Exception as error:  # Orbax raises whatever its storage raises
-                problem = str(error).splitlines()[0]
-                say(f"[yellow]Checkpoint {step} cannot be read ({problem}); trying the one before.")
+                say(
+                    f"[yellow]Checkpoint {step} cannot be read ({one_line(error)}); trying the one "
+                    "before."
+                )
                 unreadable.append(step)
                 continue
             for newer in unreadable:  # else they would stand in the way of saving
@@ -139,8 +142,10 @@ def make_manager(folder: pathlib.Path, keep: int) -> ocp.CheckpointManager:
 
 def say_unwritten(which: int | str, error: Exception) -> None:
     """Says that a checkpoint is not there, and why."""
-    problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-    say(f"[yellow]Checkpoint {which} was not written ({problem}). The run goes on without it.")
+    say(
+        f"[yellow]Checkpoint {which} was not written ({one_line(error)}). The run goes on without "
+        "it."
+    )
 
 
 def forget_damaged_scores(folder: pathlib.Path) -> None:

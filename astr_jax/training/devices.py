@@ -5,7 +5,6 @@ what a step computes does not depend on their number, up to rounding: batch norm
 are those of the whole micro-batch.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -15,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from rich import print as say
 
 from astr_jax.ops.per_pair import DATA_AXIS
+from pallas_kernels.target import one_line
 
 
 def join(
@@ -35,7 +35,7 @@ def join(
         jax.distributed.initialize(coordinator, processes, process, shutdown_timeout_seconds=30)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"The processes did not come together ({str(error).splitlines()[0]}). Outside Slurm "
+            f"The processes did not come together ({one_line(error)}). Outside Slurm "
             "and MPI give each one --coordinator HOST:PORT --processes N --process I."
         ) from error
 
@@ -83,14 +83,12 @@ def make_split(
         for k, device in enumerate(mesh.devices.flat)
         if device.process_index == jax.process_index()
     ]
-    gather = functools.partial(gather_blocks, sharding=split(mesh), pairs=pairs)
-    return jax.tree.map(lambda *x: gather(x), *blocks)
 
+    def whole_array(*blocks: jax.Array) -> jax.Array:
+        shape = (pairs, *blocks[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, split(mesh), blocks)
 
-def gather_blocks(blocks: Sequence[jax.Array], *, sharding, pairs: int) -> jax.Array:
-    """One array of the devices' blocks."""
-    shape = (pairs, *blocks[0].shape[1:])
-    return jax.make_array_from_single_device_arrays(shape, sharding, blocks)
+    return jax.tree.map(whole_array, *blocks)
 
 
 def local_rows(batch: dict[str, jax.Array]) -> dict[str, np.ndarray]:

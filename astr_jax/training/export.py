@@ -14,6 +14,7 @@ from astr_jax.config import ModelConfig, from_json
 from astr_jax.model.cost import abstract_variables
 from astr_jax.params import Params
 from astr_jax.training.checkpoints import SCORE, UNSCORED
+from pallas_kernels.target import one_line
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,9 +111,8 @@ def read_averaged(manager: ocp.CheckpointManager, step: int, config: ModelConfig
     try:
         state = manager.restore(step, args=ocp.args.Composite(state=args))["state"]
     except Exception as error:  # Orbax raises whatever its storage raises
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"checkpoint {step} in {manager.directory} cannot be read ({problem}). "
+            f"checkpoint {step} in {manager.directory} cannot be read ({one_line(error)}). "
             "Take another one."
         ) from error
     return {"params": state["ema"], "batch_stats": state["batch_stats"]}

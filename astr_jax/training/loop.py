@@ -220,7 +220,7 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
     offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
     train_step = compiled_step(experiment, stage, run.mesh)
     batches, validate = open_data(run, stage, lambda index: difficulty(stage, index - offset))
-    speed = Speed(experiment.model, stage, run.mesh)
+    speed, schedule = Speed(experiment.model, stage, run.mesh), schedule_of(experiment)
     recent, bad = [], 0
     asks = 1 if jax.process_count() == 1 else STEPS_BETWEEN_ASKING
     with batches.ahead(offset + within, run.num_threads) as ahead:
@@ -234,10 +234,10 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
                 jax.block_until_ready(recent[-1 - STEPS_AHEAD])
             stopped = (step + 1) % asks == 0 and run.stop()  # all processes at one step
             if logs or stopped:
-                first = step + 1 - len(recent)
+                recent, first = jax.device_get(recent), step + 1 - len(recent)
                 bad = bad_in_a_row(bad, recent, step + 1)
                 means = mean_scores(recent) | speed.measure(len(recent))
-                means["learning_rate"] = float(schedule_of(experiment)(step + 1))
+                means["learning_rate"] = float(schedule(step + 1))
                 means["difficulty"] = difficulty(stage, step - end + stage.steps)
                 run.records.scalars(step + 1, pairs, means)
                 run.show(completed=pairs, scores=short(means))
@@ -305,8 +305,7 @@ def validated(run: Run, stage: Stage, validate, state: TrainState, pairs: int) -
     score = UNSCORED
     if validate is not None:
         run.show(completed=pairs, scores="validating")
-        weights = devices.local_copy({"params": state.ema, "batch_stats": state.batch_stats})
-        outcome = validate(weights)
+        outcome = validate(averaged(state, run.experiment).variables)
         run.records.scalars(int(state.step), pairs, outcome.scores, split="validation")
         run.records.picture(pairs, "matches", outcome.picture)
         last = run.experiment.stages[-1]
@@ -321,7 +320,7 @@ def bad_in_a_row(before: int, scores: list[dict], step: int) -> int:
     step: how many steps are done. Raises FloatingPointError where the row is too long.
     """
     bad = before
-    for number, score in enumerate(jax.device_get(scores), start=step - len(scores)):
+    for number, score in enumerate(scores, start=step - len(scores)):
         bad = bad + 1 if score["bad"] else 0
         if bad >= MOST_BAD_STEPS:
             raise FloatingPointError(
@@ -337,7 +336,7 @@ def save_bad_batch(run: Run, batches: Batches, scores: list[dict], first: int, s
 
     first: the step of the first scores; shift: from a step's number to its batch's.
     """
-    bad = [first + k for k, score in enumerate(jax.device_get(scores)) if score["bad"]]
+    bad = [first + k for k, score in enumerate(scores) if score["bad"]]
     part = "" if jax.process_count() == 1 else f"-process-{jax.process_index()}"
     if not bad or len(list(run.workdir.glob(f"bad-step-*{part}.npz"))) >= MOST_BAD_FILES:
         return

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from astr_jax import metrics
-from astr_jax.data.worlds import make_atlas, render_pairs
-from astr_jax.evaluation.estimators import poselib_pose
+from astr_jax.data.worlds import atlas_of_some, render_pairs
+from astr_jax.evaluation.estimators import find_estimator
 from astr_jax.training.experiment import Experiment, Stage
 from astr_jax.types import Matches
 
@@ -17,7 +17,7 @@ SEED = 12345  # of the worlds
 DIFFICULTY = 0.5
 TEXTURES, TEXTURE_SIDE = 64, 256  # photographs in the atlas, pixels
 RENDERED_AT_ONCE = 16  # pairs, at most
-SAMPSON_PX = 1.0  # RANSAC's threshold
+ESTIMATOR = "poselib@1"
 EPIPOLAR_THRESHOLD = 5e-4  # squared, on the plane at depth 1
 
 Batch = dict[str, np.ndarray]
@@ -27,9 +27,7 @@ def world_batches(
     experiment: Experiment, stage: Stage, photos: Sequence[np.ndarray], count: int, size: int
 ) -> list[Batch]:
     """At least `count` pairs, in batches of `size`, of worlds that show the photographs."""
-    rng = np.random.default_rng(SEED)
-    chosen = rng.permutation(len(photos))[:TEXTURES]
-    atlas = make_atlas([photos[i] for i in chosen], SEED, side=TEXTURE_SIDE)
+    atlas = atlas_of_some(photos, SEED, most=TEXTURES, side=TEXTURE_SIDE)
     config = experiment.worlds_config(stage)
     batch = min(stage.batch_size, RENDERED_AT_ONCE)
     batches = -(-count // size)
@@ -64,8 +62,7 @@ def pose_scores(found: Sequence[Matches], batches: Sequence[Batch]) -> dict[str,
         ):
             pair = matches[i].compact()
             given = pair.keypoints0, pair.keypoints1, K0.astype(float), K1.astype(float)
-            pose = poselib_pose(*given, threshold=SAMPSON_PX)
-            errors.append(metrics.pose_error(pose, T_0to1))
+            errors.append(metrics.pose_error(find_estimator(ESTIMATOR)(*given), T_0to1))
             precision.append(
                 metrics.epipolar_precision(
                     *given[:2], T_0to1, *given[2:], threshold=EPIPOLAR_THRESHOLD

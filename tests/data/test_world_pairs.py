@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.data.worlds import KINDS, WorldConfig, make_atlas, render_pairs
+from astr_jax.data.worlds import EXACT_TOLERANCE, KINDS, WorldConfig, make_atlas, render_pairs
 from astr_jax.data.worlds.draw import Draw
 from astr_jax.data.worlds.pairs import draw_shots
 from astr_jax.data.worlds.surfaces import trace
 from astr_jax.supervision import depth_ground_truth, warp_by_depth
-from astr_jax.training.batches import EXACT_TOLERANCE
 
 HEIGHT, WIDTH, BATCH = 64, 96, 48
 CONFIG = WorldConfig(height=HEIGHT, width=WIDTH)

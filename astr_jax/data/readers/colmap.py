@@ -4,9 +4,7 @@ scene/images/...   scene/sparse/{cameras,images,points3D}.bin   (or sparse/0, or
 scene/stereo/depth_maps/....geometric.bin   written by `patch_match_stereo`; else sparse points
 """
 
-import os
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,29 +12,16 @@ from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.colmap_model import ModelImage, read_images, read_points
 from astr_jax.data.readers.depths import SparseDepth
 from astr_jax.data.readers.overlap import overlap_from_tracks
-from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, chosen_pairs, pairs_of_views
+from astr_jax.data.readers.pairs import LazyPairs, SceneFolders, chosen_pairs, pairs_of_views
 from astr_jax.data.readers.views import View
 
 
-class ColmapModels(PosedDataset):
+class ColmapModels(SceneFolders):
     """Reads folders that hold a COLMAP model each; a scene has its folder's name.
 
     The overlap of two views is the share of common points, of those of the view with fewer. With a
     folder stereo/depth_maps, every view has its map there; without, the depths of its points.
     """
-
-    def __init__(
-        self,
-        folders: Sequence[str | os.PathLike],
-        *,
-        min_overlap: float = 0.1,
-        max_overlap: float = 0.9,
-    ):
-        self.folders = {pathlib.Path(folder).name: pathlib.Path(folder) for folder in folders}
-        if len(self.folders) != len(folders):
-            raise ValueError(f"Scenes are told apart by their folders' names; got {folders}.")
-        self.overlaps = min_overlap, max_overlap
-        super().__init__(list(self.folders))
 
     def read_scene(self, scene: str) -> LazyPairs:
         folder = self.folders[scene]

@@ -3,6 +3,8 @@
 import abc
 import copy
 import dataclasses
+import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -93,6 +95,26 @@ class PosedDataset(abc.ABC):
             view1.K.astype(np.float32),
             T_0to1.astype(np.float32),
         )
+
+
+class SceneFolders(PosedDataset):
+    """A data set with a folder for each scene, which has its folder's name.
+
+    min_overlap, max_overlap: of the pairs that count. Raises ValueError for two folders of a name.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[str | os.PathLike],
+        *,
+        min_overlap: float = 0.1,
+        max_overlap: float = 0.9,
+    ):
+        self.folders = {pathlib.Path(folder).name: pathlib.Path(folder) for folder in folders}
+        if len(self.folders) != len(folders):
+            raise ValueError(f"Scenes are told apart by their folders' names; got {folders}.")
+        self.overlaps = min_overlap, max_overlap
+        super().__init__(list(self.folders))
 
 
 class LazyPairs(Sequence):

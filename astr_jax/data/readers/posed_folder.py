@@ -15,9 +15,7 @@ numbers. Pairs are found by what both views see, which needs depth in at least o
 """
 
 import json
-import os
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -25,25 +23,12 @@ from PIL import Image
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.depths import read_depth
 from astr_jax.data.readers.overlap import overlap_from_depth
-from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, chosen_pairs, pairs_of_views
+from astr_jax.data.readers.pairs import LazyPairs, SceneFolders, chosen_pairs, pairs_of_views
 from astr_jax.data.readers.views import View
 
 
-class PosedFolders(PosedDataset):
+class PosedFolders(SceneFolders):
     """Reads folders that hold a scene.json each; a scene has its folder's name."""
-
-    def __init__(
-        self,
-        folders: Sequence[str | os.PathLike],
-        *,
-        min_overlap: float = 0.1,
-        max_overlap: float = 0.9,
-    ):
-        self.folders = {pathlib.Path(folder).name: pathlib.Path(folder) for folder in folders}
-        if len(self.folders) != len(folders):
-            raise ValueError(f"Scenes are told apart by their folders' names; got {folders}.")
-        self.overlaps = min_overlap, max_overlap
-        super().__init__(list(self.folders))
 
     def read_scene(self, scene: str) -> LazyPairs:
         folder = self.folders[scene]

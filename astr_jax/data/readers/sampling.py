@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from astr_jax.data.readers.bad_files import BadFiles, UnreadableFile
 from astr_jax.data.readers.pairs import PairArrays, PosedDataset
+from astr_jax.data.stacking import stacked
 
 
 def scene_balanced(
@@ -91,11 +92,7 @@ class PosedPairs:
 
     def stack(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
         """Pairs as the fields of PairArrays, each with a leading axis of pairs."""
-        pairs = [self.pair(index) for index in indices]
-        return {
-            name: np.stack(values)
-            for name, values in zip(PairArrays._fields, zip(*pairs, strict=True), strict=True)
-        }
+        return stacked(self.pair(index) for index in indices)
 
     def _pairs_of(self, scene: str) -> Sequence:
         pairs = ()

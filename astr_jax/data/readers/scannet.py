@@ -3,7 +3,8 @@
     scene0707_00/color/15.jpg   scene0707_00/depth/15.png (mm)   scene0707_00/pose/15.txt
 
 The index (.npz) has `name` [n 4] (707, 0, 15, 585), and maybe `score` [n] (the overlap) and
-`rel_pose` [n 12]; `intrinsics.npz` has a matrix per scene, in pixels of the depth map.
+`rel_pose` [n 12], which counts where there are no pose/ folders; `intrinsics.npz` has a matrix
+per scene, in pixels of the depth map.
 """
 
 import os
@@ -62,7 +63,7 @@ class ScanNet(PosedDataset):
             row = rows[k]
             number, scan, stem0, stem1 = names[row]
             folder = f"scene{number:04d}_{scan:02d}"
-            if rel_pose is None:
+            if rel_pose is None or (self.root / folder / "pose").is_dir():
                 poses = (self._cam_from_world(folder, stem) for stem in (stem0, stem1))
                 cam0_from_world, cam1_from_world = poses
                 T_0to1 = cam1_from_world @ np.linalg.inv(cam0_from_world)

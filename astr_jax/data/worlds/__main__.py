@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from astr_jax.data.contact_sheet import draw_lines
 from astr_jax.data.photos import list_photos, read_photos
 from astr_jax.data.worlds.atlas import make_atlas
-from astr_jax.data.worlds.config import WorldConfig
+from astr_jax.data.worlds.config import EXACT_TOLERANCE, WorldConfig
 from astr_jax.data.worlds.layouts import KINDS
 from astr_jax.data.worlds.pairs import render_pairs
 
@@ -30,7 +31,7 @@ def true_matches(pair: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.rint(points1).astype(int).T
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     depth1 = pair["depth1"][y[inside], x[inside]]
-    seen = np.abs(depth1 - points[inside, 2]) < 0.05 * points[inside, 2]
+    seen = np.abs(depth1 - points[inside, 2]) < EXACT_TOLERANCE * points[inside, 2]
     return points0[inside][seen], points1[inside][seen]
 
 
@@ -41,13 +42,7 @@ def draw_pair(
     height, width = pair["depth0"].shape
     sheet = cv2.cvtColor(np.hstack([pair["image0"], pair["image1"]]), cv2.COLOR_GRAY2BGR)
     points0, points1 = true_matches(pair)
-    for k in rng.choice(len(points0), min(lines, len(points0)), replace=False):
-        colour = tuple(int(c) for c in rng.integers(80, 256, 3))
-        start = tuple(int(c) for c in points0[k])
-        end = tuple(int(c) for c in np.rint(points1[k] + (width, 0)))
-        cv2.line(sheet, start, end, colour, 1, cv2.LINE_AA)
-        for point in (start, end):
-            cv2.circle(sheet, point, 3, colour, 1, cv2.LINE_AA)
+    draw_lines(sheet, points0, points1 + np.array([width, 0]), rng, lines)
     known = pair["depth0"] > 0
     near = pair["depth0"][known].min() if known.any() else 1.0
     closeness = np.where(known, 255 * near / np.where(known, pair["depth0"], 1.0), 0)

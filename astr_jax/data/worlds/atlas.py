@@ -38,6 +38,12 @@ class Atlas:
         return self.photos + PER_FAMILY * FAMILIES.index(name)
 
 
+def atlas_of_some(photos: Sequence[np.ndarray], seed: int, *, most: int, side: int) -> Atlas:
+    """make_atlas of at most so many of the photographs, drawn by the seed."""
+    chosen = np.random.default_rng(seed).permutation(len(photos))[:most]
+    return make_atlas([photos[i] for i in chosen], seed, side=side)
+
+
 def make_atlas(photos: Sequence[np.ndarray], seed: int = 0, *, side: int = 512) -> Atlas:
     """Makes an atlas from grey photographs [h w] uint8: of each, one random square."""
     if side < 16 or side & (side - 1):

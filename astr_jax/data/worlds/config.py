@@ -5,6 +5,10 @@ import dataclasses
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.worlds.layouts import KINDS
 
+# A share of the depth, up to which two depths are of one point. Depth is exact, but read at the
+# nearest pixel; with the 20 % for measured depth, more that is hidden would count as seen.
+EXACT_TOLERANCE = 0.05
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorldConfig:
