@@ -31,6 +31,22 @@ def test_auc_follows_the_trapezoids_worked_out_by_hand():
     assert areas == pytest.approx([15 / 8 / 5, 45 / 8 / 10], abs=1e-9)
 
 
+def test_auc_of_equal_errors_and_of_errors_below_at_and_past_the_threshold():
+    # Sorted 2, 2, 5, 8, inf: recall 1/5 and 2/5 at 2, 3/5, 4/5. To 5, which is not below itself:
+    # 2*1/10 + 3*2/5 = 7/5. To 10: 2*1/10 + 3*1/2 + 3*7/10 + 2*4/5 = 27/5.
+    areas = metrics.error_auc([np.inf, 5.0, 2.0, 8.0, 2.0], [5.0, 10.0])
+    assert areas == pytest.approx([7 / 5 / 5, 27 / 5 / 10], abs=1e-9)
+
+
+def test_auc_has_the_values_that_the_tests_of_gtsfm_and_kornia_state():
+    # GTSfM, tests/utils/test_metric_utils.py: five errors of 5 at 5, 10 and 20 degrees. The first
+    # lifts a slope to 1/5, the others a step to 1: (5*1/10 + 5) / 10 and (5*1/10 + 15) / 20.
+    areas = metrics.error_auc([5.0] * 5, [5.0, 10.0, 20.0])
+    assert areas == pytest.approx([0.0, 0.55, 0.775], abs=1e-9)
+    # kornia, tests/metrics/test_pose.py: one error of 2 at 2 and 4 degrees, 0 and 75 %.
+    assert metrics.error_auc([2.0], [2.0, 4.0]) == pytest.approx([0.0, 0.75], abs=1e-9)
+
+
 def test_auc_of_perfect_and_of_failed_pairs():
     assert metrics.error_auc([0.0, 0.0, 0.0], [5.0]) == pytest.approx([1.0], abs=1e-9)
     assert metrics.error_auc([np.inf, np.inf], [5.0, 20.0]) == pytest.approx([0.0, 0.0], abs=1e-9)

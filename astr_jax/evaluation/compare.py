@@ -1,40 +1,48 @@
-"""Is B better than A? Two reports, pair by pair, with bootstrap intervals over pairs.
+"""Is B better than A? Two reports, pair by pair, with bootstrap intervals over clusters of pairs.
 
-Pairs are drawn again with replacement, within each set, RESAMPLES times, the same draw for both;
-the interval is from the 2.5th to the 97.5th percentile of the difference B - A. It speaks of the
-choice of pairs from these sets, not of other sets, and is too narrow for a set of few pairs.
+Clusters of pairs (evaluation/bootstrap.py) are drawn again with replacement, within each set,
+RESAMPLES times, the same draw for both; the interval is from the 2.5th to the 97.5th percentile of
+the difference B - A. It speaks of the choice of pairs from these sets, not of other sets, and is
+too narrow for a set of few clusters; a set of one cluster has none. With several seeds of an
+estimator it speaks of the mean score over these seeds, of each report over its own: seeds are not
+drawn, so what another seed would change is not in it.
 """
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
 from rich import box
 from rich.table import Table
 
+from astr_jax.evaluation.bootstrap import resampled_scores
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report
 from astr_jax.evaluation.tables import SHOWN_PIXELS
 
 RESAMPLES = 10_000
-AT_ONCE = 1_000  # resamples, so that memory does not grow with their number
 SOLVED = {"pose": 10.0, "homography": 5.0}  # errors below, degrees or pixels, count as solved
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """B - A of one score of one set, or of the mean of sets; scores in [0, 1]."""
+    """B - A of one score of one set, a group of it, or the mean of sets; scores in [0, 1]."""
 
     set: str
+    group: str  # "" : the whole set
     kind: str
     estimator: str  # "" : of the matches themselves
     score: str  # "AUC@5", "right epi@0.0005"
     first: float  # A's
     second: float
-    low: float  # of the difference: 95 % interval
+    low: float  # of the difference: 95 % interval; nan where a set has one cluster alone
     high: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.set}: {self.group}" if self.group else self.set
 
     @property
     def told(self) -> bool:
@@ -60,6 +68,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     solved: tuple[Solved, ...]
     left_out: tuple[int, int]  # pairs that the other report lacks, or has of another kind
+    seeds: tuple[int, int]  # of the estimators, how many
     protocol: tuple[str, ...]  # what differs
 
 
@@ -91,6 +100,7 @@ def compare(first: Report, second: Report, *, resamples: int = RESAMPLES) -> Com
         differences=tuple(differences),
         solved=tuple(solved),
         left_out=(len(first.records) - len(pairs), len(second.records) - len(pairs)),
+        seeds=tuple(max(map(len, r.errors.values()), default=0) for r in pairs[0]),
         protocol=tuple(sorted(k for k in keys if first.protocol.get(k) != second.protocol.get(k))),
     )
 
@@ -99,92 +109,52 @@ def common_estimators(pairs: Sequence[tuple[PairRecord, PairRecord]]) -> list[st
     return [name for name in pairs[0][0].errors if name in pairs[0][1].errors]
 
 
-def _differences(kind: str, pairs, resamples: int) -> list[Difference]:
-    """Every score of every set, then of their mean where there are several."""
-    sets = {}
+def _parts(pairs) -> dict[tuple[str, str], list[tuple[PairRecord, PairRecord]]]:
+    """(set, "") -> its pairs, followed by (set, group) -> its pairs where a set has several."""
+    sets: dict[str, list[tuple[PairRecord, PairRecord]]] = {}
     for pair in pairs:
         sets.setdefault(pair[0].set, []).append(pair)
+    parts = {}
+    for name, members in sets.items():
+        parts[name, ""] = members
+        groups: dict[str, list[tuple[PairRecord, PairRecord]]] = {}
+        for a, b in members:
+            groups.setdefault(a.group or b.group or "other", []).append((a, b))
+        if len(groups) > 1:
+            parts |= {(name, group): listed for group, listed in groups.items()}
+    return parts
+
+
+def _differences(kind: str, pairs, resamples: int) -> list[Difference]:
+    """Every score of every set and its groups, then of the mean of sets where there are several."""
     estimators = common_estimators(pairs)
     shares = [n for n in pairs[0][0].precision if n in pairs[0][1].precision]
     shares = [n for n in shares if kind == "pose" or n in SHOWN_PIXELS]
     labels = [(name, f"AUC@{t:g}") for name in estimators for t in THRESHOLDS[kind]]
     labels += [("", f"right {name}") for name in shares]
-    scored = {}  # set -> the two rows of scores, and resampled differences [r scores]
-    for name, members in sets.items():
-        rng = np.random.default_rng(zlib.crc32(name.encode()))
-        plain = np.arange(len(members))[None]
-        of = [
-            _scorer(kind, [pair[side] for pair in members], estimators, shares) for side in (0, 1)
-        ]
-        drawn = []
-        for begin in range(0, resamples, AT_ONCE):
-            size = (min(AT_ONCE, resamples - begin), len(members))
-            rows = rng.integers(0, len(members), size)
-            drawn.append(of[1](rows) - of[0](rows))
-        scored[name] = of[0](plain)[0], of[1](plain)[0], np.concatenate(drawn)
-    if len(scored) > 1:
-        scored[MEAN] = tuple(
-            np.mean(values, axis=0) for values in zip(*scored.values(), strict=True)
-        )
+    scored = {}  # (set, group) -> the two rows of scores, and resampled differences [r scores]
+    for (name, group), members in _parts(pairs).items():
+        rng = np.random.default_rng(zlib.crc32(f"{name}{group}".encode()))
+        scored[name, group] = resampled_scores(kind, members, estimators, shares, resamples, rng)
+    sets = [scores for (_, group), scores in scored.items() if not group]
+    if len(sets) > 1:
+        scored[MEAN, ""] = tuple(np.mean(values, axis=0) for values in zip(*sets, strict=True))
     return [
-        _difference(name, kind, label, column, *scores)
-        for name, scores in scored.items()
-        for column, label in enumerate(labels)
+        Difference(
+            set=name,
+            group=group,
+            kind=kind,
+            estimator=estimator,
+            score=score,
+            first=float(first[column]),
+            second=float(second[column]),
+            low=float(low),
+            high=float(high),
+        )
+        for (name, group), (first, second, drawn) in scored.items()
+        for column, (estimator, score) in enumerate(labels)
+        for low, high in [np.percentile(drawn[:, column], (2.5, 97.5))]
     ]
-
-
-def _difference(name, kind, label, column, first, second, drawn) -> Difference:
-    low, high = np.percentile(drawn[:, column], (2.5, 97.5))
-    return Difference(
-        set=name,
-        kind=kind,
-        estimator=label[0],
-        score=label[1],
-        first=float(first[column]),
-        second=float(second[column]),
-        low=float(low),
-        high=float(high),
-    )
-
-
-def _scorer(kind, records: Sequence[PairRecord], estimators, shares):
-    """A function from drawn rows [r n] of the records to all scores [r scores]."""
-    errors = [np.array([r.errors[name] for r in records]).T for name in estimators]  # [seeds n]
-    right = np.array([[r.precision[name] for name in shares] for r in records])  # [n shares]
-
-    def scores(rows: Int[np.ndarray, "r n"]) -> Float[np.ndarray, "r scores"]:
-        areas = [
-            np.mean([resampled_auc(seed, THRESHOLDS[kind], rows) for seed in seeds], axis=0)
-            for seeds in errors
-        ]
-        precision = [right[rows, column].mean(axis=1)[:, None] for column in range(len(shares))]
-        return np.concatenate([*areas, *precision], axis=1)
-
-    return scores
-
-
-def resampled_auc(
-    errors: Float[np.ndarray, " n"], thresholds: Sequence[float], rows: Int[np.ndarray, "r n"]
-) -> Float[np.ndarray, "r t"]:
-    """metrics.error_auc of errors[row] for every row of `rows`, all at once."""
-    order = np.argsort(errors, kind="stable")
-    rank = np.empty(len(errors), np.int64)
-    rank[order] = np.arange(len(errors))
-    # Small whole numbers are sorted faster than errors.
-    small = np.uint16 if len(errors) <= 2**16 else np.int64
-    drawn = np.sort(rank.astype(small)[rows], axis=1, kind="stable")
-    n = rows.shape[1]
-    areas = []
-    for threshold in thresholds:
-        below = int(np.searchsorted(errors[order], threshold))  # ranks below this count
-        inside = drawn < below
-        x = np.where(inside, np.minimum(errors[order], threshold)[drawn], threshold)
-        step = np.diff(x, axis=1, prepend=0.0)
-        # The curve rises by 1/n up to each error below the threshold, and is level from the last.
-        height = np.where(inside, np.arange(n) + 0.5, inside.sum(axis=1, keepdims=True)) / n
-        level = (threshold - x[:, -1]) * inside.all(axis=1)
-        areas.append(((step * height).sum(axis=1) + level) / threshold)
-    return np.stack(areas, axis=1)
 
 
 def _solved(kind: str, pairs) -> list[Solved]:
@@ -223,8 +193,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         scores = dict.fromkeys(d.score for d in rows)
         for score in scores:
             table.add_column(score, justify="right")
-        for name in dict.fromkeys(d.set for d in rows):
-            table.add_row(name, *(_cell(d) for d in rows if d.set == name))
+        for label in dict.fromkeys(d.label for d in rows):
+            table.add_row(label, *(_cell(d) for d in rows if d.label == label))
         tables.append(table)
     return tables
 
@@ -232,7 +202,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 def _cell(d: Difference) -> str:
     mark = " *" if d.told else "  "
     difference = 100 * (d.second - d.first)
-    return f"{difference:+.1f} \\[{100 * d.low:+.1f}, {100 * d.high:+.1f}]{mark}"
+    interval = f"{100 * d.low:+.1f}, {100 * d.high:+.1f}"
+    return f"{difference:+.1f} \\[{'one cluster' if math.isnan(d.low) else interval}]{mark}"
 
 
 def verdicts(comparison: Comparison) -> list[str]:
@@ -250,11 +221,16 @@ def verdicts(comparison: Comparison) -> list[str]:
             f"{s.kind}, {s.estimator}: of {s.pairs} pairs both solve {s.both} within {limit}, "
             f"{a} alone {s.only_first}, {b} alone {s.only_second}."
         )
-        whole = [
-            d for d in comparison.differences if (d.kind, d.estimator) == (s.kind, s.estimator)
+        key = s.kind, s.estimator, f"AUC@{SOLVED[s.kind]:g}", ""
+        of_sets = [
+            d for d in comparison.differences if (d.kind, d.estimator, d.score, d.group) == key
         ]
-        (d,) = [d for d in whole if d.set == whole[-1].set and d.score == f"AUC@{SOLVED[s.kind]:g}"]
-        lines.append(f"  {_verdict(d, a, b)}")
+        lines.append(f"  {_verdict(of_sets[-1], a, b)}")  # the mean's, where there are several
+    if comparison.solved and comparison.seeds == (1, 1):
+        lines.append(
+            "Both have one seed of the estimators: what another seed would change is not in the "
+            "intervals (--seeds 5)."
+        )
     return lines
 
 
@@ -262,6 +238,11 @@ def _verdict(d: Difference, a: str, b: str) -> str:
     points = 100 * (d.second - d.first)
     interval = f"95 % interval {100 * d.low:+.1f} to {100 * d.high:+.1f}"
     where = "in the mean of sets" if d.set == MEAN else f"on {d.set}"
+    if math.isnan(d.low):
+        return (
+            f"{d.score} {where}: {points:+.1f} points from {a} to {b}, and no interval, as a set "
+            "has one cluster alone: not told from noise."
+        )
     if not d.told:
         return (
             f"{d.score} {where}: {points:+.1f} points from {a} to {b}, {interval}, which holds 0: "

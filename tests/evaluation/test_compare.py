@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from astr_jax import metrics
-from astr_jax.evaluation.compare import compare, comparison_tables, resampled_auc, verdicts
+from astr_jax.evaluation.compare import compare, comparison_tables, verdicts
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import MEAN, Report, score_sets
 
@@ -41,20 +40,24 @@ def errors():
     return {"one": rng.exponential(6, 40).tolist(), "two": rng.exponential(9, 60).tolist()}
 
 
-def difference(comparison, set_name, score):
-    (found,) = (d for d in comparison.differences if (d.set, d.score) == (set_name, score))
+def with_records(report, change):
+    """change(index) -> the fields to replace in the record there."""
+    records = (dataclasses.replace(r, **change(i)) for i, r in enumerate(report.records))
+    return dataclasses.replace(report, records=tuple(records))
+
+
+def difference(comparison, label, score):
+    (found,) = (d for d in comparison.differences if (d.label, d.score) == (label, score))
     return found
 
 
-def test_resampled_areas_are_those_of_the_resampled_errors():
-    rng = np.random.default_rng(1)
-    errors = rng.exponential(8, 60).round(1)  # with ties
-    errors[:9] = [math.inf, math.inf, 0, 0, 5, 5, 10, 20, 20]
-    rows = rng.integers(0, 60, (200, 60))
-    rows[0], rows[1], rows[2] = 0, 2, 4  # all failed, all perfect, all at a threshold
-    areas = resampled_auc(errors, metrics.POSE_THRESHOLDS, rows)
-    expected = [metrics.error_auc(errors[row], metrics.POSE_THRESHOLDS) for row in rows]
-    np.testing.assert_allclose(areas, expected, atol=1e-12)
+def said_of_area(comparison):
+    (line,) = (line for line in verdicts(comparison) if line.strip().startswith("AUC@"))
+    return line
+
+
+def width(d):
+    return d.high - d.low
 
 
 def test_identical_reports_differ_by_nothing(errors):
@@ -65,7 +68,7 @@ def test_identical_reports_differ_by_nothing(errors):
         assert d.second - d.first == 0
         assert d.low == d.high == 0
         assert not d.told
-    assert "not told from noise" in verdicts(comparison)[-1]
+    assert "not told from noise" in said_of_area(comparison)
     (solved,) = comparison.solved
     assert (solved.only_first, solved.only_second, solved.pairs) == (0, 0, 100)
 
@@ -86,13 +89,13 @@ def test_a_clear_improvement_is_told_and_named(errors):
         d = difference(comparison, name, "AUC@10")
         assert 0 < d.low < d.second - d.first < d.high
         assert d.told
-    assert "b is better than a" in verdicts(comparison)[-1]
-    assert verdicts(comparison)[-1].endswith(": told from noise.")
+    assert "b is better than a" in said_of_area(comparison)
+    assert said_of_area(comparison).endswith(": told from noise.")
     (solved,) = comparison.solved
     assert solved.only_second > 10
     assert solved.only_first == 0
     backwards = compare(make_report("b", better), make_report("a", errors), resamples=2000)
-    assert "b is better than a" in verdicts(backwards)[-1]
+    assert "b is better than a" in said_of_area(backwards)
 
 
 def test_the_differences_are_those_of_the_scores(errors):
@@ -132,6 +135,111 @@ def test_seeds_count_by_their_mean_area_and_their_median_error():
     d = difference(comparison, "x", "AUC@5")
     assert (d.first, d.second) == pytest.approx((1 / 3, 2 / 3))
     assert comparison.solved[0].only_second == 30
+
+
+def test_reports_of_different_numbers_of_seeds_are_compared_by_the_mean_over_their_own():
+    a = make_report("a", {"x": [(0.0, math.inf, math.inf)] * 30}, seeds=(0, 1, 2))
+    b = make_report("b", {"x": [(0.0, math.inf)] * 30}, seeds=(0, 1))
+    comparison = compare(a, b, resamples=100)
+    d = difference(comparison, "x", "AUC@5")
+    assert (d.first, d.second) == pytest.approx((1 / 3, 1 / 2))
+    assert (d.low, d.high) == pytest.approx((1 / 6, 1 / 6))
+    assert comparison.seeds == (3, 2)
+
+
+def test_one_seed_each_is_said_not_to_have_its_chance_in_the_intervals(errors):
+    one = make_report("a", errors), make_report("b", errors)
+    assert "one seed" in verdicts(compare(*one, resamples=50))[-1]
+    twice = {name: [(error, error) for error in listed] for name, listed in errors.items()}
+    several = make_report("a", twice, seeds=(0, 1)), make_report("b", twice, seeds=(0, 1))
+    for reports in (several, (one[0], several[1])):
+        assert "one seed" not in " ".join(verdicts(compare(*reports, resamples=50)))
+
+
+def test_clusters_of_five_alike_pairs_widen_the_interval_by_the_root_of_five():
+    rng = np.random.default_rng(7)
+    first, second = (rng.exponential(scale, 60).repeat(5).tolist() for scale in (9, 6))
+    single = make_report("a", {"x": first}), make_report("b", {"x": second})
+    clustered = [with_records(r, lambda i: {"cluster": f"c{i // 5}"}) for r in single]
+    for score in ("AUC@5", "AUC@10", "AUC@20"):
+        narrow = difference(compare(*single), "x", score)
+        wide = difference(compare(*clustered), "x", score)
+        assert (wide.first, wide.second) == (narrow.first, narrow.second)
+        assert width(wide) / width(narrow) == pytest.approx(5**0.5, rel=0.06)
+
+
+def test_shares_of_matches_are_drawn_by_clusters_too(errors):
+    rng = np.random.default_rng(8)
+    shares = rng.uniform(size=20).repeat(5)  # one per pair
+    a = make_report("a", errors)
+    b = with_records(a, lambda i: {"precision": {"epi@0.0005": shares[i]}})
+    clustered = with_records(b, lambda i: {"cluster": f"c{i // 5}"})
+    narrow, wide = (
+        difference(compare(a, report), "two", "right epi@0.0005") for report in (b, clustered)
+    )
+    assert width(wide) / width(narrow) == pytest.approx(5**0.5, rel=0.1)
+
+
+def test_a_report_without_clusters_takes_those_of_the_other(errors):
+    a, b = make_report("a", errors), make_report("b", {n: e[::-1] for n, e in errors.items()})
+    a5, b5 = (with_records(r, lambda i: {"cluster": f"c{i // 5}"}) for r in (a, b))
+    both = compare(a5, b5, resamples=500).differences
+    assert compare(a, b5, resamples=500).differences == both
+    assert compare(a5, b, resamples=500).differences == both
+    assert compare(a, b, resamples=500).differences != both
+
+
+def test_a_set_of_one_cluster_has_no_interval_and_is_not_told(errors):
+    better = {name: [error / 3 for error in listed] for name, listed in errors.items()}
+    a, b = (
+        with_records(make_report(name, listed), lambda i: {"cluster": "house" if i < 40 else ""})
+        for name, listed in (("a", errors), ("b", better))
+    )
+    comparison = compare(a, b, resamples=200)
+    assert difference(comparison, "two", "AUC@10").told
+    for label in ("one", MEAN):  # the mean lacks the noise of a set, so it has none either
+        d = difference(comparison, label, "AUC@10")
+        assert d.second > d.first
+        assert math.isnan(d.low)
+        assert math.isnan(d.high)
+        assert not d.told
+    assert "no interval" in said_of_area(comparison)
+    table = next(iter(comparison_tables(comparison)))
+    assert [cell for cell in table.columns[1].cells if "one cluster" in cell] == [
+        cell
+        for cell, label in zip(table.columns[1].cells, ("one", "two", MEAN), strict=True)
+        if label != "two"
+    ]
+
+
+def test_groups_are_compared_under_their_set_and_the_mean_is_of_sets_alone(errors):
+    better = {"one": [error / 3 for error in errors["one"]], "two": errors["two"]}
+
+    def grouped(i):  # the first set has two groups, the second one a single group
+        return {"group": ("illumination" if i % 4 else "viewpoint") if i < 40 else "all"}
+
+    a, b = (with_records(make_report(n, e), grouped) for n, e in (("a", errors), ("b", better)))
+    comparison = compare(a, b, resamples=500)
+    rows = ["one", "one: viewpoint", "one: illumination", "two", MEAN]
+    assert list(dict.fromkeys(d.label for d in comparison.differences)) == rows
+    assert list(comparison_tables(comparison)[0].columns[0].cells) == rows
+    for report, side in ((a, "first"), (b, "second")):
+        for score in score_sets(report.records):
+            d = difference(comparison, score.label, "AUC@10")
+            assert getattr(d, side) == pytest.approx(score.auc["poselib@1"][1], abs=1e-12)
+    assert difference(comparison, "one: viewpoint", "AUC@10").told
+    assert "in the mean of sets" in said_of_area(comparison)
+    # Ten pairs tell less than thirty.
+    few, many = (difference(comparison, row, "AUC@10") for row in rows[1:3])
+    assert width(few) > width(many)
+
+
+def test_the_verdict_on_one_set_is_of_the_whole_set(errors):
+    a, b = (
+        with_records(make_report(name, {"one": errors["one"]}), lambda i: {"group": "uv"[i % 2]})
+        for name in "ab"
+    )
+    assert "AUC@10 on one:" in said_of_area(compare(a, b, resamples=50))
 
 
 def test_pairs_of_one_report_alone_are_left_out_and_said(errors):
