@@ -1,10 +1,16 @@
 """Do confidence and sigma mean what they say? Histograms of one pair's matches, and their sums.
 
-A histogram has one number per bin in each of its rows:
+Of confidence, a number per bin:
   matches   how many
   right     how many of them are right
-  claimed   the sum of their confidences; of sigma: of the squared sigmas of the right ones
-  squares   of sigma alone: the sum of the squared true errors of the right ones
+  claimed   the sum of their confidences
+Of sigma, of all matches, right or wrong; true errors have the same edges:
+  sigma     the sum of the sigmas of each bin
+  counts    [s e]: of each bin of sigma (rows), how many in each bin of the true error
+
+Sigma is judged by medians, so that nothing has to say which matches are right: of each bin of sigma
+the median of the errors below the last finite edge, beyond which most wrong coarse matches lie,
+against the median that sigma claims.
 """
 
 from collections.abc import Iterable
@@ -13,9 +19,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 CONFIDENCE_EDGES = np.linspace(0.0, 1.0, 11)
-SIGMA_EDGES = np.array([0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, np.inf])  # pixels
+SUBPIXEL_EDGES = (0, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
+SIGMA_EDGES = np.array([*SUBPIXEL_EDGES, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, np.inf])  # pixels
+LARGEST_SIGMA = 8.0  # that is judged: of larger ones too many errors lie beyond the last edge
+MEDIAN_OF_SIGMA_1 = {  # the median error that sigma claims, over sigma; by the kind of pair
+    # The length of a deviation of sigma on either axis (Rayleigh): sqrt(2 ln 2).
+    "homography": 1.1774,
+    # Sampson shares a deviation between both images: |N(0, sigma^2 / 2)|, both views alike.
+    "pose": 0.6745 / 2**0.5,
+}
 
-Histogram = dict[str, list[float]]
+Histogram = dict[str, list]
 
 
 def confidence_histogram(
@@ -24,34 +38,35 @@ def confidence_histogram(
     """None where some confidence is no probability: not in [0, 1]."""
     if not ((confidence >= 0) & (confidence <= 1)).all():
         return None
-    return _histogram(confidence, CONFIDENCE_EDGES, right, claimed=confidence)
+    bins, count = _bin_of(confidence, CONFIDENCE_EDGES), len(CONFIDENCE_EDGES) - 1
+    return {
+        "matches": np.bincount(bins, minlength=count).tolist(),
+        "right": np.bincount(bins[right], minlength=count).tolist(),
+        "claimed": np.bincount(bins, confidence, minlength=count).round(6).tolist(),
+    }
 
 
 def sigma_histogram(
-    sigma: Float[np.ndarray, " k"],
-    squared_error: Float[np.ndarray, " k"],
-    right: Bool[np.ndarray, " k"],
+    sigma: Float[np.ndarray, " k"], error: Float[np.ndarray, " k"]
 ) -> Histogram | None:
-    """Wrong matches are counted, but take no part in the sums: sigma speaks of the right ones.
+    """None where some sigma is negative or no number.
 
-    squared_error: of one axis, as sigma is. None where some sigma is negative or no number.
+    error: the distance from the truth in pixels, inf or nan where there is none; of poses the
+    Sampson distance.
     """
     if not (sigma >= 0).all():
         return None
-    kept = np.where(right, squared_error, 0.0)
-    squares = np.where(right, np.square(sigma), 0.0)
-    return _histogram(sigma, SIGMA_EDGES, right, claimed=squares, squares=kept)
+    bins, side = _bin_of(sigma, SIGMA_EDGES), len(SIGMA_EDGES) - 1
+    cells = bins * side + _bin_of(error, SIGMA_EDGES)
+    return {
+        "sigma": np.bincount(bins, sigma, minlength=side).round(6).tolist(),
+        "counts": np.bincount(cells, minlength=side * side).reshape(side, side).tolist(),
+    }
 
 
-def _histogram(values, edges, right, **sums) -> Histogram:
-    count = len(edges) - 1
-    bin_of = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, count - 1)
-
-    def total(weights=None):
-        return np.bincount(bin_of, weights, minlength=count)
-
-    rows = {name: [round(float(s), 6) for s in total(weights)] for name, weights in sums.items()}
-    return {"matches": total().tolist(), "right": total(right).astype(int).tolist()} | rows
+def _bin_of(values: Float[np.ndarray, " k"], edges: Float[np.ndarray, " e"]):
+    """The bin of each value; of nan the last."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
 
 
 def pooled(histograms: Iterable[Histogram | None]) -> dict[str, np.ndarray] | None:
@@ -62,7 +77,43 @@ def pooled(histograms: Iterable[Histogram | None]) -> dict[str, np.ndarray] | No
     return {name: np.sum([h[name] for h in known], axis=0, dtype=float) for name in known[0]}
 
 
+def pooled_sigma(histograms: Iterable[Histogram | None]) -> dict[str, np.ndarray] | None:
+    """As pooled; the histograms of sigma of earlier reports have no counts, and are left out."""
+    return pooled(h for h in histograms if h is not None and "counts" in h)
+
+
 def expected_calibration_error(histogram: dict[str, np.ndarray]) -> float:
     """The mean over matches of |share of right ones - mean confidence| of their bin."""
     gap = np.abs(np.subtract(histogram["right"], histogram["claimed"]))
     return float(gap.sum() / max(np.sum(histogram["matches"]), 1))
+
+
+def median_errors(
+    histogram: dict[str, np.ndarray], fewest: int = 1
+) -> tuple[Float[np.ndarray, " j"], Float[np.ndarray, " j"], Float[np.ndarray, " j"]]:
+    """Mean sigma, median error and number of matches of each bin up to LARGEST_SIGMA.
+
+    Errors beyond the last finite edge are left out, then bins of fewer than `fewest` matches. A
+    median is interpolated within its bin.
+    """
+    counts, edges = np.asarray(histogram["counts"]), SIGMA_EDGES[:-1]
+    near = counts[:, :-1].sum(axis=1)
+    judged = (near >= fewest) & (SIGMA_EDGES[1:] <= LARGEST_SIGMA)
+    sigma = np.asarray(histogram["sigma"])[judged] / counts[judged].sum(axis=1)
+    below = [np.r_[0, row.cumsum()] for row in counts[judged, :-1]]  # of each edge
+    median = [np.interp(row[-1] / 2, row, edges) for row in below]
+    return sigma, np.array(median), near[judged]
+
+
+def sigma_factor(histogram: dict[str, np.ndarray], kind: str) -> float | None:
+    """What sigma must be multiplied by to fit the errors; None where no match can tell.
+
+    The geometric mean over matches of the ratio of their bin's median error to the claimed one: how
+    far the curve of medians lies above the claimed line, on average, both axes logarithmic.
+    """
+    sigma, median, near = median_errors(histogram)
+    known = sigma > 0
+    if not known.any():
+        return None
+    ratio = median[known] / (MEDIAN_OF_SIGMA_1[kind] * sigma[known])
+    return float(np.exp(np.average(np.log(ratio), weights=near[known])))

@@ -11,14 +11,18 @@ from matplotlib.figure import Figure
 
 from astr_jax.evaluation.calibration import (
     CONFIDENCE_EDGES,
-    SIGMA_EDGES,
+    LARGEST_SIGMA,
+    MEDIAN_OF_SIGMA_1,
     expected_calibration_error,
+    median_errors,
     pooled,
+    pooled_sigma,
+    sigma_factor,
 )
 from astr_jax.evaluation.compare import SOLVED
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, score_sets
-from astr_jax.evaluation.scoring import precision_names
+from astr_jax.evaluation.scoring import RIGHT, precision_names, right_name
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2b9a66", "#8f5bb5", "#b8860b", "#c03a5b", "#3aa6b0", "#6b6b6b")
 PANEL, MOST_IN_ROW = 4.2, 3  # inches, panels
@@ -147,26 +151,38 @@ def _difficulty(report: Report, kind: str, name: str, field: str):
 
 
 def draw_calibration(reports: Sequence[Report], kind: str) -> Figure | None:
-    """Confidence against the share of right matches, and sigma against the true error."""
-    drawn = [(c, r) for c, r in zip(_colours(reports), reports, strict=True)]
-    confidence = [(c, r, _pooled(r, kind, "confidence_bins")) for c, r in drawn]
-    sigma = [(c, r, _pooled(r, kind, "sigma_bins")) for c, r in drawn]
-    panels = [
-        draw
-        for draw, rows in ((_draw_confidence, confidence), (_draw_sigma, sigma))
-        if any(histogram is not None for *_, histogram in rows)
-    ]
+    """Confidence against the share of right matches, and sigma against the true error.
+
+    Without a report whose records lack a histogram, or hold one of an earlier meaning.
+    """
+    panels = []
+    for draw, pool in ((_draw_confidence, _pooled_confidence), (_draw_sigma, _pooled_sigma)):
+        rows = [(c, r, pool(r, kind)) for c, r in zip(_colours(reports), reports, strict=True)]
+        rows = [row for row in rows if row[2] is not None]
+        if rows:
+            panels.append((draw, rows))
     if not panels:
         return None
     figure, axes = _panels(len(panels))
-    for pane, draw in zip(axes, panels, strict=True):
-        rows = confidence if draw is _draw_confidence else sigma
-        draw(pane, [row for row in rows if row[2] is not None], kind)
+    for pane, (draw, rows) in zip(axes, panels, strict=True):
+        draw(pane, rows, kind)
     return figure
 
 
-def _pooled(report: Report, kind: str, field: str):
-    return pooled(getattr(record, field) for record in report.records if record.kind == kind)
+def _pooled_confidence(report: Report, kind: str):
+    """None where the right matches are not those of RIGHT: earlier, poses had another threshold."""
+    records = [r for r in report.records if r.kind == kind and r.confidence_bins]
+    name = right_name(kind)
+    for record in records:
+        if round(record.precision[name] * record.num_matches) != sum(
+            record.confidence_bins["right"]
+        ):
+            return None
+    return pooled(record.confidence_bins for record in records)
+
+
+def _pooled_sigma(report: Report, kind: str):
+    return pooled_sigma(record.sigma_bins for record in report.records if record.kind == kind)
 
 
 def _draw_confidence(pane: Axes, rows, kind: str) -> None:
@@ -177,36 +193,42 @@ def _draw_confidence(pane: Axes, rows, kind: str) -> None:
             continue
         count = histogram["matches"][enough]
         x, y = histogram["claimed"][enough] / count, histogram["right"][enough] / count
+        _dotted(pane, x, y, count, colour)
         label = f"{report.matcher} ({expected_calibration_error(histogram):.3f})"
-        pane.plot(x, y, color=colour, lw=1.8, label=label)
-        pane.scatter(x, y, s=10 + 150 * count / count.sum(), color=colour, alpha=0.6, lw=0)
-    right = "epipolar error below 5e-4" if kind == "pose" else "within 3 px of the truth"
-    pane.set(xlabel="confidence", ylabel=f"share of right matches: {right}")
+        pane.lines[-1].set_label(label)
+    squared = f"squared epipolar error below {RIGHT['pose']:g}"
+    right = squared if kind == "pose" else f"within {RIGHT[kind]:g} px of the truth"
+    pane.set(xlabel="confidence", ylabel=f"share of right matches\n({right})")
     pane.set(xlim=(0, 1), ylim=(0, 1.03), xticks=CONFIDENCE_EDGES[::2], title="confidence")
     _legend(pane, "expected calibration error", "best")
 
 
 def _draw_sigma(pane: Axes, rows, kind: str) -> None:
-    """RMS of the right matches of each bin against the RMS of their sigmas, log-log."""
-    # Sampson shares a deviation between both images: where they are alike, sigma / sqrt(2) each.
-    factor = 1.0 if kind == "homography" else 0.5**0.5
-    ends = np.array([SIGMA_EDGES[1] / 2, SIGMA_EDGES[-2] * 2])
+    """The median error of each bin against its mean sigma, log-log."""
+    ends = np.array([0.1, 1.5 * LARGEST_SIGMA])
+    claimed = ends * MEDIAN_OF_SIGMA_1[kind]
     label = "as claimed" if kind == "homography" else "as claimed, both views alike"
-    pane.plot(ends, ends * factor, color="0.6", lw=0.9, ls="--", zorder=0, label=label)
+    pane.plot(ends, claimed, color="0.6", lw=0.9, ls="--", zorder=0, label=label)
     for colour, report, histogram in rows:
-        enough = histogram["right"] >= FEWEST
-        if not enough.any():
+        sigma, median, near = median_errors(histogram, FEWEST)
+        if not len(sigma):
             continue
-        count = histogram["right"][enough]
-        x, y = (np.sqrt(histogram[name][enough] / count) for name in ("claimed", "squares"))
-        pane.plot(x, y, color=colour, lw=1.8, label=report.matcher)
-        pane.scatter(x, y, s=10 + 150 * count / count.sum(), color=colour, alpha=0.6, lw=0)
-    error = "per axis" if kind == "homography" else "Sampson"
-    pane.set(xlabel="sigma, px", ylabel=f"RMS error of right matches, {error}, px")
+        _dotted(pane, sigma, median, near, colour)
+        pane.lines[-1].set_label(
+            f"{report.matcher} (sigma x {sigma_factor(histogram, kind):.2f} fits)"
+        )
+    error = "distance from the truth" if kind == "homography" else "Sampson distance"
+    pane.set(xlabel="sigma, px", ylabel=f"median error, {error}, px")
     pane.set(xscale="log", yscale="log", title="sigma", xlim=ends, ylim=ends)
     for axis in (pane.xaxis, pane.yaxis):
         _plain_log(axis, (0.125, 0.25, 0.5, 1, 2, 5, 10))
     _legend(pane, None, "upper left")
+
+
+def _dotted(pane: Axes, x, y, count, colour: str) -> None:
+    """A line with a dot at each bin, its area the bin's share of the matches."""
+    pane.scatter(x, y, s=10 + 150 * count / count.sum(), color=colour, alpha=0.6, lw=0)
+    pane.plot(x, y, color=colour, lw=1.8)
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from astr_jax.evaluation import figures
+from astr_jax.evaluation.calibration import SIGMA_EDGES
 from astr_jax.evaluation.compare import compare, verdicts
 from astr_jax.evaluation.pictures import Picture
-from astr_jax.evaluation.report import Report, score_sets
+from astr_jax.evaluation.report import Report, score_sets, stated
 from astr_jax.evaluation.tables import COLUMNS, auc_name, cells, shown_precision
 
 DPI = 110
@@ -40,6 +41,8 @@ def page_of(reports: Sequence[Report], pictures: Sequence[Picture] = ()) -> str:
     if len(listings) > 1:
         words = "The reports are not of the same pairs: their curves and means do not compare."
         parts.append(f"<p><strong>{words}</strong></p>")
+    missing = [f"{report.matcher}: {report.missing}." for report in reports if report.missing]
+    parts += [f"<p><strong>{html.escape(words)}</strong></p>" for words in missing]
     parts += [_scores(reports), "<h2>Errors</h2>", _image(figures.draw_curves(reports))]
     parts.append(_note("In brackets: the area under the curve, 100 times."))
     accuracy = figures.draw_accuracy(reports)
@@ -62,7 +65,9 @@ def page_of(reports: Sequence[Report], pictures: Sequence[Picture] = ()) -> str:
             parts.append(
                 _note(
                     f"Bins of {figures.FEWEST} matches and more; a dot's area is its bin's share "
-                    "of all matches. Sigma is judged by right matches alone."
+                    "of all matches. Sigma is judged by the errors below "
+                    f"{SIGMA_EDGES[-2]:g} px, right or wrong; in brackets what it must be "
+                    "multiplied by to fit them."
                 )
             )
     if len(reports) == 2:
@@ -110,16 +115,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], classes=None) -> 
 
 
 def _protocols(reports: Sequence[Report]) -> str:
-    """Settings down, reports across; rows that differ are marked."""
-    keys = list(dict.fromkeys(key for report in reports for key in report.protocol))
+    """Settings down, reports across; rows that differ are marked, but not what was measured."""
+    words = [stated(report) for report in reports]
     rows, classes = [], []
-    for key in keys:
-        values = [
-            report.image_size if key == "resize" else str(report.protocol.get(key, "-"))
-            for report in reports
-        ]
+    for key in dict.fromkeys(key for settings in words for key in settings):
+        values = [settings.get(key, "-") for settings in words]
         rows.append([key, *values])
-        classes.append("differs" if len(set(values)) > 1 else "")
+        setting = any(key in report.protocol for report in reports)
+        classes.append("differs" if setting and len(set(values)) > 1 else "")
     table = _table(["", *(report.matcher for report in reports)], rows, classes)
     return "<h2>Protocol</h2>" + table.replace("<table>", "<table class='protocol'>")
 

@@ -1,7 +1,8 @@
 """The best and the worst pairs of a report, matched again and drawn."""
 
 import dataclasses
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,9 +12,10 @@ from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.pairs import Pair
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, resize_of
-from astr_jax.evaluation.resizing import Resize, load_image
+from astr_jax.evaluation.resizing import Resize, load_pair
 from astr_jax.evaluation.runner import Matcher
 from astr_jax.evaluation.scoring import checked_matches, kind_of
+from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches
 
@@ -24,6 +26,66 @@ class Picture:
 
     words: str
     figure: Figure | None
+
+
+def matcher_of(
+    report: Report,
+    find_matcher: Callable,
+    *,
+    name: str | None = None,
+    weights: str | None = None,
+) -> Matcher:
+    """The matcher that a report states, looked for where name and weights say, if they do.
+
+    find_matcher: as in command.py. Raises ValueError where it is not found, or is another one.
+    """
+    stated = report.protocol
+    if name is None:
+        name = "astr" if weights or "weights" in stated else stated.get("matcher")
+    if name is None:
+        raise ValueError(f"the report of {report.matcher} states no matcher: give --matcher.")
+    astr = name == "astr"
+    if astr and weights is None and "weights" in stated:
+        path = pathlib.PurePath(stated["weights"])
+        weights = path.stem if path.stem in SHIPPED else path.name
+    try:
+        found = find_matcher(name, weights, stated.get("match_resize") if astr else None)
+    except FileNotFoundError as error:
+        if "weights" not in stated:
+            raise
+        raise ValueError(
+            f"{error} The report of {report.matcher} was made with {_weights(stated)}: give that "
+            "file by --weights."
+        ) from error
+    _check_same(report, found.settings)
+    return found.match
+
+
+def _check_same(report: Report, found: dict) -> None:
+    """Raises ValueError where what a report states of its matcher is not so of the one found."""
+    stated = report.protocol
+    keys = {"matcher", "weights", "weights_sha256", *found} & stated.keys()
+    if "weights_sha256" in keys & found.keys():  # a file may be called otherwise now
+        keys.discard("weights")
+    differ = sorted(key for key in keys if stated[key] != found.get(key))
+    if not differ:
+        return
+    start = f"the report of {report.matcher} was made with "
+    if "weights_sha256" in differ and "weights" in found:
+        raise ValueError(
+            f"{start}{_weights(stated)}; these are {_weights(found)}. Give that file by --weights."
+        )
+    raise ValueError(
+        start
+        + ", ".join(f"{key} {stated[key]}, here it is {found.get(key, 'none')}" for key in differ)
+        + ". Give --matcher and --weights as they were."
+    )
+
+
+def _weights(settings: dict) -> str:
+    """Weights as words: the file and its checksum."""
+    checksum = settings.get("weights_sha256", "not stated")
+    return f"the weights {settings['weights']}, sha256 {checksum}"
 
 
 def draw_pairs(
@@ -73,20 +135,21 @@ def _draw(
     words += f"{record.set} {record.name}, {name} error {np.median(errors):.2f} {unit}"
     posed = kind_of(pair) == "pose"
     try:
-        img0, resize0 = load_image(pair.image0, resize)
-        img1, resize1 = load_image(pair.image1, resize)
-        K0, K1 = (resize0 @ pair.K0, resize1 @ pair.K1) if posed else (None, None)
-        found = checked_matches(matcher(img0, img1, K0=K0, K1=K1)).most_confident(limit)
+        given = load_pair(pair, resize)
+        returned = matcher(given.img0, given.img1, K0=given.K0, K1=given.K1)
+        found = checked_matches(returned).most_confident(limit)
     except Exception as error:
         return Picture(words=f"{words}: {type(error).__name__}: {error}", figure=None)
     points = found.points0, found.points1
     if posed:
-        matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, K0, K1)
+        matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, given.K0, given.K1)
         off = np.sqrt(metrics.sampson_error(*points, matrix))
     else:
-        truth = resize1 @ pair.homography @ np.linalg.inv(resize0)
-        off = np.linalg.norm(metrics.warp_points(truth, points[0]) - points[1], axis=1)
-    figure = draw_matches(img0, img1, _as_matches(found), error=off)
+        off = np.linalg.norm(metrics.warp_points(given.homography, points[0]) - points[1], axis=1)
+    figure = draw_matches(given.img0, given.img1, _as_matches(found), error=off)
+    words += f", {len(off)} matches"
+    if len(off) != record.num_matches:
+        words += f" (in the report {record.num_matches})"
     words += "; colours: " + ("Sampson distance" if posed else "distance from the truth")
     return Picture(words=words, figure=figure)
 

@@ -10,10 +10,13 @@ from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.calibration import confidence_histogram, sigma_histogram
 from astr_jax.evaluation.estimators import find_estimator
 from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.resizing import LoadedPair
 
-EPIPOLAR_THRESHOLDS = (5e-4, 1e-4)  # squared, on the plane at depth 1; the first: what is right
+EPIPOLAR_THRESHOLDS = (5e-4, 1e-4)  # squared, on the plane at depth 1
 PIXEL_THRESHOLDS = tuple(range(1, 11))  # off a homography: the mean matching accuracy
-RIGHT_PIXELS = 3.0
+# What is right, where confidence is judged. At a focal length of 500 px 1e-4 is 5 px; 5e-4 would
+# be 11 px, so wide that nearly every match near its line were right.
+RIGHT = {"pose": 1e-4, "homography": 3}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,25 @@ def precision_names(kind: str) -> list[str]:
     return [f"{t:g}px" for t in PIXEL_THRESHOLDS]
 
 
-def score_pose(found: Found, K0, K1, truth, names, seeds) -> dict:
-    """Pose errors in degrees, epipolar precision and calibration; fields of a record."""
-    points = found.points0, found.points1
+def right_name(kind: str) -> str:
+    """The share among the precisions that counts the right matches."""
+    return f"epi@{RIGHT[kind]:g}" if kind == "pose" else f"{RIGHT[kind]:g}px"
+
+
+def score_pose(
+    found: Found, given: LoadedPair, truth, names, seeds, *, in_file_pixels: bool = False
+) -> dict:
+    """Pose errors in degrees, epipolar precision and calibration; fields of a record.
+
+    truth: cam1_from_cam0. in_file_pixels: poses are estimated from the matches' places in the
+    files, so that the estimators' thresholds are in their pixels.
+    """
+    points, K0, K1 = (found.points0, found.points1), given.K0, given.K1
+    estimated_from = *points, K0, K1
+    if in_file_pixels:
+        back0, back1 = np.linalg.inv(given.resize0), np.linalg.inv(given.resize1)
+        places = metrics.warp_points(back0, points[0]), metrics.warp_points(back1, points[1])
+        estimated_from = *places, back0 @ K0, back1 @ K1
     squared = metrics.symmetric_epipolar_error(
         metrics.normalised_points(found.points0, K0),
         metrics.normalised_points(found.points1, K1),
@@ -80,7 +99,7 @@ def score_pose(found: Found, K0, K1, truth, names, seeds) -> dict:
     sampson = metrics.sampson_error(*points, metrics.fundamental_matrix(truth, K0, K1))
     errors = {
         name: tuple(
-            metrics.pose_error(find_estimator(name)(*points, K0, K1, seed=seed), truth)
+            metrics.pose_error(find_estimator(name)(*estimated_from, seed=seed), truth)
             for seed in seeds
         )
         for name in names
@@ -89,16 +108,14 @@ def score_pose(found: Found, K0, K1, truth, names, seeds) -> dict:
     return {
         "errors": errors,
         "precision": dict(zip(precision_names("pose"), shares, strict=True)),
-        **_calibration(found, squared < EPIPOLAR_THRESHOLDS[0], sampson),
+        **_calibration(found, squared < RIGHT["pose"], np.sqrt(sampson)),
     }
 
 
-def score_homography(found: Found, truth, size, names, seeds) -> dict:
-    """Corner errors in pixels, mean matching accuracy and calibration; fields of a record.
-
-    size: (h, w) of image 0.
-    """
-    points = found.points0, found.points1
+def score_homography(found: Found, given: LoadedPair, names, seeds) -> dict:
+    """Corner errors in pixels of the resized image 1, mean matching accuracy and calibration;
+    fields of a record."""
+    points, truth, size = (found.points0, found.points1), given.homography, given.img0.shape
     distance = np.linalg.norm(metrics.warp_points(truth, found.points0) - found.points1, axis=1)
     errors = {
         name: tuple(
@@ -113,7 +130,7 @@ def score_homography(found: Found, truth, size, names, seeds) -> dict:
     return {
         "errors": errors,
         "precision": dict(zip(precision_names("homography"), shares, strict=True)),
-        **_calibration(found, distance < RIGHT_PIXELS, distance**2 / 2),
+        **_calibration(found, distance < RIGHT["homography"], distance),
     }
 
 
@@ -121,11 +138,11 @@ def _share(right) -> float:
     return float(right.mean()) if len(right) else 0.0
 
 
-def _calibration(found: Found, right, squared_error) -> dict:
+def _calibration(found: Found, right, error) -> dict:
     sigma = found.sigma
     return {
         "confidence_bins": confidence_histogram(found.confidence, right),
-        "sigma_bins": None if sigma is None else sigma_histogram(sigma, squared_error, right),
+        "sigma_bins": None if sigma is None else sigma_histogram(sigma, error),
     }
 
 

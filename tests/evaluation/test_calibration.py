@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from astr_jax.evaluation.calibration import (
+    SIGMA_EDGES,
     confidence_histogram,
     expected_calibration_error,
+    median_errors,
     pooled,
+    pooled_sigma,
+    sigma_factor,
     sigma_histogram,
 )
 
@@ -28,22 +32,76 @@ def test_the_expected_calibration_error_is_the_mean_gap_over_matches():
 
 def test_a_score_that_is_no_probability_has_no_histogram():
     assert confidence_histogram(np.array([0.5, 7.0]), np.array([True, True])) is None
-    assert sigma_histogram(np.array([-1.0]), np.array([0.0]), np.array([True])) is None
+    assert sigma_histogram(np.array([-1.0]), np.array([0.0])) is None
+    assert sigma_histogram(np.array([np.nan]), np.array([0.0])) is None
 
 
-def test_a_sigma_that_is_true_gives_as_large_errors(rng):
+def drawn_errors(rng, kind, sigma):
+    """The true errors of matches whose points in image 1 are off by sigma on either axis."""
+    if kind == "homography":
+        return np.linalg.norm(rng.normal(0, 1, (len(sigma), 2)) * sigma[:, None], axis=1)
+    return np.abs(rng.normal(0, 1, sigma.shape)) * sigma / np.sqrt(2)
+
+
+def with_wrong_ones(rng, error, share):
+    """Some matches lie anywhere: up to 400 px away."""
+    return np.where(rng.random(error.shape) < share, rng.uniform(0, 400, error.shape), error)
+
+
+SIGMAS = {
+    "from 0.2 to 7 px": lambda rng, k: np.exp(rng.uniform(np.log(0.2), np.log(7), k)),
+    "all 6 px": lambda rng, k: np.full(k, 6.0),
+    "all 1 px": lambda rng, k: np.full(k, 1.0),
+}
+
+
+@pytest.mark.parametrize("sigmas", SIGMAS)
+@pytest.mark.parametrize("kind", ["homography", "pose"])
+@pytest.mark.parametrize("true", [0.25, 0.5, 1.0, 1.5])
+def test_the_factor_that_sigma_lacks_is_found_among_wrong_matches(rng, kind, sigmas, true):
+    sigma = SIGMAS[sigmas](rng, 20_000)
+    error = with_wrong_ones(rng, drawn_errors(rng, kind, true * sigma), 0.3)
+    histogram = pooled_sigma([sigma_histogram(sigma, error)])
+    assert sigma_factor(histogram, kind) == pytest.approx(true, rel=0.1)
+
+
+def test_medians_of_every_bin_are_those_of_the_matches(rng):
     sigma = rng.choice([0.6, 2.5], 20_000)
-    errors = rng.normal(0, 1, sigma.shape) * sigma
-    bins = sigma_histogram(sigma, errors**2, np.ones(sigma.shape, bool))
-    for row in (2, 6):  # [0.5, 0.75) and [2, 3)
-        assert bins["squares"][row] == pytest.approx(bins["claimed"][row], rel=0.05)
+    error = with_wrong_ones(rng, drawn_errors(rng, "homography", sigma), 0.2)
+    found, median, near = median_errors(pooled_sigma([sigma_histogram(sigma, error)]))
+    kept = error < 24
+    assert found == pytest.approx([0.6, 2.5])
+    assert median == pytest.approx([np.median(error[kept & (sigma == s)]) for s in found], rel=0.03)
+    assert near.tolist() == [np.sum(kept & (sigma == s)) for s in found]
 
 
-def test_wrong_matches_are_counted_but_not_summed():
-    right = np.array([True, False])
-    bins = sigma_histogram(np.array([1.0, 1.0]), np.array([0.25, np.inf]), right)
-    row = bins["matches"].index(2)
-    assert (bins["right"][row], bins["claimed"][row], bins["squares"][row]) == (1, 1.0, 0.25)
+def test_every_match_is_counted_by_its_sigma_and_its_error():
+    sigma = np.array([0.0, 1.0, 1.2, 100.0, 100.0, 5.0])
+    error = np.array([0.01, 1.0, 23.0, np.inf, np.nan, 24.0])
+    bins = sigma_histogram(sigma, error)
+    counts = np.array(bins["counts"])
+    edges = SIGMA_EDGES.tolist()
+    one, five, last = edges.index(1), edges.index(4), len(edges) - 2
+    where = {(0, 0): 1, (one, one): 1, (one, edges.index(16)): 1, (last, last): 2, (five, last): 1}
+    assert {tuple(cell): counts[tuple(cell)] for cell in np.argwhere(counts)} == where
+    assert bins["sigma"][one] == pytest.approx(2.2)
+    assert bins["sigma"][last] == 200.0
+
+
+def test_histograms_of_sigma_add_up_to_that_of_all_matches(rng):
+    sigma, error = rng.uniform(0, 30, 500), rng.uniform(0, 50, 500)
+    parts = [sigma_histogram(sigma[part], error[part]) for part in np.split(np.arange(500), 5)]
+    earlier = {"matches": [1], "right": [1], "claimed": [1.0], "squares": [1.0]}
+    total, whole = pooled_sigma([*parts, None, earlier]), sigma_histogram(sigma, error)
+    np.testing.assert_array_equal(total["counts"], whole["counts"])
+    np.testing.assert_allclose(total["sigma"], whole["sigma"], atol=1e-5)
+    assert pooled_sigma([earlier, None]) is None
+
+
+def test_sigmas_that_no_match_can_judge_have_no_factor():
+    for sigma, error in ((1.0, np.inf), (100.0, 1.0), (0.0, 0.0)):
+        histogram = pooled_sigma([sigma_histogram(np.array([sigma]), np.array([error]))])
+        assert sigma_factor(histogram, "pose") is None
 
 
 def test_histograms_of_pairs_add_up_and_missing_ones_are_skipped():

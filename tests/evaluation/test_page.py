@@ -1,6 +1,7 @@
 """The page and its pictures: self-contained, complete, and drawn from the records."""
 
 import base64
+import dataclasses
 import io
 import json
 import pathlib
@@ -13,9 +14,10 @@ from PIL import Image
 
 from astr_jax.evaluation import figures
 from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.command import NamedMatcher
 from astr_jax.evaluation.page import page_of
 from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.pictures import draw_pairs
+from astr_jax.evaluation.pictures import draw_pairs, matcher_of
 from astr_jax.evaluation.report import Report, read_report
 from astr_jax.evaluation.resizing import Resize
 from astr_jax.evaluation.runner import evaluate, protocol
@@ -102,6 +104,12 @@ def test_the_page_has_everything_and_needs_no_other_file(reports, benchmark):
     assert "differs" not in page.split("<h2>Protocol")[1]  # both were made alike
 
 
+def test_a_report_of_some_pairs_says_so_on_its_page(reports):
+    some = dataclasses.replace(reports[0], protocol=reports[0].protocol | {"whole": 9})
+    assert "grid: 6 pairs of the 9 of pairs" in page_of([some])
+    assert "pairs of the" not in page_of(reports[:1])
+
+
 def test_the_curves_have_a_panel_per_estimator_that_ends_at_the_share_of_found_pairs(reports):
     figure = figures.draw_curves(reports)
     assert [axes.get_title() for axes in figure.axes] == ["poselib@1", "ransac@0.5", "magsac@3"]
@@ -124,10 +132,34 @@ def test_calibration_is_drawn_of_the_pooled_matches(reports):
     assert found[0] < 0.9 < found[-1]  # the noise grows as the confidence falls
     assert (np.diff(claimed) > 0).all()
     x, y = sigma.lines[-1].get_data()
-    near = x < 1.0  # of larger sigma, errors beyond 3 px count as wrong
-    np.testing.assert_allclose(y[near], x[near], rtol=0.2)
+    assert x[-1] > 2
+    np.testing.assert_allclose(y, np.sqrt(2 * np.log(2)) * x, rtol=0.2)
+    factor = re.fullmatch(r"grid \(sigma x ([\d.]+) fits\)", sigma.lines[-1].get_label())[1]
+    assert float(factor) == pytest.approx(1, abs=0.1)
     without = figures.draw_calibration(reports[1:], "homography")
     assert len(without.axes) == 1  # it gives no sigma
+
+
+def test_histograms_of_an_earlier_meaning_are_left_out(reports):
+    def earlier(record):
+        bins = record.confidence_bins
+        right = [0] * len(bins["right"]) if record.kind == "pose" else bins["right"]
+        empty = {"matches": [0], "right": [0], "claimed": [0.0], "squares": [0.0]}
+        changes = {"confidence_bins": bins | {"right": right}, "sigma_bins": empty}
+        return dataclasses.replace(record, **changes)
+
+    old = dataclasses.replace(reports[0], records=tuple(map(earlier, reports[0].records)))
+    assert figures.draw_calibration([old], "pose") is None
+    assert len(figures.draw_calibration([old], "homography").axes) == 1
+    beside = figures.draw_calibration([old, reports[0]], "pose").axes
+    assert [len(pane.lines) for pane in beside] == [2, 2]  # the diagonal, and one report
+
+
+def test_the_page_of_a_report_without_histograms_has_no_calibration(reports):
+    without = {"confidence_bins": None, "sigma_bins": None}
+    records = [dataclasses.replace(record, **without) for record in reports[0].records]
+    page = page_of([dataclasses.replace(reports[0], records=tuple(records))])
+    assert "Calibration" not in page
 
 
 def test_difficulty_is_drawn_against_what_is_known(reports):
@@ -141,6 +173,92 @@ def test_a_pair_that_fails_again_is_told_in_words(reports, benchmark):
     broken = [picture for picture in pictures if picture.figure is None]
     assert len(broken) == 2
     assert all("RuntimeError: <out of film>" in picture.words for picture in broken)
+
+
+def test_a_picture_says_how_many_matches_it_has_and_the_report_had(reports, benchmark):
+    def every_other(*images, **cameras):
+        return [array[::2] for array in grid_matcher(*images)]
+
+    same = draw_pairs(reports[0], benchmark, grid_matcher, count=1)
+    assert all(f", {len(GRID)} matches;" in picture.words for picture in same)
+    fewer = draw_pairs(reports[0], benchmark, every_other, count=1)
+    words = f", {len(GRID) // 2} matches (in the report {len(GRID)});"
+    assert all(words in picture.words for picture in fewer)
+
+
+@pytest.fixture
+def asked():
+    """A finder of matchers that knows astr by two weights and orb, and what it was asked for."""
+    calls = []
+
+    def find(name, weights, resize):
+        calls.append((name, weights, resize))
+        if name != "astr":
+            return NamedMatcher(match=grid_matcher, settings={"matcher": name})
+        if weights not in ("tiny", "moved/tiny_again.safetensors", "other.safetensors"):
+            raise FileNotFoundError(f"{weights} is no file.")
+        settings = {
+            "weights": f"{weights}.safetensors" if weights == "tiny" else weights.split("/")[-1],
+            "weights_sha256": "beef" if weights == "other.safetensors" else "ab12",
+            "match_resize": resize,
+        }
+        return NamedMatcher(match=grid_matcher, settings=settings)
+
+    return find, calls
+
+
+ASTR = {"weights": "tiny.safetensors", "weights_sha256": "ab12", "match_resize": 480}
+
+
+@pytest.mark.parametrize(
+    ("stated", "options", "expected"),
+    [
+        (ASTR, {}, ("astr", "tiny", 480)),
+        (ASTR, {"name": "astr"}, ("astr", "tiny", 480)),
+        (
+            ASTR,
+            {"weights": "moved/tiny_again.safetensors"},
+            ("astr", "moved/tiny_again.safetensors", 480),
+        ),
+        ({"matcher": "orb"}, {}, ("orb", None, None)),
+        ({}, {"name": "orb"}, ("orb", None, None)),  # as early reports are
+    ],
+)
+def test_pairs_are_matched_again_by_what_the_report_states(
+    reports, asked, stated, options, expected
+):
+    find, calls = asked
+    report = dataclasses.replace(reports[0], protocol=stated)
+    assert matcher_of(report, find, **options) is grid_matcher
+    assert calls == [expected]
+
+
+@pytest.mark.parametrize(
+    ("stated", "options", "message"),
+    [
+        (
+            ASTR,
+            {"weights": "other.safetensors"},
+            "weights tiny.safetensors, sha256 ab12; these are the weights other.safetensors, "
+            "sha256 beef. Give that file by --weights",
+        ),
+        (
+            ASTR | {"weights": "mine.safetensors"},
+            {},
+            "with the weights mine.safetensors, sha256 ab12: give that file by --weights",
+        ),
+        (ASTR, {"name": "orb"}, "with weights tiny.safetensors, here it is none"),
+        (ASTR | {"matcher": "astr 2"}, {}, "with matcher astr 2, here it is none"),
+        ({"matcher": "sift"}, {"name": "orb"}, "with matcher sift, here it is orb"),
+        ({}, {}, "the report of grid states no matcher: give --matcher"),
+    ],
+)
+def test_another_matcher_than_the_report_states_is_refused(
+    reports, asked, stated, options, message
+):
+    report = dataclasses.replace(reports[0], protocol=stated)
+    with pytest.raises(ValueError, match=message):
+        matcher_of(report, asked[0], **options)
 
 
 def test_another_folder_is_refused(reports, benchmark):
@@ -172,9 +290,16 @@ def test_the_commands_lead_from_pairs_to_a_page(folder, tmp_path, monkeypatch, c
     printed = capsys.readouterr().out
     assert "The protocols differ in:" in printed
     assert "told from noise" in printed
-    images = ("--images", folder, "--count", 1, *matcher)
+    images = ("--images", folder, "--count", 1)
     command("page", "a.json", "b.json", "--out", "p.html", "--png", "c.png", *images)
-    assert len(embedded((tmp_path / "p.html").read_text())) >= 8
+    page = (tmp_path / "p.html").read_text()
+    assert len(embedded(page)) >= 8
+    captions = re.findall("<figcaption>(.*?)<", page)
+    assert len(captions) == 4
+    assert all(f", {len(GRID)} matches;" in words for words in captions)  # the first's matcher
+    with pytest.raises(SystemExit):
+        command("page", "a.json", "--out", "p.html", *images, "--matcher", "orb")
+    assert "with matcher grid_of_page:match, here it is orb" in capsys.readouterr().err
     with Image.open("c.png") as picture:
         assert picture.width > 1000
     with pytest.raises(SystemExit):
