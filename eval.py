@@ -10,6 +10,7 @@
   python eval.py table --published                    the published figures
   python eval.py compare astr.json sift.json          is the difference more than noise?
   python eval.py page astr.json sift.json --out report.html
+  python eval.py sweep --photos DIR --weights tiny --matcher sift --png sweep.png
 
 A function given as a matcher is called as match(img0, img1) with uint8 grey arrays, and with K0=,
 K1= if it takes them; it returns keypoints0 [k 2], keypoints1 [k 2], confidence [k] and, if it has
@@ -37,8 +38,9 @@ def astr_matcher(weights: str | None, resize: int | None):
     """
     import jax
 
-    from astr_jax.api import RESIZE, find_weights, load, match
+    from astr_jax.api import RESIZE, load, match
     from astr_jax.evaluation.command import NamedMatcher
+    from astr_jax.params import find_weights
 
     path = find_weights(weights)
     params = load(path)
@@ -138,6 +140,21 @@ def add_localisation(parser: argparse.ArgumentParser) -> None:
     add_matcher_options(parser)
 
 
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--photos", required=True, nargs="+", metavar="PATH", help="photographs, or folders of them"
+    )
+    add("--count", type=int, default=20, metavar="N", help="photographs drawn at most; default 20")
+    add("--seed", type=int, default=0, help="of the draw, of the views and of the noise")
+    add("--long-side", type=int, default=640, metavar="PX", help="photographs are shrunk to it")
+    add("--weights", nargs="+", help="of astr: shipped names or files; default: the best")
+    add("--matcher", nargs="+", help="sift, rootsift, orb, akaze, or package.module:function")
+    add("--sweep", nargs="+", metavar="NAME[=A,B]", help="these alone, at these amounts if given")
+    add("--out", metavar="FILE.json", help="write all scores to this file")
+    add("--png", metavar="FILE.png", help="draw them")
+
+
 def make_parser() -> argparse.ArgumentParser:
     from astr_jax.evaluation.command import BENCHMARKS
 
@@ -160,6 +177,7 @@ def make_parser() -> argparse.ArgumentParser:
     two = commands.add_parser("compare", help="two reports, pair by pair, with intervals")
     two.add_argument("first", metavar="A.json")
     two.add_argument("second", metavar="B.json")
+    add_sweep(commands.add_parser("sweep", help="one change at a time: what breaks a matcher"))
     page = commands.add_parser("page", help="curves, calibration and pictures of reports")
     page.add_argument("reports", nargs="+", metavar="REPORT.json")
     page.add_argument("--out", metavar="FILE.html", help="one file that needs no other")
@@ -169,10 +187,11 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="DIR",
         help="the benchmark's data: match the best and worst pairs of the first report again, by "
-        "--matcher and --weights, and draw them",
+        "its matcher, and draw them",
     )
     page.add_argument("--count", type=int, default=4, help="pairs drawn, of each; default 4")
-    add_matcher_options(page)
+    page.add_argument("--matcher", help="of --images; default: the one the first report states")
+    page.add_argument("--weights", help="likewise: where its weights lie")
     return parser
 
 
@@ -189,6 +208,10 @@ def main(argv: list[str] | None = None) -> None:
             command.run_localisation(arguments, find_matcher, console)
         elif arguments.command == "page":
             command.run_page(arguments, find_matcher, console)
+        elif arguments.command == "sweep":
+            from astr_jax.evaluation.sweep_command import run_sweep
+
+            run_sweep(arguments, find_matcher, console)
         elif arguments.command == "compare":
             command.run_compare(arguments, console)
         else:

@@ -16,6 +16,9 @@ class Benchmark:
     max_matches: int | None = None  # the most confident, that are scored; None: all
     pose_estimators: tuple[str, ...] = ("poselib@1", "ransac@0.5")  # name@threshold in pixels
     homography_estimators: tuple[str, ...] = ("magsac@3",)
+    poses_in_file_pixels: bool = False  # thresholds of pose estimators; else in resized ones
+    reader_options: dict = dataclasses.field(default_factory=dict)  # that chose the pairs
+    whole: int | None = None  # how many pairs the whole benchmark has; None: as many as there are
 
     def __post_init__(self):
         seen = set()

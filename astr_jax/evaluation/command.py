@@ -8,16 +8,15 @@ from collections.abc import Callable
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.compare import compare, comparison_tables, verdicts
 from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.report import Report, read_report, score_sets, write_report
+from astr_jax.evaluation.report import Report, read_report, score_sets, stated, write_report
 from astr_jax.evaluation.resizing import Resize
 from astr_jax.evaluation.runner import Matcher, check_estimators, evaluate, protocol
 from astr_jax.evaluation.scoring import kind_of
-from astr_jax.evaluation.tables import markdown_tables, published_tables, screen_table
+from astr_jax.evaluation.tables import markdown_tables, print_table, published_tables, screen_table
 from astr_jax.files import replacing
 
 PAIRS_RESIZE = Resize(long_side=640, multiple=32)
@@ -44,8 +43,14 @@ FindMatcher = Callable[[str, str | None, int | None], NamedMatcher]
 
 
 def read_benchmark(name: str, folders: list[str], **options) -> Benchmark:
-    """A benchmark by its name; options are those of its reader that are not None."""
+    """A benchmark by its name; options are those of its reader that are not None. They stand in
+    the protocol, so that the same pairs are found again."""
     options = {key: value for key, value in options.items() if value is not None}
+    benchmark = _read(name, folders, options)
+    return dataclasses.replace(benchmark, reader_options=options)
+
+
+def _read(name: str, folders: list[str], options: dict) -> Benchmark:
     what, least, most = BENCHMARKS.get(name, ("", 1, None))
     if not least <= len(folders) <= (most or len(folders)):
         raise ValueError(f"{name} takes {what}; got {' '.join(folders) or 'nothing'}.")
@@ -146,13 +151,6 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def print_table(table: Table, console: Console) -> None:
-    """As wide as the table is: a cut one tells less than one too wide."""
-    wide = console.options.update(max_width=1000)
-    console.width = max(console.width, console.measure(table, options=wide).maximum)
-    console.print(table)
-
-
 def print_report(report: Report, console: Console) -> None:
     seeds = len(report.protocol["seeds"])
     for kind in dict.fromkeys(record.kind for record in report.records):
@@ -160,9 +158,10 @@ def print_report(report: Report, console: Console) -> None:
         print_table(screen_table(score_sets(group), seeds), console)
         if 0 < sum(record.checked for record in group) < len(group):
             print_table(screen_table(score_sets(group, checked_only=True), seeds), console)
-    words = (f"{k} {v}" for k, v in report.protocol.items() if k != "resize")
-    text = f"{report.matcher}: {report.image_size}, " + ", ".join(words)
-    console.print(text, markup=False, highlight=False)
+    words = (f"{key} {value}" for key, value in stated(report).items())
+    console.print(f"{report.matcher}: {', '.join(words)}", markup=False, highlight=False)
+    if report.missing:
+        console.print(f"Incomplete: {report.missing}.", markup=False, highlight=False)
     for record in report.records:
         if record.failure:
             console.print(f"failed: {record.set} {record.name}: {record.failure}", markup=False)
@@ -253,7 +252,7 @@ def run_page(arguments: argparse.Namespace, find_matcher: FindMatcher, console: 
     """Writes the HTML page, the curves as PNG, or both."""
     from astr_jax.evaluation.figures import draw_curves
     from astr_jax.evaluation.page import page_of
-    from astr_jax.evaluation.pictures import draw_pairs
+    from astr_jax.evaluation.pictures import draw_pairs, matcher_of
 
     reports = [read_report(path) for path in arguments.reports]
     if not arguments.out and not arguments.png:
@@ -265,10 +264,11 @@ def run_page(arguments: argparse.Namespace, find_matcher: FindMatcher, console: 
         pictures = []
         if arguments.images:
             first = reports[0]
-            benchmark = read_benchmark(first.protocol["benchmark"], arguments.images)
-            matched = first.protocol.get("match_resize") if arguments.matcher == "astr" else None
-            matcher = find_matcher(arguments.matcher, arguments.weights, matched)
+            options = first.protocol.get("reader_options", {})
+            benchmark = read_benchmark(first.protocol["benchmark"], arguments.images, **options)
+            asked = {"name": arguments.matcher, "weights": arguments.weights}
+            matcher = matcher_of(first, find_matcher, **asked)
             console.print(f"matching the best and the worst pairs of {first.matcher} again")
-            pictures = draw_pairs(first, benchmark, matcher.match, count=arguments.count)
+            pictures = draw_pairs(first, benchmark, matcher, count=arguments.count)
         with replacing(arguments.out) as beside:
             beside.write_text(page_of(reports, pictures), encoding="utf-8")

@@ -15,10 +15,6 @@ import numpy as np
 import poselib
 from jaxtyping import Float
 
-POSE_CONFIDENCE = 0.99999  # that a sample without outliers was drawn
-HOMOGRAPHY_CONFIDENCE = 0.9999
-MAX_ITERATIONS = 10_000  # but 1,000, OpenCV's own, of plain RANSAC for poses, as LoFTR uses it
-
 Pose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
 Homography = Float[np.ndarray, "3 3"]  # image 0 to image 1, pixels
 Points = Float[np.ndarray, "k 2"]
@@ -43,6 +39,13 @@ def find_estimator(name: str, kind: str = "pose") -> Callable[..., np.ndarray | 
             f"pixels and one of {', '.join(known)}: {next(iter(known))}@1."
         )
     return functools.partial(known[method], threshold=threshold)
+
+
+def stated_limits(name: str, kind: str) -> dict[str, float]:
+    """What ends an estimator's search: the `confidence` that a sample without outliers was drawn,
+    and `max_iterations`."""
+    keywords = find_estimator(name, kind).keywords
+    return {key: keywords[key] for key in ("confidence", "max_iterations")}
 
 
 def _shuffled(points0: Points, points1: Points, seed: int) -> tuple[Points, Points]:
@@ -73,7 +76,9 @@ def poselib_pose(
     K0: Intrinsics,
     K1: Intrinsics,
     *,
-    threshold: float = 1.0,
+    threshold: float,
+    confidence: float,
+    max_iterations: int,
     seed: int = 0,
 ) -> Pose | None:
     """PoseLib's LO-RANSAC over the five-point solver; `threshold` in pixels (Sampson)."""
@@ -82,8 +87,8 @@ def poselib_pose(
     points0, points1 = np.asarray(points0, np.float64), np.asarray(points1, np.float64)
     options = {
         "max_epipolar_error": threshold,
-        "success_prob": POSE_CONFIDENCE,
-        "max_iterations": MAX_ITERATIONS,
+        "success_prob": confidence,
+        "max_iterations": max_iterations,
         "seed": seed,
     }
     pose, report = poselib.estimate_relative_pose(
@@ -92,8 +97,19 @@ def poselib_pose(
     return _pose(pose.R, pose.t) if report["num_inliers"] >= 5 else None
 
 
-def _opencv_pose(points0, points1, K0, K1, threshold, seed, **method) -> Pose | None:
-    """A pose by an essential matrix of OpenCV.
+def opencv_pose(
+    points0: Points,
+    points1: Points,
+    K0: Intrinsics,
+    K1: Intrinsics,
+    *,
+    method: int,
+    threshold: float,
+    confidence: float,
+    max_iterations: int,
+    seed: int = 0,
+) -> Pose | None:
+    """A pose by an essential matrix of OpenCV, by a method of findEssentialMat.
 
     Points go to the plane at depth 1 and the threshold, in pixels, is divided by the mean focal
     length of both images. Of several essential matrices the one with most points in front wins.
@@ -105,7 +121,13 @@ def _opencv_pose(points0, points1, K0, K1, threshold, seed, **method) -> Pose | 
     focal = np.mean([K0[0, 0], K0[1, 1], K1[0, 0], K1[1, 1]])
     cv2.setRNGSeed(0)
     stacked, mask = cv2.findEssentialMat(
-        x0, x1, np.eye(3), prob=POSE_CONFIDENCE, threshold=threshold / focal, **method
+        x0,
+        x1,
+        np.eye(3),
+        method=method,
+        prob=confidence,
+        threshold=threshold / focal,
+        maxIters=max_iterations,
     )
     best, best_count = None, 0
     for essential in np.split(stacked, len(stacked) // 3) if stacked is not None else ():
@@ -117,34 +139,18 @@ def _opencv_pose(points0, points1, K0, K1, threshold, seed, **method) -> Pose | 
     return best
 
 
-def ransac_pose(
+def opencv_homography(
     points0: Points,
     points1: Points,
-    K0: Intrinsics,
-    K1: Intrinsics,
     *,
-    threshold: float = 0.5,
+    method: int,
+    threshold: float,
+    confidence: float,
+    max_iterations: int,
     seed: int = 0,
-) -> Pose | None:
-    """OpenCV's plain RANSAC of the essential matrix, as LoFTR uses it."""
-    return _opencv_pose(points0, points1, K0, K1, threshold, seed, method=cv2.RANSAC)
-
-
-def magsac_pose(
-    points0: Points,
-    points1: Points,
-    K0: Intrinsics,
-    K1: Intrinsics,
-    *,
-    threshold: float = 1.0,
-    seed: int = 0,
-) -> Pose | None:
-    """OpenCV's MAGSAC++ of the essential matrix."""
-    method = {"method": cv2.USAC_MAGSAC, "maxIters": MAX_ITERATIONS}
-    return _opencv_pose(points0, points1, K0, K1, threshold, seed, **method)
-
-
-def _opencv_homography(points0, points1, threshold, seed, method) -> Homography | None:
+) -> Homography | None:
+    """OpenCV's homography from image 0 to image 1, by a method of findHomography; `threshold` in
+    pixels."""
     if len(points0) < 4:
         return None
     points0, points1 = _shuffled(points0, points1, seed)
@@ -154,36 +160,28 @@ def _opencv_homography(points0, points1, threshold, seed, method) -> Homography 
         points1,
         method,
         threshold,
-        maxIters=MAX_ITERATIONS,
-        confidence=HOMOGRAPHY_CONFIDENCE,
+        maxIters=max_iterations,
+        confidence=confidence,
     )
     return homography
 
 
-def magsac_homography(
-    points0: Points, points1: Points, *, threshold: float = 3.0, seed: int = 0
-) -> Homography | None:
-    """OpenCV's MAGSAC++ homography from image 0 to image 1; `threshold` in pixels."""
-    return _opencv_homography(points0, points1, threshold, seed, cv2.USAC_MAGSAC)
-
-
-def ransac_homography(
-    points0: Points, points1: Points, *, threshold: float = 3.0, seed: int = 0
-) -> Homography | None:
-    """OpenCV's plain RANSAC homography from image 0 to image 1; `threshold` in pixels."""
-    return _opencv_homography(points0, points1, threshold, seed, cv2.RANSAC)
-
-
 def poselib_homography(
-    points0: Points, points1: Points, *, threshold: float = 3.0, seed: int = 0
+    points0: Points,
+    points1: Points,
+    *,
+    threshold: float,
+    confidence: float,
+    max_iterations: int,
+    seed: int = 0,
 ) -> Homography | None:
     """PoseLib's LO-RANSAC homography from image 0 to image 1; `threshold` in pixels."""
     if len(points0) < 4:
         return None
     options = {
         "max_reproj_error": threshold,
-        "success_prob": HOMOGRAPHY_CONFIDENCE,
-        "max_iterations": MAX_ITERATIONS,
+        "success_prob": confidence,
+        "max_iterations": max_iterations,
         "seed": seed,
     }
     homography, report = poselib.estimate_homography(
@@ -192,11 +190,20 @@ def poselib_homography(
     return homography if report["num_inliers"] >= 4 else None
 
 
+POSE = {"confidence": 0.99999, "max_iterations": 10_000}
+PLAIN_POSE = POSE | {"max_iterations": 1_000}  # as LoFTR calls it: OpenCV's own number of rounds
+HOMOGRAPHY = {"confidence": 0.9999, "max_iterations": 10_000}
+PLAIN_HOMOGRAPHY = {"confidence": 0.995, "max_iterations": 2_000}  # OpenCV's own, as in the papers
+
 ESTIMATORS = {
-    "pose": {"poselib": poselib_pose, "ransac": ransac_pose, "magsac": magsac_pose},
+    "pose": {
+        "poselib": functools.partial(poselib_pose, **POSE),
+        "ransac": functools.partial(opencv_pose, method=cv2.RANSAC, **PLAIN_POSE),
+        "magsac": functools.partial(opencv_pose, method=cv2.USAC_MAGSAC, **POSE),
+    },
     "homography": {
-        "magsac": magsac_homography,
-        "ransac": ransac_homography,
-        "poselib": poselib_homography,
+        "magsac": functools.partial(opencv_homography, method=cv2.USAC_MAGSAC, **HOMOGRAPHY),
+        "ransac": functools.partial(opencv_homography, method=cv2.RANSAC, **PLAIN_HOMOGRAPHY),
+        "poselib": functools.partial(poselib_homography, **HOMOGRAPHY),
     },
 }

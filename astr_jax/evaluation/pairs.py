@@ -24,6 +24,7 @@ class Pair:
     image1: pathlib.Path
     checked: bool = True  # the truth was confirmed by matches of this very pair, or is exact
     group: str = ""  # a part of the set: "viewpoint", a band of co-visibility, ...
+    cluster: str = ""  # pairs of a sequence or a scan hang together; "": this one stands alone
     overlap: float | None = None  # share of the scene that both see, in [0, 1]; None: unknown
     K0: Float[np.ndarray, "3 3"] | None = None
     K1: Float[np.ndarray, "3 3"] | None = None

@@ -23,6 +23,7 @@ class PairRecord:
     memory_mib: float | None = None  # peak of the process so far
     device_memory_mib: float | None = None  # peak of the accelerator so far
     group: str = ""  # a part of the set: "viewpoint"
+    cluster: str = ""  # what pairs hang together with it, such as a sequence; "": none
     overlap: float | None = None  # share of what one image shows that the other one shows
     scale_ratio: float | None = None  # how much larger things look in image 1; of homographies
     rotation: float | None = None  # degrees about the optical axis, in [-180, 180]

@@ -41,8 +41,6 @@ class SetScore:
     num_matches: float  # mean over pairs
     seconds: float  # median over pairs without first calls, so that compiling does not count
     seconds_first: float | None  # the longest first call, where there is one
-    memory_mib: float | None  # the highest peak
-    device_memory_mib: float | None
 
     @property
     def label(self) -> str:
@@ -61,6 +59,41 @@ class Report:
     def image_size(self) -> str:
         """The resize rule in words."""
         return str(resize_of(self.protocol))
+
+    @property
+    def missing(self) -> str:
+        """What the benchmark has and this report lacks, in words; "" where it is whole."""
+        whole = self.protocol.get("whole", len(self.records))
+        if len(self.records) == whole:
+            return ""
+        name = self.protocol["benchmark"]
+        return f"{len(self.records)} pairs of the {whole} of {name}: no figure of the whole"
+
+    @property
+    def memory(self) -> str:
+        """The highest peaks, of the process with all that it loaded and of the device; "" if
+        unknown."""
+        peaks = [
+            (f"{_highest(getattr(r, field) for r in self.records)}", words)
+            for field, words in (("memory_mib", "of the process"), ("device_memory_mib", "on it"))
+        ]
+        return ", ".join(f"{peak} MiB {words}" for peak, words in peaks if peak != "None")
+
+
+def stated(report: Report) -> dict[str, str]:
+    """The protocol in words, and the peak of memory."""
+
+    def words(value) -> str:
+        if isinstance(value, dict):
+            return "; ".join(f"{k} {words(v)}".strip() for k, v in value.items())
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    known = {"resize": report.image_size} | {
+        key: words(value)
+        for key, value in report.protocol.items()
+        if key != "resize" and value != {}
+    }
+    return known | ({"peak memory": report.memory} if report.memory else {})
 
 
 def resize_of(protocol: dict) -> Resize:
@@ -123,8 +156,6 @@ def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScor
         num_matches=float(np.mean([r.num_matches for r in members])),
         seconds=float(np.median(steady or [r.seconds for r in matched] or [0.0])),
         seconds_first=_highest(r.seconds for r in members if r.first_call),
-        memory_mib=_highest(r.memory_mib for r in members),
-        device_memory_mib=_highest(r.device_memory_mib for r in members),
     )
 
 
@@ -148,8 +179,6 @@ def _mean(scores: Sequence[SetScore]) -> SetScore:
         num_matches=float(np.mean([s.num_matches for s in scores])),
         seconds=float(np.mean([s.seconds for s in scores])),
         seconds_first=_highest(s.seconds_first for s in scores),
-        memory_mib=_highest(s.memory_mib for s in scores),
-        device_memory_mib=_highest(s.device_memory_mib for s in scores),
     )
 
 

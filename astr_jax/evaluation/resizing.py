@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
+from astr_jax.evaluation.pairs import Pair
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resize:
@@ -49,6 +51,39 @@ class Resize:
         side = f"long side {self.long_side}" if self.long_side else f"short side {self.short_side}"
         cut = f", sides rounded down to multiples of {self.multiple}" if self.multiple > 1 else ""
         return f"{side} px{cut}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedPair:
+    """A pair's images as a matcher is given them, and its geometry in their pixels."""
+
+    img0: UInt8[np.ndarray, "h w"]
+    img1: UInt8[np.ndarray, "h1 w1"]
+    K0: Float[np.ndarray, "3 3"] | None  # of a pair with a pose
+    K1: Float[np.ndarray, "3 3"] | None
+    homography: Float[np.ndarray, "3 3"] | None  # image 0 to image 1, of a pair with one
+    resize0: Float[np.ndarray, "3 3"]  # pixels of the file to those of img0
+    resize1: Float[np.ndarray, "3 3"]
+
+
+def load_pair(pair: Pair, resize: Resize) -> LoadedPair:
+    """Reads and resizes both images. Raises what reading them raises."""
+    img0, resize0 = load_image(pair.image0, resize)
+    img1, resize1 = load_image(pair.image1, resize)
+    K0 = K1 = homography = None
+    if pair.homography is None:
+        K0, K1 = resize0 @ pair.K0, resize1 @ pair.K1
+    else:
+        homography = resize1 @ pair.homography @ np.linalg.inv(resize0)
+    return LoadedPair(
+        img0=img0,
+        img1=img1,
+        K0=K0,
+        K1=K1,
+        homography=homography,
+        resize0=resize0,
+        resize1=resize1,
+    )
 
 
 def load_image(

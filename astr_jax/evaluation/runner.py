@@ -24,7 +24,7 @@ from astr_jax.evaluation import estimators, scoring
 from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.pairs import Pair
 from astr_jax.evaluation.records import PairRecord, record_line, record_of
-from astr_jax.evaluation.resizing import load_image
+from astr_jax.evaluation.resizing import load_pair
 
 # match(img0, img1, K0=None, K1=None) -> keypoints0 [k 2], keypoints1 [k 2], confidence [k], and
 # perhaps sigma [k]; the images are uint8 grey [h w].
@@ -44,13 +44,20 @@ def protocol(
         "benchmark": benchmark.name,
         "resize": {k: v if not isinstance(v, tuple) else list(v) for k, v in resize.items() if v},
         "interpolation": "area averaging; linear where enlarged",
+        "pairs": len(benchmark.pairs),
+        "whole": benchmark.whole or len(benchmark.pairs),
+        "reader_options": benchmark.reader_options,
         "max_matches": benchmark.max_matches,
-        "pose_estimators": list(benchmark.pose_estimators),
-        "homography_estimators": list(benchmark.homography_estimators),
+        **{
+            f"{kind}_estimators": {
+                name: estimators.stated_limits(name, kind)
+                for name in scoring.estimators_of(benchmark, kind)
+            }
+            for kind in dict.fromkeys(map(scoring.kind_of, benchmark.pairs))
+        },
+        "pose_thresholds_in": "pixels of the "
+        + ("files" if benchmark.poses_in_file_pixels else "resized images"),
         "seeds": list(seeds),
-        "pose_confidence": estimators.POSE_CONFIDENCE,
-        "homography_confidence": estimators.HOMOGRAPHY_CONFIDENCE,
-        "max_iterations": estimators.MAX_ITERATIONS,
         "device": f"cpu, {platform.machine()}" if device is None else device.device_kind,
         "opencv": cv2.__version__,
         "poselib": poselib.__version__,
@@ -117,6 +124,7 @@ def _evaluate_pair(
         kind=kind,
         checked=pair.checked,
         group=pair.group,
+        cluster=pair.cluster,
         overlap=pair.overlap,
         errors={name: (float("inf"),) * len(seeds) for name in names},
         precision=dict.fromkeys(scoring.precision_names(kind), 0.0),
@@ -125,24 +133,21 @@ def _evaluate_pair(
     )
     start = time.perf_counter()
     try:
-        img0, resize0 = load_image(pair.image0, benchmark.resize)
-        img1, resize1 = load_image(pair.image1, benchmark.resize)
+        given = load_pair(pair, benchmark.resize)
         if kind == "pose":
-            K0, K1 = resize0 @ pair.K0, resize1 @ pair.K1
             known = {"rotation": scoring.rotation_about_axis(pair.cam1_from_cam0[:3, :3])}
         else:
-            K0 = K1 = None
-            homography = resize1 @ pair.homography @ np.linalg.inv(resize0)
-            known = scoring.geometry_of_homography(homography, img0.shape)
+            known = scoring.geometry_of_homography(given.homography, given.img0.shape)
         record = dataclasses.replace(record, **known)
         start = time.perf_counter()
-        returned = matcher(img0, img1, K0=K0, K1=K1)
+        returned = matcher(given.img0, given.img1, K0=given.K0, K1=given.K1)
         seconds = time.perf_counter() - start
         found = scoring.checked_matches(returned).most_confident(benchmark.max_matches)
         if kind == "pose":
-            scores = scoring.score_pose(found, K0, K1, pair.cam1_from_cam0, names, seeds)
+            frame = {"in_file_pixels": benchmark.poses_in_file_pixels}
+            scores = scoring.score_pose(found, given, pair.cam1_from_cam0, names, seeds, **frame)
         else:
-            scores = scoring.score_homography(found, homography, img0.shape, names, seeds)
+            scores = scoring.score_homography(found, given, names, seeds)
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
         return dataclasses.replace(record, failure=failure, seconds=time.perf_counter() - start)
@@ -166,8 +171,7 @@ def _begun(file: pathlib.Path, stated: dict, pairs: Sequence[Pair]) -> list[Pair
 
     A last line cut short by a kill is cut off the file.
     """
-    listing = "\n".join(f"{pair.set}/{pair.name}" for pair in pairs)
-    header = stated | {"pairs": hashlib.sha256(listing.encode()).hexdigest()}
+    header = stated | {"truth_sha256": _checksum(pairs)}
     lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
     if not lines:
         file.write_text(json.dumps({"protocol": header}) + "\n", encoding="utf-8")
@@ -185,8 +189,23 @@ def _begun(file: pathlib.Path, stated: dict, pairs: Sequence[Pair]) -> list[Pair
             f"{file} was begun under another protocol: {', '.join(other)} differ. Give the same "
             "options again, or another --out, or remove the file to match all anew."
         )
+    if len(records) > len(pairs):
+        raise ValueError(f"{file} has {len(records)} pairs of {len(pairs)}. Remove it.")
     for record, pair in zip(records, pairs, strict=False):
         if (record.set, record.name) != (pair.set, pair.name):
             raise ValueError(f"{file} has {record.set} {record.name} out of order. Remove it.")
     os.truncate(file, sum(len(line) + 1 for line in lines))
     return records
+
+
+def _checksum(pairs: Sequence[Pair]) -> str:
+    """Of names, truth and sizes of the files, so that no run goes on with other data."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for value in dataclasses.asdict(pair).values():
+            if isinstance(value, pathlib.Path):
+                value = value.stat().st_size if value.is_file() else None
+            digest.update(
+                value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+            )
+    return digest.hexdigest()

@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +24,14 @@ from rich.table import Table
 
 from astr_jax.data.photos import list_photos, read_photos, split_photos
 from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
+from astr_jax.evaluation.tables import print_table
 from astr_jax.files import replacing
 from astr_jax.images import padded
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.scaling import EXTREME, scale_ratio
-from astr_jax.params import Params, load_params
+from astr_jax.params import Params, find_weights, load_params
 from astr_jax.supervision import depth_ground_truth
 
 WAYS = ("off", "on", "true")  # ratio 1, the estimated one, the true one
@@ -202,12 +202,6 @@ def table_of(rows: list[dict], title: str) -> Table:
     return table
 
 
-def weights_file(name: str) -> pathlib.Path:
-    """The file of shipped weights, or of any others."""
-    shipped = pathlib.Path(__file__).parents[1] / "weights" / f"{name}.safetensors"
-    return shipped if shipped.is_file() else pathlib.Path(name)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -229,7 +223,7 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError(f"--difficulty must lie in [0, 1]; got {arguments.difficulty}.")
         height, width = arguments.size
         config = WorldConfig(height=height, width=width, min_depth_ratio=2.0, easy_depth_ratio=4.0)
-        params = load_params(weights_file(arguments.weights))
+        params = load_params(find_weights(arguments.weights))
         photos = read_photos(split_photos(list_photos(arguments.photos))[1])
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -237,7 +231,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = summaries(refine(params, batches, estimator=arguments.estimator))
     pairs = -(-arguments.pairs // BATCH) * BATCH
     title = f"adaptive scaling ({arguments.estimator}), {pairs} worlds of {width} x {height}"
-    Console().print(table_of(rows, title))
+    print_table(table_of(rows, title), Console())
     if arguments.out:
         settings = {"pairs": pairs, "size": [height, width], "difficulty": arguments.difficulty}
         settings |= {"weights": arguments.weights, "estimator": arguments.estimator}

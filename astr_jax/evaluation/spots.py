@@ -19,6 +19,7 @@ from rich.table import Table
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig, HomographyPairs
 from astr_jax.data.photos import list_photos, read_photos, split_photos
+from astr_jax.evaluation.tables import print_table
 from astr_jax.model.astr import ASTR
 from astr_jax.ops.matching import log_prob_at
 from astr_jax.params import Params, load_params
@@ -128,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{s.listed_once:.1%}",
             f"{s.inflation:.2f}",
         )
-    Console().print(table)
+    print_table(table, Console())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report, SetScore, score_sets
@@ -36,14 +37,11 @@ def shown_precision(score: SetScore) -> dict[str, float]:
     return {n: shares[n] for n in shares if score.kind == "pose" or n in SHOWN_PIXELS}
 
 
-COLUMNS = ("right %", "matches", "first s", "steady s", "peak MiB", "failed")  # beside the areas
+COLUMNS = ("right %", "matches", "first s", "steady s", "failed")  # beside the areas
 
 
 def cells(score: SetScore, seeds: int) -> list[str]:
     """A row of a table: the set, its pairs, the areas of each estimator, and COLUMNS."""
-    memory = "-" if score.memory_mib is None else f"{score.memory_mib:.0f}"
-    if score.device_memory_mib is not None:
-        memory += f" + {score.device_memory_mib:.0f}"
     return [
         score.label,
         str(score.num_pairs),
@@ -52,7 +50,6 @@ def cells(score: SetScore, seeds: int) -> list[str]:
         f"{score.num_matches:.0f}",
         "-" if score.seconds_first is None else f"{score.seconds_first:.2f}",
         f"{score.seconds:.2f}",
-        memory,
         str(score.num_failures),
     ]
 
@@ -75,6 +72,13 @@ def screen_table(scores: Sequence[SetScore], seeds: int = 1) -> Table:
     return table
 
 
+def print_table(table: Table, console: Console) -> None:
+    """As wide as the table is: a cut one tells less than one too wide."""
+    wide = console.options.update(max_width=1000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table)
+
+
 def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) -> str:
     """One table per kind of truth and estimator: sets down, matchers across."""
     scored = [
@@ -93,7 +97,8 @@ def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) ->
         for kind in THRESHOLDS
         for estimator in names[kind]
     ]
-    return "\n\n".join(tables)
+    notes = [f"{report.matcher}: {report.missing}." for report in reports if report.missing]
+    return "\n\n".join([*tables, *notes])
 
 
 def _markdown_table(kind, estimator, keys, reports, scored) -> str:
@@ -150,6 +155,6 @@ def _our_rows(report: Report, entry: dict) -> list[str]:
     at = [THRESHOLDS[score.kind].index(threshold) for threshold in entry["thresholds"]]
     return [
         f"| {report.matcher} | {auc_text([areas[i] for i in at])} | measured: {name}, "
-        f"{report.image_size}, {score.num_pairs} pairs |"
+        f"{report.image_size}, {report.missing or f'{score.num_pairs} pairs'} |"
         for name, areas in score.auc.items()
     ]

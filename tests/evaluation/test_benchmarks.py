@@ -1,11 +1,25 @@
 """Miniatures of the published layouts: read back exactly, and solved by a matcher that knows."""
 
+import dataclasses
 import os
+import shutil
 import struct
 
-import cv2
 import numpy as np
 import pytest
+from miniatures import (
+    COLOUR,
+    ROWS,
+    SEEN,
+    SEQUENCES,
+    SIZE,
+    K,
+    make_hpatches,
+    make_megadepth,
+    make_scannet,
+    make_town,
+    objects,
+)
 from PIL import Image
 
 from astr_jax import metrics
@@ -16,39 +30,25 @@ from astr_jax.evaluation.pairs import read_pairs
 from astr_jax.evaluation.resizing import Resize
 from astr_jax.evaluation.runner import evaluate
 
-SIZE = (96, 72)  # (w, h) of the miniatures' pictures
-K = np.array([[80.0, 0, 47.2], [0, 82.0, 36.1], [0, 0, 1]])
+
+@pytest.fixture
+def megadepth(tmp_path, rng):
+    return make_megadepth(tmp_path, rng)
 
 
-class Scene:
-    """Points of a world, and pictures of them, each of one grey by which it is known again."""
+@pytest.fixture
+def scannet(tmp_path, rng):
+    return make_scannet(tmp_path, rng)
 
-    def __init__(self, rng, count):
-        self.points = rng.uniform([-1.5, -1, -1], [1.5, 1, 1], (150, 3))
-        self.turns = rng.uniform(-0.25, 0.25, (count, 3))  # axis times angle
-        self.poses = []
-        for k, turn in enumerate(self.turns):
-            pose = np.eye(4)
-            pose[:3, :3] = cv2.Rodrigues(turn)[0]
-            pose[:3, 3] = rng.uniform([2 * (k % 2) - 1, -1, 5], [2 * (k % 2) + 1, 1, 7])
-            self.poses.append(pose)
 
-    def save(self, number, path, size=SIZE):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", size, 5 * number + 5).save(path, format="PNG")
+@pytest.fixture
+def sequences(tmp_path, rng):
+    return make_hpatches(tmp_path, rng)
 
-    def pose(self, i, j):
-        return self.poses[j] @ np.linalg.inv(self.poses[i])
 
-    def match(self, img0, img1, K0=None, K1=None):
-        """The true places of all points, whatever size the images come in."""
-        points = []
-        for image in (img0, img1):
-            pose = self.poses[(int(image[0, 0]) - 5) // 5]
-            camera = self.points @ pose[:3, :3].T + pose[:3, 3]
-            pixels = (camera @ K.T)[:, :2] / camera[:, 2:]
-            points.append((pixels + 0.5) * np.array(image.shape[::-1]) / SIZE - 0.5)
-        return *points, np.ones(len(self.points))
+@pytest.fixture
+def town(tmp_path, rng):
+    return make_town(tmp_path, rng)
 
 
 def assert_perfect(benchmark, matcher):
@@ -62,43 +62,6 @@ def assert_perfect(benchmark, matcher):
 
 
 # MegaDepth-1500
-
-BANDS = ("0015_0.1_0.3", "0015_0.3_0.5", "0022_0.1_0.3", "0022_0.3_0.5", "0022_0.5_0.7")
-NAMES = ("a", "b", "c", "d")
-
-
-def objects(values):
-    array = np.empty(len(values), object)
-    for k, value in enumerate(values):
-        array[k] = value
-    return array
-
-
-@pytest.fixture
-def megadepth(tmp_path, rng):
-    """Two scenes of four pictures, two of the six pairs in each index file; the index's paths."""
-    scene = Scene(rng, 4)
-    (tmp_path / "index").mkdir()
-    for number in ("0015", "0022"):
-        for k, name in enumerate(NAMES):
-            scene.save(k, tmp_path / "Undistorted_SfM" / number / "images" / f"{name}.jpg")
-    for stem in BANDS:
-        folder = f"Undistorted_SfM/{stem[:4]}/images"
-        infos = np.empty((2, 3), object)
-        infos[0, :] = (0, 1), 0.25, np.zeros((2, 4))
-        infos[1, :] = (3, 2), 0.15, np.zeros((2, 4))
-        np.savez(
-            tmp_path / "index" / f"{stem}.npz",
-            image_paths=objects([f"{folder}/{name}.jpg" for name in NAMES] + [None]),
-            depth_paths=objects(
-                [f"phoenix/S6/zl548/MegaDepth_v1/{stem[:4]}/dense0/depths/{n}.h5" for n in NAMES]
-                + [None]
-            ),
-            intrinsics=objects([K] * 4 + [None]),
-            poses=objects([*scene.poses, None]),
-            pair_infos=infos,
-        )
-    return scene
 
 
 def test_megadepth_is_read_back_exactly(tmp_path, megadepth):
@@ -118,6 +81,26 @@ def test_megadepth_is_read_back_exactly(tmp_path, megadepth):
 
 def test_megadepth_is_solved_by_perfect_matches(tmp_path, megadepth):
     assert_perfect(megadepth1500.read(tmp_path, tmp_path / "index"), megadepth.match)
+
+
+def test_thresholds_are_in_pixels_of_the_files_of_megadepth(tmp_path, megadepth):
+    """Matches off by 3 px of the images as matched are off by 0.24 px of the small files."""
+
+    def match(img0, img1, K0, K1):
+        points0, points1, confidence = megadepth.match(img0, img1)
+        off = np.random.default_rng(0).choice([-3.0, 3.0], points1.shape) * [0, 1]
+        return points0, points1 + off, confidence
+
+    benchmark = megadepth1500.read(tmp_path, tmp_path / "index")
+    names = "poselib@0.5", "poselib@6.25"  # the pictures are enlarged by 12.5
+    benchmark = dataclasses.replace(benchmark, pose_estimators=names)
+    in_files = evaluate(benchmark, match)
+    as_matched = evaluate(dataclasses.replace(benchmark, poses_in_file_pixels=False), match)
+    errors = np.array([r.errors["poselib@0.5"][0] for r in in_files])
+    same = np.array([r.errors["poselib@6.25"][0] for r in as_matched])
+    stricter = np.array([r.errors["poselib@0.5"][0] for r in as_matched])
+    np.testing.assert_allclose(errors, same, rtol=0.02)
+    assert np.median(np.abs(stricter - errors) / errors) > 0.1
 
 
 def test_a_picture_of_megadepth_that_is_missing_or_damaged_is_named(tmp_path, megadepth):
@@ -164,25 +147,6 @@ def test_a_pickle_in_an_index_runs_nothing(tmp_path):
 
 # ScanNet-1500
 
-STEMS = (15, 585, 0)
-COLOUR = (130, 97)  # (w, h): another aspect ratio than 640 x 480, as 1296 x 968 is
-ROWS = np.array([[707, 0, 15, 585], [707, 0, 0, 15]])
-
-
-@pytest.fixture
-def scannet(tmp_path, rng):
-    """One scan of three frames; test.npz and intrinsics.npz, of the 640 x 480 depth map."""
-    scene = Scene(rng, 3)
-    folder = tmp_path / "scene0707_00"
-    (folder / "pose").mkdir(parents=True)
-    for k, stem in enumerate(STEMS):
-        scene.save(k, folder / "color" / f"{stem}.jpg", COLOUR)
-        np.savetxt(folder / "pose" / f"{stem}.txt", np.linalg.inv(scene.poses[k]), fmt="%.17g")
-    grown = np.array([[640 / 96, 0, 320 / 96 - 0.5], [0, 480 / 72, 240 / 72 - 0.5], [0, 0, 1]])
-    np.savez(tmp_path / "test.npz", name=ROWS)
-    np.savez(tmp_path / "intrinsics.npz", scene0707_00=grown @ K)
-    return scene
-
 
 def test_scannet_is_read_back_exactly(tmp_path, scannet):
     benchmark = scannet1500.read(tmp_path, tmp_path / "test.npz", tmp_path / "intrinsics.npz")
@@ -205,11 +169,16 @@ def test_scannet_is_solved_by_perfect_matches(tmp_path, scannet, listed):
         poses = [scannet.pose(0, 1), scannet.pose(2, 0)]
         rel_pose = [pose[:3].ravel() for pose in poses]
         np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=rel_pose, score=[0.1, 0.5])
-        for path in (tmp_path / "scene0707_00" / "pose").iterdir():
-            path.unlink()
+        shutil.rmtree(tmp_path / "scene0707_00" / "pose")
     benchmark = scannet1500.read(tmp_path, tmp_path / "test.npz", tmp_path / "intrinsics.npz")
     assert [pair.overlap for pair in benchmark.pairs] == ([0.1, 0.5] if listed else [None, None])
     assert_perfect(benchmark, scannet.match)
+
+
+def test_poses_in_their_folder_win_over_those_of_an_index(tmp_path, scannet):
+    np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=np.ones((2, 12)))
+    pair = scannet1500.read(tmp_path, tmp_path / "test.npz", tmp_path / "intrinsics.npz").pairs[0]
+    np.testing.assert_allclose(pair.cam1_from_cam0, scannet.pose(0, 1), atol=1e-12)
 
 
 def test_what_scannet_lacks_is_named(tmp_path, scannet):
@@ -226,6 +195,7 @@ def test_what_scannet_lacks_is_named(tmp_path, scannet):
         read()
     np.savez(tmp_path / "intrinsics.npz", scene0708_00=K)
     np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=np.ones((2, 12)))
+    shutil.rmtree(picture.parent)
     with pytest.raises(UnreadableFile, match=r"scene0707_00: the file of intrinsics has no"):
         read()
     (tmp_path / "test.npz").write_bytes(b"PK")
@@ -234,27 +204,6 @@ def test_what_scannet_lacks_is_named(tmp_path, scannet):
 
 
 # HPatches
-
-SEQUENCES = ("i_ajuntament", "v_adam", "i_dc", "v_talent")
-
-
-@pytest.fixture
-def sequences(tmp_path, rng):
-    """Four sequences, two of them very large ones; {(sequence, number): homography}."""
-    truth = {}
-    for sequence in SEQUENCES:
-        folder = tmp_path / sequence
-        folder.mkdir()
-        for number in range(1, 7):
-            size = (120, 80 + number)
-            grey = 30 * SEQUENCES.index(sequence) + number
-            Image.new("RGB", size, (grey,) * 3).save(folder / f"{number}.ppm")
-            if number > 1:
-                H = np.array([[1.1, 0.1, -2], [-0.1, 0.9, 3], [1e-4, 2e-4, 1.0]])
-                H[:2] += rng.uniform(-0.05, 0.05, (2, 3))
-                truth[sequence, number] = H
-                np.savetxt(folder / f"H_1_{number}", H, fmt="%.17g")
-    return truth
 
 
 def test_hpatches_is_read_back_exactly(tmp_path, sequences):
@@ -319,28 +268,6 @@ def test_what_hpatches_lacks_is_named(tmp_path, sequences):
 
 
 # COLMAP
-
-SEEN = [range(10), range(8, 18), range(4, 14), range(7, 17), range(30, 40), range(9, 19)]
-
-
-@pytest.fixture
-def town(tmp_path, rng):
-    """A binary model of six pictures, each with ten points, some in common; and a text camera."""
-    scene = Scene(rng, len(SEEN))
-    (tmp_path / "town" / "sparse").mkdir(parents=True)
-    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2] + 0.5, K[1, 2] + 0.5  # COLMAP's half pixel
-    camera = struct.pack("<QiiQQ4d", 1, 7, 1, *SIZE, fx, fy, cx, cy)
-    images = struct.pack("<Q", len(SEEN))
-    for k, points in enumerate(SEEN):
-        angle = np.linalg.norm(scene.turns[k])
-        rotation = [np.cos(angle / 2), *(np.sin(angle / 2) * scene.turns[k] / angle)]
-        images += struct.pack("<i7di", k + 1, *rotation, *scene.poses[k][:3, 3], 7)
-        images += f"sub/{k}.jpg".encode() + b"\0" + struct.pack("<Q", len(points))
-        images += b"".join(struct.pack("<2dq", 1.0, 2.0, point) for point in points)
-        scene.save(k, tmp_path / "town" / "images" / "sub" / f"{k}.jpg")
-    (tmp_path / "town" / "sparse" / "cameras.bin").write_bytes(camera)
-    (tmp_path / "town" / "sparse" / "images.bin").write_bytes(images)
-    return scene
 
 
 def test_a_colmap_model_gives_the_pairs_of_each_band(tmp_path, town):

@@ -67,6 +67,15 @@ def test_the_size_that_the_model_matches_at_is_the_longest_side(sequences):
     assert longest_side(read_benchmark("hpatches", [str(sequences)])) == 640
 
 
+def test_pictures_are_of_the_pairs_that_the_options_chose(sequences, tmp_path):
+    (sequences / "v_wall").rename(sequences / "v_talent")  # one of the very large ones
+    out, page = tmp_path / "orb.json", tmp_path / "page.html"
+    command("hpatches", sequences, "--matcher", "orb", "--keep-very-large", "--out", out)
+    assert read_report(out).protocol["reader_options"] == {"keep_very_large": True}
+    command("page", out, "--out", page, "--images", sequences, "--count", 10)
+    assert "v_talent 1 2, ransac@3 error" in page.read_text()
+
+
 def test_a_benchmark_says_what_folders_it_takes(tmp_path, capsys):
     with pytest.raises(SystemExit):
         command("megadepth1500", tmp_path, "--matcher", "orb")

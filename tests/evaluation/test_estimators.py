@@ -2,10 +2,11 @@
 
 import cv2
 import numpy as np
+import poselib
 import pytest
 
 from astr_jax import metrics
-from astr_jax.evaluation.estimators import find_estimator, magsac_homography, poselib_pose
+from astr_jax.evaluation.estimators import find_estimator, stated_limits
 
 K = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
 POSES = ("poselib@1", "ransac@0.5", "magsac@1")
@@ -74,11 +75,38 @@ def test_a_homography_is_the_same_at_every_call(name):
 
 def test_the_name_carries_the_threshold():
     points0, points1, _ = posed_matches(noise=1.0)
+    camera = {"model": "PINHOLE", "width": 640, "height": 480, "params": [500, 500, 320, 240]}
+    options = {"max_epipolar_error": 2.5, "success_prob": 0.99999, "max_iterations": 10_000}
+    pose, _ = poselib.estimate_relative_pose(points0, points1, camera, camera, options, {})
     by_name = find_estimator("poselib@2.5")(points0, points1, K, K)
-    np.testing.assert_array_equal(by_name, poselib_pose(points0, points1, K, K, threshold=2.5))
+    np.testing.assert_array_equal(by_name[:3], np.c_[pose.R, pose.t])
     points0, points1, _ = flat_matches(noise=1.0)
     by_name = find_estimator("magsac@2", "homography")(points0, points1)
-    np.testing.assert_array_equal(by_name, magsac_homography(points0, points1, threshold=2.0))
+    cv2.setRNGSeed(0)
+    options = {"maxIters": 10_000, "confidence": 0.9999}
+    direct, _ = cv2.findHomography(points0, points1, cv2.USAC_MAGSAC, 2.0, **options)
+    np.testing.assert_array_equal(by_name, direct)
+
+
+def test_plain_ransac_is_opencv_as_the_papers_call_it():
+    points0, points1, _ = flat_matches(noise=1.0)
+    cv2.setRNGSeed(0)
+    direct, _ = cv2.findHomography(points0, points1, cv2.RANSAC, 3.0)
+    found = find_estimator("ransac@3", "homography")(points0, points1)
+    np.testing.assert_array_equal(found, direct)
+    points0, points1, _ = posed_matches(noise=1.0)
+    x0, x1 = ((p - K[:2, 2]) / 500 for p in (points0, points1))
+    cv2.setRNGSeed(0)
+    essential, mask = cv2.findEssentialMat(x0, x1, np.eye(3), cv2.RANSAC, 0.99999, 0.5 / 500)
+    _, R, t, _ = cv2.recoverPose(essential, x0, x1, np.eye(3), 1e9, mask=mask)
+    found = find_estimator("ransac@0.5")(points0, points1, K, K)
+    np.testing.assert_allclose(found[:3], np.c_[R, t], atol=1e-12)
+
+
+def test_the_limits_of_a_search_are_stated():
+    assert stated_limits("ransac@0.5", "pose") == {"confidence": 0.99999, "max_iterations": 1_000}
+    assert stated_limits("ransac@3", "homography")["max_iterations"] == 2_000
+    assert stated_limits("magsac@3", "homography")["confidence"] == 0.9999
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_rows_are_told_apart_by_the_true_ratio_and_the_side_that_looks_larger():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--weights", "nowhere.safetensors", "--photos", "."], "no weights file nowhere"),
+        (["--weights", "nowhere.safetensors", "--photos", "."], "nowhere.safetensors is neither"),
         (["--photos", ".", "--pairs", "0"], "--pairs must be positive"),
         (["--photos", ".", "--difficulty", "2"], "--difficulty must lie in [0, 1]"),
         (["--photos", ".", "--size", "50", "64"], "multiples of 8"),

@@ -22,6 +22,7 @@ NAME = "hpatches"
 RESIZE = Resize(short_side=480)
 MAX_MATCHES = 1000
 ESTIMATORS = ("ransac@3", "magsac@3")  # LoFTR's, and one that is less of a lottery
+SEQUENCES, PAIRS_EACH = 116, 5
 GROUPS = {"v": "viewpoint", "i": "illumination"}
 VERY_LARGE = (
     "i_contruction",
@@ -50,10 +51,13 @@ def read(
     kept = [folder for folder in folders if keep_very_large or folder.name not in VERY_LARGE]
     return Benchmark(
         name=NAME,
-        pairs=tuple(_pair(folder, number) for folder in kept for number in range(2, 7)),
+        pairs=tuple(
+            _pair(folder, number) for folder in kept for number in range(2, 2 + PAIRS_EACH)
+        ),
         resize=resize,
         max_matches=max_matches,
         homography_estimators=ESTIMATORS,
+        whole=PAIRS_EACH * (SEQUENCES - (0 if keep_very_large else len(VERY_LARGE))),
     )
 
 
@@ -65,6 +69,7 @@ def _pair(folder: pathlib.Path, number: int) -> Pair:
         set=NAME,
         name=f"{folder.name} 1 {number}",
         group=GROUPS[folder.name[0]],
+        cluster=folder.name,
         image0=images[0],
         image1=images[1],
         homography=_read_homography(folder / f"H_1_{number}"),

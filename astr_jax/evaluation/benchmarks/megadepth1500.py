@@ -3,7 +3,8 @@
     ROOT/Undistorted_SfM/{0015,0022}/images/*.jpg   (megadepth_test_1500.tar)
     INDEX/{0015_0.1_0.3,0015_0.3_0.5,0022_0.1_0.3,0022_0.3_0.5,0022_0.5_0.7}.npz
 
-The index files are pickles; they are read without running what a pickle may ask for.
+As in LoFTR, poses are estimated in pixels of the files, whatever the size that is matched. The
+index files are pickles; they are read without running what a pickle may ask for.
 """
 
 import os
@@ -17,6 +18,7 @@ from astr_jax.evaluation.resizing import Resize
 
 NAME = "megadepth1500"
 RESIZE = Resize(long_side=1200, multiple=8)  # LoFTR 840, ASpanFormer 1152
+WHOLE = 1500
 
 
 def read(
@@ -30,7 +32,9 @@ def read(
     pairs = [_pair(scene, pair) for scene in dataset.scenes for pair in dataset.pairs(scene)]
     for picture in sorted({path for pair in pairs for path in (pair.image0, pair.image1)}):
         picture_size(picture)
-    return Benchmark(name=NAME, pairs=tuple(pairs), resize=resize)
+    return Benchmark(
+        name=NAME, pairs=tuple(pairs), resize=resize, poses_in_file_pixels=True, whole=WHOLE
+    )
 
 
 def _pair(scene: str, posed: PosedPair) -> Pair:

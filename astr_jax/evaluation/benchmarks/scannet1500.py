@@ -4,8 +4,8 @@
     test.npz: name [1500 4] (scene, scan, stem0, stem1), maybe rel_pose [1500 12]
     intrinsics.npz: [3 3] of each scan, in pixels of the 640 x 480 depth map
 
-Without rel_pose the poses are read from the pose/ folders. As in the papers, colour pictures of
-any size count as views of the depth camera: K is scaled from 640 x 480 to their pixels.
+Poses are read from the pose/ folders; without them rel_pose is taken. As in the papers, colour
+pictures of any size count as views of the depth camera: K is scaled from 640 x 480 to their pixels.
 """
 
 import math
@@ -22,6 +22,7 @@ from astr_jax.evaluation.resizing import Resize
 NAME = "scannet1500"
 DEPTH_SIZE = (640, 480)  # (w, h) that the intrinsics are of
 RESIZE = Resize(size=DEPTH_SIZE)
+WHOLE = 1500
 
 
 def read(
@@ -37,7 +38,7 @@ def read(
     """
     dataset = ScanNet(root, index, intrinsics=intrinsics, min_overlap=-math.inf)
     pairs = [_pair(pair) for scene in dataset.scenes for pair in dataset.pairs(scene)]
-    return Benchmark(name=NAME, pairs=tuple(pairs), resize=resize)
+    return Benchmark(name=NAME, pairs=tuple(pairs), resize=resize, whole=WHOLE)
 
 
 def _pair(posed: PosedPair) -> Pair:
@@ -45,6 +46,7 @@ def _pair(posed: PosedPair) -> Pair:
     return Pair(
         set=NAME,
         name=f"{posed.scene} {image0.stem} {image1.stem}",
+        cluster=posed.scene,
         overlap=None if math.isnan(posed.overlap) else posed.overlap,
         image0=image0,
         image1=image1,
