@@ -51,6 +51,7 @@ class TrainConfig:
     learning_rate: float = 1e-3  # the peak
     warmup_pairs: int = 3200  # over which the rate rises linearly
     warmup_from: float = 0.01  # share of the peak at the first step
+    start_pairs: int = 0  # that the weights of --init have seen: go on there, after a warm-up
     halve_at: tuple[int, ...] = ()  # pairs at which the rate is halved; without any: a cosine
     least_learning_rate: float = 1e-5  # at the end of the cosine
     weight_decay: float = 0.1
@@ -99,6 +100,11 @@ class Experiment:
                 "worlds_share and posed_share must lie in [0, 1], and their sum; got "
                 f"{self.worlds_share} and {self.posed_share}."
             )
+        if not 0 <= self.train.start_pairs < self.pairs:
+            raise ValueError(
+                f"start_pairs must lie below the run's {self.pairs} pairs; got "
+                f"{self.train.start_pairs}."
+            )
 
     @property
     def pairs(self) -> int:
@@ -107,6 +113,15 @@ class Experiment:
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def first_step(self) -> int:
+        """The step that a run begins with: the one before which start_pairs have been seen."""
+        step, left = 0, self.train.start_pairs
+        for stage in self.stages:
+            taken = min(stage.steps, -(-left // stage.batch_size))
+            step, left = step + taken, max(0, left - taken * stage.batch_size)
+        return step
 
     def pairs_before(self, step: ArrayLike) -> ArrayLike:
         """The pairs that the run sees before a step, which may be traced."""

@@ -126,17 +126,26 @@ def train(
             state = run_stage(run, state)
     step, steps = int(state.step), experiment.steps
     if first and step < steps:
-        say(f"Stopped at step {step} of {steps}; the same command goes on from there.")
+        say(
+            f"Stopped at step {step} of {steps}; the same command goes on from there. Elsewhere, "
+            "with the weights alone: --init weights.safetensors --set "
+            f"train.start_pairs={int(experiment.pairs_before(step))}."
+        )
     return averaged(state, experiment)
 
 
 def first_state(experiment: Experiment, mesh: Mesh, initial: Params | None = None) -> TrainState:
     """The state before the first step, of given weights or of fresh ones, on all devices."""
+    if experiment.train.start_pairs and initial is None:
+        raise ValueError(
+            "start_pairs says what the weights to start from have seen: give them by --init."
+        )
     if initial:
         variables = initial.variables
     else:
         variables = init_variables(experiment.model, jax.random.key(experiment.train.seed))
-    state = jax.device_get(make_state(variables, optimizer_of(experiment)))
+    optimizer, first = optimizer_of(experiment), experiment.first_step
+    state = jax.device_get(make_state(variables, optimizer, first))
     # A copy, since steps take over the arrays of their state and those given stay the caller's.
     return jax.device_put(state, devices.whole(mesh), may_alias=False)
 
@@ -158,8 +167,9 @@ def schedule_of(experiment: Experiment):
 
 
 def optimizer_of(experiment: Experiment):
-    """One optimiser for the whole run."""
-    return make_optimizer(experiment.train, schedule_of(experiment))
+    """One optimiser for the whole run. It counts the steps that it does itself."""
+    schedule, first = schedule_of(experiment), experiment.first_step
+    return make_optimizer(experiment.train, lambda count: schedule(first + count))
 
 
 def check_experiment(workdir: pathlib.Path, experiment: Experiment) -> dict | None:
@@ -177,8 +187,9 @@ def check_experiment(workdir: pathlib.Path, experiment: Experiment) -> dict | No
     for part in ("data", "worlds", "worlds_share", "posed_share", "per_scene"):
         if part in old and old[part] != new[part]:
             changed.append(part)
-    if old["train"]["seed"] != experiment.train.seed:
-        changed.append("seed")
+    for part in ("seed", "start_pairs"):
+        if old["train"].get(part, 0) != getattr(experiment.train, part):
+            changed.append(part)
     if changed:
         raise ValueError(
             f"{workdir} holds a run with another {', '.join(changed)}. Take a new --workdir, or go "

@@ -201,7 +201,8 @@ def within_masks(truth: GroundTruth, f0: Features, f1: Features) -> GroundTruth:
 def make_schedule(config: TrainConfig, total_pairs: int, pairs_before) -> optax.Schedule:
     """The learning rate of a step: a linear warm-up, then a cosine, or halvings at given pairs.
 
-    pairs_before(step): the pairs that the run sees before it.
+    A run that goes on from weights alone, at start_pairs, warms up again, as its optimiser starts
+    anew. pairs_before(step): the pairs that the run sees before it.
     """
     peak, warmup = config.learning_rate, max(1, config.warmup_pairs)
     first = config.warmup_from * peak
@@ -216,7 +217,10 @@ def make_schedule(config: TrainConfig, total_pairs: int, pairs_before) -> optax.
         end = max(total_pairs, warmup + 1)
         least = config.least_learning_rate
         by_pairs = optax.warmup_cosine_decay_schedule(first, peak, warmup, end, least)
-    return lambda step: by_pairs(pairs_before(step))
+    if not config.start_pairs:
+        return lambda step: by_pairs(pairs_before(step))
+    again = optax.linear_schedule(config.warmup_from, 1.0, warmup, config.start_pairs)
+    return lambda step: by_pairs(pairs_before(step)) * again(pairs_before(step))
 
 
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule):
@@ -296,11 +300,11 @@ def make_train_step(
     return train_step
 
 
-def make_state(variables: PyTree, optimizer) -> TrainState:
-    """The state before the first step."""
+def make_state(variables: PyTree, optimizer, first_step: int = 0) -> TrainState:
+    """The state before the first step that is done."""
     params = variables["params"]
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
+        step=jnp.int32(first_step),
         params=params,
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(params),

@@ -166,6 +166,31 @@ def test_a_run_starts_from_the_weights_it_is_given_and_leaves_them_alone(
     assert 0 < largest < 0.5  # a few steps from where it started
 
 
+def test_weights_alone_go_on_where_they_stood_in_the_schedule(
+    start, experiment, photos, tmp_path, capsys
+):
+    later = dataclasses.replace(
+        experiment, train=dataclasses.replace(experiment.train, start_pairs=1)
+    )
+    train(later, photos, tmp_path, initial=start, minutes=0)
+    assert "Stopped at step 1 of 4" in " ".join(capsys.readouterr().out.split())
+    usual, again = loop.schedule_of(experiment), loop.schedule_of(later)
+    share = experiment.train.warmup_from
+    # Half warmed up after one pair of two, then as if it had never stopped.
+    expected = [share * usual(1), (1 + share) / 2 * usual(2), usual(3)]
+    np.testing.assert_allclose([again(step) for step in (1, 2, 3)], expected, rtol=1e-6)
+    optimizer, weight = loop.optimizer_of(later), {"w": np.ones((2, 2), np.float32)}
+    update, _ = optimizer.update(weight, optimizer.init(weight), weight)
+    decay = experiment.train.weight_decay
+    np.testing.assert_allclose(update["w"], -expected[0] * (1 + decay), rtol=1e-4)
+    with pytest.raises(ValueError, match="holds a run with another start_pairs"):
+        train(experiment, photos, tmp_path)
+    with pytest.raises(ValueError, match="give them by --init"):
+        train(later, photos, tmp_path / "other")
+    with pytest.raises(ValueError, match="start_pairs must lie below the run's 4 pairs; got 4"):
+        dataclasses.replace(later, train=dataclasses.replace(later.train, start_pairs=4))
+
+
 def test_weights_of_another_configuration_are_no_start(start, experiment, photos, tmp_path):
     wider = dataclasses.replace(experiment.model, train_side=128)
     other = Params(start.variables, wider)
@@ -205,6 +230,12 @@ def test_stages_are_located_by_step(experiment):
     assert [experiment.locate(step)[1:] for step in range(4)] == [(0, 0), (1, 1), (0, 2), (1, 3)]
     with pytest.raises(ValueError, match="4 steps"):
         experiment.locate(4)
+    wide = Stage(pairs=7, height=64, width=96, batch_size=2)
+    for seen in range(12):  # 4 steps of 1 + 1 pairs before, then 4 of 2
+        run = dataclasses.replace(experiment, stages=(*experiment.stages, wide))
+        run = dataclasses.replace(run, train=dataclasses.replace(run.train, start_pairs=seen))
+        before = [int(run.pairs_before(step)) for step in range(run.steps + 1)]
+        assert run.first_step == next(s for s, pairs in enumerate(before) if pairs >= seen)
 
 
 class Walls(PosedDataset):
