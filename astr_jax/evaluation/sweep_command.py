@@ -1,0 +1,168 @@
+"""eval.py sweep: matches the sweeps, and writes a table, a figure and JSON."""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from astr_jax.data.photos import read_photos
+from astr_jax.evaluation.command import FindMatcher, NamedMatcher
+from astr_jax.evaluation.figures import COLOURS
+from astr_jax.evaluation.sweeps import (
+    ESTIMATOR,
+    MEASURES,
+    SWEEPS,
+    Sweeps,
+    changes_of,
+    choose_photos,
+    match_changes,
+    parse_sweeps,
+    rows_of,
+)
+from astr_jax.evaluation.tables import print_table
+from astr_jax.files import replacing
+
+PANEL = 3.7, 2.6  # inches
+LINES = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))  # so that none hides another
+
+
+def find_matchers(
+    arguments: argparse.Namespace, find_matcher: FindMatcher
+) -> dict[str, NamedMatcher]:
+    """The matchers asked for by their names in the figure: astr of each --weights, --matcher."""
+    weights, others, side = arguments.weights or [], arguments.matcher or [], arguments.long_side
+    stems = [pathlib.Path(path).stem for path in weights]
+    labels = stems if len(set(stems)) == len(stems) else weights
+    asked = [(label, "astr", path, side) for label, path in zip(labels, weights, strict=True)]
+    for name in others if weights or others else ["astr"]:
+        asked.append((name, name, None, side if name == "astr" else None))
+    matchers = {}
+    for label, *words in asked:
+        if label in matchers:
+            raise ValueError(f"the matcher {label} was given twice.")
+        matchers[label] = find_matcher(*words)
+    return matchers
+
+
+def run_sweep(arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console) -> None:
+    """Matches every change of every photograph by every matcher; prints and writes the scores."""
+    for out, suffix in ((arguments.out, ".json"), (arguments.png, ".png")):
+        if out and pathlib.Path(out).suffix != suffix:
+            raise ValueError(f"expected a file that ends in {suffix}; got {out}.")
+        if out and not pathlib.Path(out).resolve().parent.is_dir():
+            raise ValueError(f"{out} cannot be written: its folder does not exist.")
+    if arguments.long_side < 64:
+        raise ValueError(f"--long-side must be at least 64 pixels; got {arguments.long_side}.")
+    sweeps = parse_sweeps(arguments.sweep)
+    paths = choose_photos(arguments.photos, arguments.count, arguments.seed)
+    photos = read_photos(paths, long_side=arguments.long_side)
+    matchers = find_matchers(arguments, find_matcher)
+    changes, rows = changes_of(sweeps), []
+    for name, matcher in matchers.items():
+        pairs = match_changes(matcher.match, photos, changes, arguments.seed)
+        scores = {change: [] for change in changes}
+        total = len(photos) * len(changes)
+        for change, score in track(pairs, name, total=total, console=console):
+            scores[change].append(score)
+        rows += rows_of(name, scores, sweeps)
+        _print_speed(name, [score for group in scores.values() for score in group], console)
+    for table in tables_of(rows, sweeps):
+        print_table(table, console)
+    if arguments.png:
+        with replacing(arguments.png) as beside:
+            draw_sweeps(rows, sweeps).savefig(beside, dpi=130)
+    if arguments.out:
+        settings = {
+            "photographs": list(photos.names),
+            "sizes": sorted({f"{p.shape[1]} x {p.shape[0]}" for p in photos}),
+            "seed": arguments.seed,
+            "homography_estimator": ESTIMATOR,
+            "matchers": {name: matcher.settings for name, matcher in matchers.items()},
+        }
+        with replacing(arguments.out) as beside:
+            beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+
+
+def _print_speed(name: str, scores, console: Console) -> None:
+    failures = [score.failure for score in scores if score.failure]
+    if len(failures) == len(scores):
+        raise ValueError(f"{name} failed on every pair; the first one: {failures[0]}")
+    seconds = np.median([score.seconds for score in scores if not score.failure])
+    text = f"{name}: {len(scores)} pairs, {seconds:.2f} s a pair"
+    if failures:
+        text += f"; {len(failures)} failed, the first one: {failures[0]}"
+    console.print(text, markup=False, highlight=False)
+
+
+def tables_of(rows: Sequence[dict], sweeps: Sweeps) -> list[Table]:
+    """A table per sweep: amounts down, matchers across."""
+    tables = []
+    for sweep, amounts in sweeps.items():
+        table = Table(title=SWEEPS[sweep][0], box=box.SIMPLE_HEAD)
+        own = [row for row in rows if row["sweep"] == sweep]
+        names = list(dict.fromkeys(row["matcher"] for row in own))
+        for column in (sweep, "seen %", *(f"{n}: right % / right / solved %" for n in names)):
+            table.add_column(column, justify="right", no_wrap=True)
+        for amount in amounts:
+            at = [row for row in own if row["amount"] == amount]
+            table.add_row(f"{amount:g}", f"{100 * at[0]['seen']:.0f}", *map(_cell, at))
+        tables.append(table)
+    return tables
+
+
+def _cell(row: dict) -> str:
+    precision, right, solved = (row[name][0] for name in MEASURES)
+    return f"{100 * precision:.1f} / {right:4.0f} / {100 * solved:3.0f}"
+
+
+def draw_sweeps(rows: Sequence[dict], sweeps: Sweeps) -> Figure:
+    """A row of panels per sweep, a column per measure; a line with its interval per matcher."""
+    size = PANEL[0] * len(MEASURES), PANEL[1] * len(sweeps) + 0.7
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    grid = figure.subplots(len(sweeps), len(MEASURES), squeeze=False)
+    names = list(dict.fromkeys(row["matcher"] for row in rows))
+    for line, (sweep, panes) in enumerate(zip(sweeps, grid, strict=True)):
+        for pane, measure in zip(panes, MEASURES, strict=True):
+            for number, name in enumerate(names):
+                own = [r for r in rows if r["matcher"] == name and r["sweep"] == sweep]
+                values = np.array([(r["amount"], *r[measure]) for r in own])
+                _band(pane, values, number, name)
+            if sweep == "rotation":
+                pane.xaxis.set_major_locator(MultipleLocator(45))
+            title, unit, *_ = MEASURES[measure]
+            pane.set(xlabel=SWEEPS[sweep][0], ylabel=unit)
+            pane.set_ylim(0, None if measure == "right" else 1.04)
+            pane.spines[["top", "right"]].set_visible(False)
+            pane.grid(alpha=0.2)
+            if line == 0:
+                pane.set_title(title, fontsize=11)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    count = len(rows[0]["photographs"])
+    figure.legend(
+        handles,
+        labels,
+        title=f"{count} photographs; bands: 95 % interval, bootstrap over photographs",
+        loc="outside upper center",
+        ncols=min(len(names), 5),
+        frameon=False,
+    )
+    return figure
+
+
+def _band(pane: Axes, values: np.ndarray, number: int, label: str) -> None:
+    """values [n 4]: the amount, and a measure with the ends of its interval."""
+    x, y, low, high = values.T
+    colour, dashes = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
+    pane.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+    pane.plot(x, y, color=colour, lw=1.8, ls=dashes, label=label)
+    pane.plot(x, y, color=colour, lw=0, marker="o", ms=3.5, clip_on=False)
