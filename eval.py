@@ -11,6 +11,7 @@
   python eval.py compare astr.json sift.json          is the difference more than noise?
   python eval.py page astr.json sift.json --out report.html
   python eval.py sweep --photos DIR --weights tiny --matcher sift --png sweep.png
+  python eval.py calibrate DIR --weights in.safetensors --out out.safetensors
 
 A function given as a matcher is called as match(img0, img1) with uint8 grey arrays, and with K0=,
 K1= if it takes them; it returns keypoints0 [k 2], keypoints1 [k 2], confidence [k] and, if it has
@@ -19,6 +20,7 @@ each benchmark: astr_jax/evaluation/README.md.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import importlib
 import inspect
@@ -31,10 +33,11 @@ from rich.console import Console
 LOCALISATION = ("aachen", "inloc")
 
 
-def astr_matcher(weights: str | None, resize: int | None):
+def astr_matcher(weights: str | None, resize: int | None, calibration=None):
     """The model as a matcher, and its settings for the protocol.
 
     weights: a name or path, None for the best that ship. resize: the long side is shrunk to it.
+    calibration: instead of the weights' own.
     """
     import jax
 
@@ -44,6 +47,7 @@ def astr_matcher(weights: str | None, resize: int | None):
 
     path = find_weights(weights)
     params = load(path)
+    params = params.replace(calibration=calibration or params.calibration)
     threshold = params.calibration.threshold
     options = {"resize": resize or RESIZE, "threshold": threshold, "max_matches": None}
 
@@ -62,17 +66,69 @@ def astr_matcher(weights: str | None, resize: int | None):
     return NamedMatcher(match=astr, settings=settings, device=jax.local_devices()[0])
 
 
+def astr_candidates(weights: str, resize: int, temperatures):
+    """A function of a pair: all its mutual matches, whatever their confidence, sigma without its
+    factor; and log P [t k] of each at every temperature, as a calibration counts it."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from astr_jax.api import Matcher, canvas_of, load, run_coarse
+    from astr_jax.ops.matching import dual_softmax, log_prob_at
+
+    params = load(weights)
+    raw = dataclasses.replace(params.calibration, sigma_factor=1.0)
+    params = params.replace(calibration=raw)
+    matcher = Matcher(params, None, 0.0, resize, None)
+    own = params.config.matching
+
+    @jax.jit
+    def log_probs(f0, f1, mask0, mask1, cell0, cell1):
+        def at(factor):
+            temperature = own.temperature * factor
+            matrix = dual_softmax(f0, f1, mask0, mask1, temperature=temperature, block=own.block)
+            return log_prob_at(matrix, cell0, cell1)[0]
+
+        return jax.lax.map(at, jnp.asarray(temperatures, jnp.float32))
+
+    def candidates(img0, img1, K0=None, K1=None):
+        image0, image1 = (matcher.encode(image, None, "image") for image in (img0, img1))
+        found = matcher.match(image0, image1, K0, K1)
+        rows = max(canvas_of(image.shape, resize)[0] for image, _ in (image0, image1))
+        both = [features for _, features in (image0, image1)]
+        coarse, _, _ = run_coarse(params, *both, np.float32(0.0), rows=rows)
+        cells = rows // 8 * both[0].mask8.shape[2]  # the others are padding
+        maps = [x[0][:cells] for x in (*coarse, *(f.mask8.reshape(1, -1) for f in both))]
+        log_prob = np.asarray(log_probs(*maps, found.cell0, found.cell1))
+        log_prob, found = log_prob[:, found.valid], found.compact()
+        return (found.keypoints0, found.keypoints1, found.confidence, found.sigma), log_prob
+
+    return candidates
+
+
 def imported_matcher(path: str):
-    """The function of package.module:function, made to accept K0 and K1."""
+    """The function of package.module:function, made to accept K0 and K1, as a matcher."""
+    from astr_jax.evaluation.command import NamedMatcher
+
     module_name, _, name = path.partition(":")
     sys.path.insert(0, os.getcwd())
-    function = getattr(importlib.import_module(module_name), name, None)
+    try:
+        module = importlib.import_module(module_name)
+        source = pathlib.Path(module.__file__).read_bytes()
+    except (SyntaxError, AttributeError) as error:
+        raise ValueError(f"{module_name} is no module of Python in a file ({error}).") from error
+    function = getattr(module, name, None)
     if not callable(function):
         raise ValueError(f"{module_name} has no function {name!r}.")
+    stated = {"matcher": path, "source_sha256": hashlib.sha256(source).hexdigest()}
     parameters = inspect.signature(function).parameters
-    if "K0" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return function
-    return lambda img0, img1, K0=None, K1=None: function(img0, img1)
+    if {"K0", "K1"} <= set(parameters) or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return NamedMatcher(match=function, settings=stated)
+
+    def without(img0, img1, K0=None, K1=None):
+        return function(img0, img1)
+
+    return NamedMatcher(match=without, settings=stated)
 
 
 def find_matcher(name: str, weights: str | None, resize: int | None):
@@ -88,10 +144,7 @@ def find_matcher(name: str, weights: str | None, resize: int | None):
     if name in MATCHERS:
         return NamedMatcher(match=MATCHERS[name], settings={"matcher": name})
     if ":" in name:
-        function = imported_matcher(name)
-        source = pathlib.Path(sys.modules[name.partition(":")[0]].__file__)
-        stated = {"matcher": name, "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-        return NamedMatcher(match=function, settings=stated)
+        return imported_matcher(name)
     known = ", ".join(["astr", *MATCHERS])
     raise ValueError(f"no matcher {name!r}. Use {known}, or package.module:function.")
 
@@ -111,7 +164,9 @@ def add_benchmark(parser: argparse.ArgumentParser, name: str) -> None:
     add_matcher_options(parser)
     add("--name", help="what the report calls the matcher; default: --matcher")
     add("--out", metavar="FILE.json", help="write every pair's errors to this file")
-    add("--estimators", metavar="A@PX,B@PX", help="such as poselib@1,ransac@0.5,magsac@1")
+    estimators = {"metavar": "A@PX,B@PX"}
+    add("--pose-estimators", help="such as poselib@1,ransac@0.5,magsac@1", **estimators)
+    add("--homography-estimators", help="such as magsac@3,ransac@3,poselib@3", **estimators)
     add("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 of the estimators")
     add("--max-matches", type=int, metavar="N", help="score the N most confident alone")
     sides = parser.add_mutually_exclusive_group()
@@ -155,6 +210,17 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add("--png", metavar="FILE.png", help="draw them")
 
 
+def add_calibrate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folders", nargs="+", metavar="DIR", help="as of pairs: development pairs")
+    add("--sets", dest="names", type=lambda t: t.split(","), metavar="A,B", help="only these sets")
+    add("--weights", help="a shipped name or a file; default: the best")
+    add("--out", metavar="FILE.safetensors", help="may be the file of --weights")
+    add("--dry-run", action="store_true", help="write nothing")
+    add("--seeds", type=int, default=5, metavar="N", help="of the estimator; default 5")
+    add("--long-side", type=int, metavar="PX", help="of the images, for matching; default 640")
+
+
 def make_parser() -> argparse.ArgumentParser:
     from astr_jax.evaluation.command import BENCHMARKS
 
@@ -178,6 +244,7 @@ def make_parser() -> argparse.ArgumentParser:
     two.add_argument("first", metavar="A.json")
     two.add_argument("second", metavar="B.json")
     add_sweep(commands.add_parser("sweep", help="one change at a time: what breaks a matcher"))
+    add_calibrate(commands.add_parser("calibrate", help="make confidence and sigma mean it"))
     page = commands.add_parser("page", help="curves, calibration and pictures of reports")
     page.add_argument("reports", nargs="+", metavar="REPORT.json")
     page.add_argument("--out", metavar="FILE.html", help="one file that needs no other")
@@ -212,10 +279,17 @@ def main(argv: list[str] | None = None) -> None:
             from astr_jax.evaluation.sweep_command import run_sweep
 
             run_sweep(arguments, find_matcher, console)
+        elif arguments.command == "calibrate":
+            from astr_jax.evaluation.calibrate_command import run_calibrate
+
+            run_calibrate(arguments, astr_matcher, astr_candidates, console)
         elif arguments.command == "compare":
             command.run_compare(arguments, console)
         else:
             command.run_table(arguments)
+    except KeyboardInterrupt:
+        print("eval.py: stopped; with --out the same command goes on.", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 POSE_THRESHOLDS = (5.0, 10.0, 20.0)  # degrees
 CORNER_THRESHOLDS = (1.0, 3.0, 5.0, 10.0)  # pixels
+MIN_BASELINE = 1e-9  # length of a translation, in the truth's units, below which it is none
 
 
 def rotation_error(
@@ -30,7 +31,7 @@ def translation_error(
     translation: Float[np.ndarray, "3"],
     true_translation: Float[np.ndarray, "3"],
     *,
-    min_baseline: float = 1e-9,
+    min_baseline: float = MIN_BASELINE,
 ) -> float:
     """Angle in degrees between the two directions, in [0, 90].
 
@@ -51,7 +52,7 @@ def pose_error(
     cam1_from_cam0: Float[np.ndarray, "4 4"] | None,
     true_cam1_from_cam0: Float[np.ndarray, "4 4"],
     *,
-    min_baseline: float = 1e-9,
+    min_baseline: float = MIN_BASELINE,
 ) -> float:
     """The larger of the rotation and the translation error, in degrees; inf without a pose."""
     if cam1_from_cam0 is None or not np.isfinite(cam1_from_cam0).all():
@@ -177,6 +178,31 @@ def symmetric_epipolar_error(
     return algebraic * (1.0 / normal0 + 1.0 / normal1)
 
 
+def epipolar_errors(
+    points0: Float[np.ndarray, "k 2"],
+    points1: Float[np.ndarray, "k 2"],
+    cam1_from_cam0: Float[np.ndarray, "4 4"],
+    K0: Float[np.ndarray, "3 3"],
+    K1: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, "k"]:
+    """Squared symmetric epipolar errors on the plane at depth 1 [k].
+
+    Without a baseline there are no epipolar lines: then the squared distances to where the rotation
+    takes the other point, summed likewise.
+    """
+    x0, x1 = normalised_points(points0, K0), normalised_points(points1, K1)
+    if has_baseline(cam1_from_cam0):
+        return symmetric_epipolar_error(x0, x1, essential_matrix(cam1_from_cam0))
+    rotation = cam1_from_cam0[:3, :3]
+    there, back = warp_points(rotation, x0) - x1, warp_points(rotation.T, x1) - x0
+    return (there**2).sum(axis=1) + (back**2).sum(axis=1)
+
+
+def has_baseline(cam1_from_cam0: Float[np.ndarray, "4 4"]) -> bool:
+    """Whether the cameras stand apart, so that the translation has a direction."""
+    return bool(np.linalg.norm(cam1_from_cam0[:3, 3]) > MIN_BASELINE)
+
+
 def epipolar_precision(
     points0: Float[np.ndarray, "k 2"],
     points1: Float[np.ndarray, "k 2"],
@@ -193,11 +219,7 @@ def epipolar_precision(
     """
     if len(points0) == 0:
         return 0.0
-    error = symmetric_epipolar_error(
-        normalised_points(points0, K0),
-        normalised_points(points1, K1),
-        essential_matrix(cam1_from_cam0),
-    )
+    error = epipolar_errors(points0, points1, cam1_from_cam0, K0, K1)
     return float((error < threshold).mean())
 
 

@@ -171,6 +171,19 @@ def test_epipolar_precision_counts_matches_below_the_threshold():
     assert shares == [0.75, 0.25]
 
 
+@pytest.mark.parametrize("baseline", [0.0, 1e-12])
+def test_without_a_baseline_a_match_is_right_where_the_rotation_takes_it(baseline):
+    truth = pose(rotation_about_z(90), [0.0, 0.0, baseline])
+    K = np.array([[100.0, 0, 50], [0, 100.0, 50], [0, 0, 1]])
+    points0 = np.array([[60.0, 50], [50, 70], [80, 80]])
+    points1 = np.array([[50.0, 60], [30, 50], [20, 81]])  # the last one is off by a pixel
+    errors = metrics.epipolar_errors(points0, points1, truth, K, K)
+    np.testing.assert_allclose(errors, [0, 0, 2e-4], atol=1e-12)
+    wrong = np.random.default_rng(0).uniform(0, 100, (50, 2))
+    share = metrics.epipolar_precision(wrong, wrong[::-1], truth, K, K, threshold=5e-4)
+    assert share < 0.1
+
+
 def test_homography_precision_counts_matches_within_the_radius():
     points0 = np.zeros((4, 2))
     points1 = np.array([[5.0, 0.0], [7.9, 0.0], [5.0, 3.1], [5.0, -2.9]])

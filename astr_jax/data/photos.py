@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
         type=int,
         default=QUALITY,
         metavar="Q",
-        help=f"of WebP, 1 to 100; default {QUALITY}. At 60 and a side of 512 1,600 of them take 40 MB",
+        help=f"of WebP, 1 to 100; default {QUALITY}. At 60, side 512: 24 kB a photograph",
     )
     arguments = parser.parse_args(argv)
     try:

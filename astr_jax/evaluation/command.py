@@ -12,7 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.compare import compare, comparison_tables, verdicts
 from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.report import Report, read_report, score_sets, stated, write_report
+from astr_jax.evaluation.report import (
+    Report,
+    read_report,
+    score_sets,
+    stated,
+    told_apart,
+    write_report,
+)
 from astr_jax.evaluation.resizing import Resize
 from astr_jax.evaluation.runner import Matcher, check_estimators, evaluate, protocol
 from astr_jax.evaluation.scoring import kind_of
@@ -72,20 +79,24 @@ def _read(name: str, folders: list[str], options: dict) -> Benchmark:
 def with_options(benchmark: Benchmark, arguments: argparse.Namespace) -> Benchmark:
     """The benchmark with the size, the estimators and the number of matches asked for."""
     changes = {}
-    if arguments.long_side or arguments.short_side or arguments.multiple:
-        multiple = arguments.multiple or benchmark.resize.multiple
-        if arguments.long_side or arguments.short_side:
-            sides = {"long_side": arguments.long_side, "short_side": arguments.short_side}
-            changes["resize"] = Resize(**sides, multiple=multiple)
-        else:
-            changes["resize"] = dataclasses.replace(benchmark.resize, multiple=multiple)
+    sides = {"long_side": arguments.long_side, "short_side": arguments.short_side}
+    multiple = benchmark.resize.multiple if arguments.multiple is None else arguments.multiple
+    if any(side is not None for side in sides.values()):
+        changes["resize"] = Resize(**sides, multiple=multiple)
+    elif arguments.multiple is not None:
+        changes["resize"] = dataclasses.replace(benchmark.resize, multiple=multiple)
     if arguments.max_matches is not None:
         if arguments.max_matches < 1:
             raise ValueError(f"--max-matches must be at least 1; got {arguments.max_matches}.")
         changes["max_matches"] = arguments.max_matches
-    if arguments.estimators:
-        for kind in {kind_of(pair) for pair in benchmark.pairs}:
-            changes[f"{kind}_estimators"] = tuple(arguments.estimators.split(","))
+    kinds = {kind_of(pair) for pair in benchmark.pairs}
+    for kind in ("pose", "homography"):
+        names = getattr(arguments, f"{kind}_estimators")
+        if names is None:
+            continue
+        if kind not in kinds:
+            raise ValueError(f"--{kind}-estimators: {benchmark.name} has no pairs of this kind.")
+        changes[f"{kind}_estimators"] = tuple(name.strip() for name in names.split(","))
     return dataclasses.replace(benchmark, **changes)
 
 
@@ -107,9 +118,9 @@ def run_benchmark(
     arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console
 ) -> None:
     """Matches every pair, prints the scores, and writes the report if asked."""
-    out = pathlib.Path(arguments.out) if arguments.out else None
-    if out and not out.resolve().parent.is_dir():
-        raise ValueError(f"{out} cannot be written: its folder does not exist.")
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds is their number, 1 or more; got {arguments.seeds}.")
+    out = checked_place(arguments.out)
     own = {name: getattr(arguments, name, None) for name in ("names", "per_band")}
     own["keep_very_large"] = getattr(arguments, "keep_very_large", None) or None
     benchmark = read_benchmark(arguments.command, arguments.folders, **own)
@@ -139,6 +150,17 @@ def run_benchmark(
     print_report(report, console)
     if records and all(record.failure for record in records):
         raise ValueError(f"every pair failed; the first one: {records[0].failure}")
+
+
+def checked_place(path: str | None) -> pathlib.Path | None:
+    """Where a file is to go, or None. Raises ValueError before any work where it cannot."""
+    if path is None:
+        return None
+    if not pathlib.Path(path).resolve().parent.is_dir():
+        raise ValueError(f"{path} cannot be written: its folder does not exist.")
+    if pathlib.Path(path).is_dir():
+        raise ValueError(f"{path} cannot be written: it is a folder; give a file in it.")
+    return pathlib.Path(path)
 
 
 def _progress(console: Console) -> Progress:
@@ -216,7 +238,7 @@ def run_localisation(
 def run_table(arguments: argparse.Namespace) -> None:
     """Prints the Markdown tables of reports, or the published figures beside them; or writes them
     into a Markdown file."""
-    reports = [read_report(path) for path in arguments.reports]
+    reports = told_apart([read_report(path) for path in arguments.reports])
     if arguments.published:
         name, text = "published", published_tables(reports)
     elif not reports:
@@ -254,9 +276,12 @@ def run_page(arguments: argparse.Namespace, find_matcher: FindMatcher, console: 
     from astr_jax.evaluation.page import page_of
     from astr_jax.evaluation.pictures import draw_pairs, matcher_of
 
-    reports = [read_report(path) for path in arguments.reports]
+    checked_place(arguments.out), checked_place(arguments.png)
     if not arguments.out and not arguments.png:
         raise ValueError("give --out FILE.html, --png FILE.png, or both.")
+    if arguments.count < 0:
+        raise ValueError(f"--count is a number of pairs; got {arguments.count}.")
+    reports = told_apart([read_report(path) for path in arguments.reports])
     if arguments.png:
         with replacing(arguments.png) as beside:
             draw_curves(reports).savefig(beside, dpi=130)

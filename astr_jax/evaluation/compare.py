@@ -215,6 +215,12 @@ def verdicts(comparison: Comparison) -> list[str]:
     if any(comparison.left_out):
         counts = " and ".join(map(str, comparison.left_out))
         lines.append(f"Left out, as the other report lacks them: {counts} pairs of {a} and {b}.")
+    for kind in dict.fromkeys(d.kind for d in comparison.differences):
+        if not any(s.kind == kind for s in comparison.solved):
+            lines.append(
+                f"{kind}: the reports have no estimator in common, so only their matches compare. "
+                f"Run one again with the same --{kind}-estimators."
+            )
     for s in comparison.solved:
         limit = f"{SOLVED[s.kind]:g} {UNITS[s.kind]}"
         lines.append(

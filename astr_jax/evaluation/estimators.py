@@ -111,8 +111,9 @@ def opencv_pose(
 ) -> Pose | None:
     """A pose by an essential matrix of OpenCV, by a method of findEssentialMat.
 
-    Points go to the plane at depth 1 and the threshold, in pixels, is divided by the mean focal
-    length of both images. Of several essential matrices the one with most points in front wins.
+    Points go to the pixels of one camera without skew, of the mean focal length of both, where the
+    threshold holds; on the plane at depth 1 USAC's local optimisation does not work. Of several
+    essential matrices the one with most points in front wins.
     """
     if len(points0) < 5:
         return None
@@ -121,12 +122,12 @@ def opencv_pose(
     focal = np.mean([K0[0, 0], K0[1, 1], K1[0, 0], K1[1, 1]])
     cv2.setRNGSeed(0)
     stacked, mask = cv2.findEssentialMat(
-        x0,
-        x1,
-        np.eye(3),
+        focal * x0,
+        focal * x1,
+        np.diag([focal, focal, 1.0]),
         method=method,
         prob=confidence,
-        threshold=threshold / focal,
+        threshold=threshold,
         maxIters=max_iterations,
     )
     best, best_count = None, 0

@@ -12,7 +12,7 @@ from astr_jax.evaluation.calibration import SIGMA_EDGES
 from astr_jax.evaluation.compare import compare, verdicts
 from astr_jax.evaluation.pictures import Picture
 from astr_jax.evaluation.report import Report, score_sets, stated
-from astr_jax.evaluation.tables import COLUMNS, auc_name, cells, shown_precision
+from astr_jax.evaluation.tables import COLUMNS, auc_name, right_words, rows_of
 
 DPI = 110
 STYLE = """
@@ -56,7 +56,7 @@ def page_of(reports: Sequence[Report], pictures: Sequence[Picture] = ()) -> str:
                 _note(
                     "Dots are pairs, lines their medians in eight equal parts; the dashed line is "
                     "where a pair counts as solved. Larger errors, and pairs without an estimate, "
-                    "lie at the top."
+                    "lie at the top. Pairs with poses have no scale ratio here: it needs depth."
                 )
             )
         calibration = figures.draw_calibration(reports, kind)
@@ -94,11 +94,13 @@ def _scores(reports: Sequence[Report]) -> str:
             for checked in (False, True) if some else (False,):
                 scores = score_sets(records, checked_only=checked)
                 which = ", checked pairs" if checked else ""
-                right = " / ".join(n.removeprefix("epi@") for n in shown_precision(scores[0]))
                 title = f"{report.matcher}{which}: {auc_name(kind)}, {report.image_size}"
-                head = ["set", "pairs", *scores[0].auc, f"right {right}, %", *COLUMNS[1:]]
+                right = f"right %: {right_words(scores[0])}"
+                head = ["set", "pairs", "estimator", "AUC", right, *COLUMNS[1:]]
                 parts.append(f"<h2>{html.escape(title)}</h2>")
-                parts.append(_table(head, [cells(score, seeds) for score in scores]))
+                parts.append(
+                    _table(head, [row for score in scores for row in rows_of(score, seeds)])
+                )
     return "\n".join(parts)
 
 

@@ -5,6 +5,7 @@ camera 1, translation up to scale) or `H_0to1` (pixels to pixels), and may have 
 `overlap`. Pixels are those of the images turned as their EXIF says, centres at whole numbers.
 """
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -12,6 +13,37 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float
+
+ROTATION_TOLERANCE = 0.01  # of R^T R from 1, as files with few digits have it
+
+
+def wrong_intrinsics(K: Float[np.ndarray, "3 3"]) -> str:
+    """What a camera's matrix must have and lacks; "" where it is one."""
+    if not np.allclose(K[2], [0, 0, 1]) or min(K[0, 0], K[1, 1]) <= 0:
+        return "must have positive focal lengths and a last row of 0 0 1"
+    return ""
+
+
+def wrong_pose(pose: Float[np.ndarray, "4 4"]) -> str:
+    """Likewise of a pose."""
+    R = pose[:3, :3]
+    rotation = np.abs(R.T @ R - np.eye(3)).max() < ROTATION_TOLERANCE and np.linalg.det(R) > 0
+    if not rotation or not np.allclose(pose[3], [0, 0, 0, 1]):
+        return "must be a rotation and a translation above a row of 0 0 0 1"
+    return ""
+
+
+def wrong_homography(H: Float[np.ndarray, "3 3"]) -> str:
+    """Likewise of a homography."""
+    return "" if np.linalg.matrix_rank(H) == 3 else "must have an inverse"
+
+
+WRONG = {
+    "K0": wrong_intrinsics,
+    "K1": wrong_intrinsics,
+    "T_0to1": wrong_pose,
+    "H_0to1": wrong_homography,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +76,10 @@ class Pair:
                 f"{self.name} must have either K0, K1 and T_0to1, or H_0to1; "
                 f"got {', '.join(have) or 'none'}."
             )
+        for key in have:
+            wrong = WRONG[key](known[key])
+            if wrong:
+                raise ValueError(f"{self.name}: {key} {wrong}; got {known[key].tolist()}.")
 
 
 def read_pairs(
@@ -88,19 +124,32 @@ def _read(file: pathlib.Path) -> list[Pair]:
             pairs.append(_read_pair(file.parent, entry))
         except ValueError as error:
             raise ValueError(f"{file}, pair {number}: {error}") from None
-    return pairs
+    count = collections.Counter(pair.name for pair in pairs)
+    return [
+        pair if count[pair.name] == 1 else dataclasses.replace(pair, name=_paths(file.parent, pair))
+        for pair in pairs
+    ]
+
+
+def _paths(folder: pathlib.Path, pair: Pair) -> str:
+    """A name by paths, where that by stems is taken."""
+    images = (pair.image0, pair.image1)
+    return " ".join(image.relative_to(folder).with_suffix("").as_posix() for image in images)
 
 
 def _read_pair(folder: pathlib.Path, entry: dict) -> Pair:
     if not isinstance(entry, dict):
         raise ValueError(f"a pair must be an object with image0, image1; got {entry!r}.")
     images = [_image_path(folder, entry, key) for key in ("image0", "image1")]
+    checked = entry.get("checked", "H_0to1" in entry)
+    if not isinstance(checked, bool):
+        raise ValueError(f"checked must be true or false; got {checked!r}.")
     return Pair(
         set=folder.name,
         name=" ".join(image.stem for image in images),
         image0=images[0],
         image1=images[1],
-        checked=entry.get("checked", "H_0to1" in entry),
+        checked=checked,
         overlap=_share(entry, "overlap"),
         K0=_matrix(entry, "K0", (3, 3)),
         K1=_matrix(entry, "K1", (3, 3)),

@@ -8,7 +8,6 @@ infinite error.
 import dataclasses
 import json
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,7 +17,7 @@ from astr_jax.evaluation.records import PairRecord, record_line, record_of
 from astr_jax.evaluation.resizing import Resize
 from astr_jax.files import replacing
 
-FORMAT = 2  # of the report file; 1 is read too
+FORMAT = 2  # of the report file
 THRESHOLDS = {"pose": metrics.POSE_THRESHOLDS, "homography": metrics.CORNER_THRESHOLDS}
 UNITS = {"pose": "degrees", "homography": "px"}
 MEAN = "mean of sets"  # the row of the plain mean over sets of one kind
@@ -78,6 +77,16 @@ class Report:
             for field, words in (("memory_mib", "of the process"), ("device_memory_mib", "on it"))
         ]
         return ", ".join(f"{peak} MiB {words}" for peak, words in peaks if peak != "None")
+
+
+def told_apart(reports: Sequence[Report]) -> list[Report]:
+    """The reports, their matchers numbered where two are called the same."""
+    names = [report.matcher for report in reports]
+    numbered = (f"{name} ({names[:i].count(name) + 1})" for i, name in enumerate(names))
+    return [
+        report if names.count(report.matcher) == 1 else dataclasses.replace(report, matcher=name)
+        for report, name in zip(reports, numbered, strict=True)
+    ]
 
 
 def stated(report: Report) -> dict[str, str]:
@@ -198,13 +207,11 @@ def write_report(report: Report, path: str | pathlib.Path) -> None:
 
 
 def read_report(path: str | pathlib.Path) -> Report:
-    """Reads what write_report wrote, or wrote when the format was 1."""
+    """Reads what write_report wrote."""
     try:
         document = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-        if document["format"] == 1:
-            document = _from_format_1(document)
         if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}, not 1 or {FORMAT}")
+            raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
         records = tuple(map(record_of, document["records"]))
         if not records:
             raise ValueError("it has no records")
@@ -214,26 +221,3 @@ def read_report(path: str | pathlib.Path) -> Report:
         raise ValueError(
             f"{path} is not a report of `eval.py ... --out`: {error}. Run the evaluation again."
         ) from error
-
-
-def _from_format_1(document: dict) -> dict:
-    """Format 1: one error per estimator, called as "poselib_1px"; the long side alone."""
-
-    def renamed(name: str) -> str:
-        return re.sub(r"_([\d.]+)px$", r"@\1", name)
-
-    old = document["protocol"]
-    multiple = int(str(old["sides"]).split()[-1])
-    protocol = {k: v for k, v in old.items() if k not in ("long_side", "sides")} | {
-        "benchmark": "pairs",
-        "resize": {"long_side": old["long_side"], "multiple": multiple},
-        "interpolation": old["resize"],
-        "pose_estimators": list(map(renamed, old["pose_estimators"])),
-        "homography_estimators": list(map(renamed, old["homography_estimators"])),
-        "seeds": [0],
-    }
-    records = [
-        entry | {"errors": {renamed(name): [error] for name, error in entry["errors"].items()}}
-        for entry in document["records"]
-    ]
-    return document | {"format": FORMAT, "protocol": protocol, "records": records}

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from astr_jax.evaluation.pairs import Pair
+from astr_jax.images import to_grey
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Resize:
             else (self.short_side, min(width, height))
         )
         scale, m = wanted / side, self.multiple
-        return tuple(max(int(s * scale + 1e-6) // m * m, m) for s in (width, height))
+        return tuple(max(round(s * scale) // m * m, m) for s in (width, height))
 
     def __str__(self) -> str:
         if self.size is not None:
@@ -91,13 +92,18 @@ def load_image(
 ) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "3 3"]]:
     """A grey image at the working size, and the matrix from pixels of the file to its pixels.
 
-    Grey by Pillow's 'L' (a JPEG gives its own luma), turned as its EXIF says, resized by area
-    averaging. With pixel centres at whole numbers a resize by `a` takes x to (x + 0.5) a - 0.5,
-    per axis.
+    Grey by Pillow's 'L' (a JPEG gives its own luma; 16 bits and floats as `astr_jax.match` takes
+    them), turned as its EXIF says, resized by area averaging. With pixel centres at whole numbers a
+    resize by `a` takes x to (x + 0.5) a - 0.5, per axis.
     """
     with Image.open(path) as file:
         file.draft("L", file.size)
-        grey = np.asarray(ImageOps.exif_transpose(file).convert("L"))
+        upright = ImageOps.exif_transpose(file)
+        if upright.mode[0] in "IF":  # which Pillow would clip at 255
+            (grey,), _ = to_grey(upright, str(path))
+            grey = np.rint(255 * grey).astype(np.uint8)
+        else:
+            grey = np.asarray(upright.convert("L"))
     height, width = grey.shape
     new = resize.new_size(width, height)
     ax, ay = new[0] / width, new[1] / height

@@ -46,6 +46,7 @@ def protocol(
         "interpolation": "area averaging; linear where enlarged",
         "pairs": len(benchmark.pairs),
         "whole": benchmark.whole or len(benchmark.pairs),
+        "truth_sha256": _checksum(benchmark.pairs),
         "reader_options": benchmark.reader_options,
         "max_matches": benchmark.max_matches,
         **{
@@ -55,8 +56,7 @@ def protocol(
             }
             for kind in dict.fromkeys(map(scoring.kind_of, benchmark.pairs))
         },
-        "pose_thresholds_in": "pixels of the "
-        + ("files" if benchmark.poses_in_file_pixels else "resized images"),
+        "pose_thresholds_in": "files" if benchmark.poses_in_file_pixels else "resized images",
         "seeds": list(seeds),
         "device": f"cpu, {platform.machine()}" if device is None else device.device_kind,
         "opencv": cv2.__version__,
@@ -137,17 +137,17 @@ def _evaluate_pair(
         if kind == "pose":
             known = {"rotation": scoring.rotation_about_axis(pair.cam1_from_cam0[:3, :3])}
         else:
-            known = scoring.geometry_of_homography(given.homography, given.img0.shape)
+            sizes = given.img0.shape, given.img1.shape
+            known = scoring.geometry_of_homography(given.homography, *sizes)
+        if pair.overlap is not None:
+            known["overlap"] = pair.overlap
         record = dataclasses.replace(record, **known)
         start = time.perf_counter()
         returned = matcher(given.img0, given.img1, K0=given.K0, K1=given.K1)
         seconds = time.perf_counter() - start
         found = scoring.checked_matches(returned).most_confident(benchmark.max_matches)
-        if kind == "pose":
-            frame = {"in_file_pixels": benchmark.poses_in_file_pixels}
-            scores = scoring.score_pose(found, given, pair.cam1_from_cam0, names, seeds, **frame)
-        else:
-            scores = scoring.score_homography(found, given, names, seeds)
+        frame = {"in_file_pixels": benchmark.poses_in_file_pixels}
+        scores = scoring.score_pair(found, given, pair, names, seeds, **frame)
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
         return dataclasses.replace(record, failure=failure, seconds=time.perf_counter() - start)
@@ -171,10 +171,9 @@ def _begun(file: pathlib.Path, stated: dict, pairs: Sequence[Pair]) -> list[Pair
 
     A last line cut short by a kill is cut off the file.
     """
-    header = stated | {"truth_sha256": _checksum(pairs)}
     lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
     if not lines:
-        file.write_text(json.dumps({"protocol": header}) + "\n", encoding="utf-8")
+        file.write_text(json.dumps({"protocol": stated}) + "\n", encoding="utf-8")
         return []
     try:
         found = json.loads(lines[0])["protocol"]
@@ -183,7 +182,7 @@ def _begun(file: pathlib.Path, stated: dict, pairs: Sequence[Pair]) -> list[Pair
         raise ValueError(
             f"{file} is not the beginning of a report ({error}). Remove it to match all anew."
         ) from error
-    other = sorted(k for k in {*found, *header} if found.get(k) != header.get(k))
+    other = sorted(k for k in {*found, *stated} if found.get(k) != stated.get(k))
     if other:
         raise ValueError(
             f"{file} was begun under another protocol: {', '.join(other)} differ. Give the same "

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from astr_jax import metrics
 from astr_jax.evaluation.benchmark import Benchmark
@@ -77,6 +77,37 @@ def right_name(kind: str) -> str:
     return f"epi@{RIGHT[kind]:g}" if kind == "pose" else f"{RIGHT[kind]:g}px"
 
 
+def epipolar_errors(
+    found: Found, given: LoadedPair, truth: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, " k"]:
+    """Squared symmetric epipolar errors on the plane at depth 1."""
+    return metrics.epipolar_errors(found.points0, found.points1, truth, given.K0, given.K1)
+
+
+def distances(found: Found, given: LoadedPair) -> Float[np.ndarray, " k"]:
+    """Pixels of image 1 between a match and the homography; inf where that leaves the plane."""
+    return np.linalg.norm(
+        metrics.warp_points(given.homography, found.points0) - found.points1, axis=1
+    )
+
+
+def right_matches(found: Found, given: LoadedPair, pair: Pair) -> Bool[np.ndarray, " k"]:
+    """Which matches are right, where confidence is judged."""
+    if pair.homography is None:
+        return epipolar_errors(found, given, pair.cam1_from_cam0) < RIGHT["pose"]
+    return distances(found, given) < RIGHT["homography"]
+
+
+def score_pair(
+    found: Found, given: LoadedPair, pair: Pair, names, seeds, *, in_file_pixels: bool = False
+) -> dict:
+    """The scores of a pair by its kind; fields of a record."""
+    if pair.homography is None:
+        frame = {"in_file_pixels": in_file_pixels}
+        return score_pose(found, given, pair.cam1_from_cam0, names, seeds, **frame)
+    return score_homography(found, given, names, seeds)
+
+
 def score_pose(
     found: Found, given: LoadedPair, truth, names, seeds, *, in_file_pixels: bool = False
 ) -> dict:
@@ -91,12 +122,10 @@ def score_pose(
         back0, back1 = np.linalg.inv(given.resize0), np.linalg.inv(given.resize1)
         places = metrics.warp_points(back0, points[0]), metrics.warp_points(back1, points[1])
         estimated_from = *places, back0 @ K0, back1 @ K1
-    squared = metrics.symmetric_epipolar_error(
-        metrics.normalised_points(found.points0, K0),
-        metrics.normalised_points(found.points1, K1),
-        metrics.essential_matrix(truth),
-    )
-    sampson = metrics.sampson_error(*points, metrics.fundamental_matrix(truth, K0, K1))
+    squared = epipolar_errors(found, given, truth)
+    sampson = np.full(len(squared), np.nan)  # without a baseline there are no lines
+    if metrics.has_baseline(truth):
+        sampson = metrics.sampson_error(*points, metrics.fundamental_matrix(truth, K0, K1))
     errors = {
         name: tuple(
             metrics.pose_error(find_estimator(name)(*estimated_from, seed=seed), truth)
@@ -116,7 +145,7 @@ def score_homography(found: Found, given: LoadedPair, names, seeds) -> dict:
     """Corner errors in pixels of the resized image 1, mean matching accuracy and calibration;
     fields of a record."""
     points, truth, size = (found.points0, found.points1), given.homography, given.img0.shape
-    distance = np.linalg.norm(metrics.warp_points(truth, found.points0) - found.points1, axis=1)
+    distance = distances(found, given)
     errors = {
         name: tuple(
             metrics.corner_error(
@@ -152,11 +181,17 @@ def rotation_about_axis(matrix: Float[np.ndarray, "r c"]) -> float:
 
 
 def geometry_of_homography(
-    homography: Float[np.ndarray, "3 3"], size: tuple[int, int]
-) -> dict[str, float]:
-    """Scale ratio (larger in image 1: above 1) and rotation at the centre of image 0 (h, w)."""
-    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1.0])
-    x, y, depth = homography @ centre
+    homography: Float[np.ndarray, "3 3"], size0: tuple[int, int], size1: tuple[int, int]
+) -> dict[str, float | None]:
+    """Overlap, the share of image 0 (h, w) that lies in image 1; scale ratio (larger in image 1:
+    above 1) and rotation at the centre of image 0, None where that goes to infinity."""
+    x, y = np.meshgrid(*(np.linspace(0, side - 1, 32) for side in size0[::-1]))
+    there = metrics.warp_points(homography, np.stack([x.ravel(), y.ravel()], axis=1))
+    inside = (there >= 0) & (there <= np.array(size1[::-1]) - 1)
+    known = {"overlap": float(inside.all(axis=1).mean()), "scale_ratio": None, "rotation": None}
+    x, y, depth = homography @ np.array([(size0[1] - 1) / 2, (size0[0] - 1) / 2, 1.0])
+    if abs(depth) < 1e-9 * np.abs(homography).max():
+        return known
     jacobian = (homography[:2, :2] - np.outer([x / depth, y / depth], homography[2, :2])) / depth
-    area = abs(np.linalg.det(jacobian))
-    return {"scale_ratio": float(np.sqrt(area)), "rotation": rotation_about_axis(jacobian)}
+    scale = float(np.sqrt(abs(np.linalg.det(jacobian))))
+    return known | {"scale_ratio": scale, "rotation": rotation_about_axis(jacobian)}

@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -37,38 +38,48 @@ def shown_precision(score: SetScore) -> dict[str, float]:
     return {n: shares[n] for n in shares if score.kind == "pose" or n in SHOWN_PIXELS}
 
 
-COLUMNS = ("right %", "matches", "first s", "steady s", "failed")  # beside the areas
+def right_words(score: SetScore) -> str:
+    """What counts as right in the column of that name."""
+    at = " / ".join(name.removeprefix("epi@") for name in shown_precision(score))
+    return f"squared epipolar error below {at}" if score.kind == "pose" else f"within {at}"
 
 
-def cells(score: SetScore, seeds: int) -> list[str]:
-    """A row of a table: the set, its pairs, the areas of each estimator, and COLUMNS."""
-    return [
-        score.label,
-        str(score.num_pairs),
-        *(auc_text(a, score.auc_spread[n] if seeds > 1 else None) for n, a in score.auc.items()),
+COLUMNS = ("right %", "matches", "first s", "steady s", "failed")  # of the matches, once a set
+
+
+def rows_of(score: SetScore, seeds: int) -> list[list[str]]:
+    """The rows of a set: a row for each estimator with its areas; in the first one the set, its
+    pairs and COLUMNS too."""
+    areas = [
+        [name, auc_text(area, score.auc_spread[name] if seeds > 1 else None)]
+        for name, area in score.auc.items()
+    ]
+    matches = [
         "/".join(f"{100 * share:.1f}" for share in shown_precision(score).values()),
         f"{score.num_matches:.0f}",
         "-" if score.seconds_first is None else f"{score.seconds_first:.2f}",
         f"{score.seconds:.2f}",
         str(score.num_failures),
     ]
+    first = [score.label, str(score.num_pairs), *areas[0], *matches]
+    return [first, *(["", "", *area, *[""] * len(matches)] for area in areas[1:])]
 
 
 def screen_table(scores: Sequence[SetScore], seeds: int = 1) -> Table:
     """Scores of one kind of truth, of all pairs or of checked ones, for the terminal."""
     first = scores[0]
     which = "checked pairs" if first.checked_only else "all pairs"
-    at = " / ".join(name.removeprefix("epi@") for name in shown_precision(first))
     spread = f", mean of {seeds} seeds ± half of their spread" if seeds > 1 else ""
     table = Table(
-        title=f"{auc_name(first.kind)}{spread}, {which}; right: matches within {at}",
+        title=f"{auc_name(first.kind)}{spread}, {which}; right: {right_words(first)}",
         box=box.SIMPLE_HEAD,
     )
     table.add_column("set", no_wrap=True)
-    for column in ("pairs", *first.auc, *COLUMNS):
+    for column in ("pairs", "estimator", "AUC", *COLUMNS):
         table.add_column(column, justify="right", no_wrap=True)
     for score in scores:
-        table.add_row(*cells(score, seeds))
+        for row in rows_of(score, seeds):
+            table.add_row(*row)
     return table
 
 
@@ -97,15 +108,29 @@ def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) ->
         for kind in THRESHOLDS
         for estimator in names[kind]
     ]
-    notes = [f"{report.matcher}: {report.missing}." for report in reports if report.missing]
-    return "\n\n".join([*tables, *notes])
+    return "\n\n".join([*tables, "\n".join(map(_note, reports))])
+
+
+def _note(report: Report) -> str:
+    """A line on how a report was measured."""
+    protocol, matched = report.protocol, [r for r in report.records if r.failure is None]
+    seeds = len(protocol["seeds"])
+    steady = [r.seconds for r in matched if not r.first_call] or [r.seconds for r in matched]
+    words = [
+        f"{report.matcher}: {report.image_size}",
+        f"{seeds} seeds of the estimators, mean ± half of the range" if seeds > 1 else "one seed",
+        f"at most {most} matches" if (most := protocol.get("max_matches")) else "all matches",
+        f"{np.mean([r.num_matches for r in report.records]):.0f} a pair",
+        f"{np.median(steady or [0.0]):.2f} s a pair on {protocol.get('device')}",
+        f"{len(report.records) - len(matched)} of {len(report.records)} pairs failed",
+    ]
+    return f"- {', '.join(words)}." + (f" {report.missing}." if report.missing else "")
 
 
 def _markdown_table(kind, estimator, keys, reports, scored) -> str:
     name = auc_name(kind)
-    sizes = " or ".join(sorted({report.image_size for report in reports}))
     lines = [
-        f"{name[0].upper()}{name[1:]}, {estimator}, {sizes}:",
+        f"{name[0].upper()}{name[1:]}, {estimator}:",
         "",
         "| set | pairs | " + " | ".join(report.matcher for report in reports) + " |",
         "|---" * (2 + len(reports)) + "|",

@@ -11,7 +11,7 @@ from astr_jax.evaluation.report import read_report, score_sets
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 LAYOUTS = {  # benchmark -> its maker, its folders, pairs of a miniature, words of its protocol
-    "megadepth1500": (make_megadepth, ("", "index"), 10, "pose_thresholds_in pixels of the files"),
+    "megadepth1500": (make_megadepth, ("", "index"), 10, "pose_thresholds_in files"),
     "scannet1500": (make_scannet, ("", "test.npz", "intrinsics.npz"), 2, "resize 640 x 480 px"),
     "colmap": (make_town, ("town",), 6, "max_iterations 10000"),
 }

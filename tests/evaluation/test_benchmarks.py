@@ -113,6 +113,14 @@ def test_a_picture_of_megadepth_that_is_missing_or_damaged_is_named(tmp_path, me
         megadepth1500.read(tmp_path, tmp_path / "index")
 
 
+def test_pictures_that_are_not_undistorted_are_refused(tmp_path, megadepth):
+    (tmp_path / "MegaDepth_v1/0015/dense0").mkdir(parents=True)
+    undistorted = tmp_path / "Undistorted_SfM/0015/images"
+    undistorted.rename(tmp_path / "MegaDepth_v1/0015/dense0/imgs")
+    with pytest.raises(UnreadableFile, match="the benchmark is of the undistorted pictures"):
+        megadepth1500.read(tmp_path, tmp_path / "index")
+
+
 def test_a_picture_that_exif_would_turn_away_from_its_camera_is_refused(tmp_path, megadepth):
     exif = Image.Exif()
     exif[274] = 6

@@ -45,7 +45,14 @@ def sequences(tmp_path, rng):
 
 def test_hpatches_is_scored_by_group_with_the_options_asked_for(sequences, tmp_path, capsys):
     out = tmp_path / "orb.json"
-    options = ("--short-side", 240, "--max-matches", 50, "--estimators", "ransac@2,poselib@2")
+    options = (
+        "--short-side",
+        240,
+        "--max-matches",
+        50,
+        "--homography-estimators",
+        "ransac@2, poselib@2",
+    )
     command("hpatches", sequences, "--matcher", "orb", *options, "--seeds", 2, "--out", out)
     printed = capsys.readouterr().out
     for words in ("hpatches: viewpoint", "hpatches: illumination", "ransac@2", "short side 240 px"):

@@ -260,6 +260,14 @@ def test_what_differs_in_the_protocol_is_said(errors):
     assert verdicts(compare(a, b, resamples=50))[0] == "The protocols differ in: resize."
 
 
+def test_reports_without_a_common_estimator_say_so(errors):
+    a = make_report("a", errors)
+    b = with_records(a, lambda i: {"errors": {"magsac@1": a.records[i].errors["poselib@1"]}})
+    said = verdicts(compare(a, dataclasses.replace(b, matcher="b"), resamples=50))
+    assert "pose: the reports have no estimator in common" in said[0]
+    assert "--pose-estimators" in said[0]
+
+
 def test_two_reports_of_one_name_are_told_apart(errors):
     assert compare(make_report("m", errors), make_report("m", errors), resamples=50).names == (
         "m A",

@@ -44,6 +44,21 @@ def test_the_pose_is_found_among_wrong_matches(name, seed):
     assert np.linalg.norm(pose[:3, 3]) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("name", ["poselib@1", "magsac@1"])
+def test_noise_of_half_a_pixel_costs_a_pose_about_a_degree(name):
+    rng, errors = np.random.default_rng(5), []
+    for _ in range(15):
+        X, step = rng.uniform([-2, -2, 4], [2, 2, 8], (300, 3)), rng.normal(0, 0.4, 3)
+        points0, points1 = (
+            (Y @ K.T)[:, :2] / Y[:, 2:] + rng.normal(0, 0.5, (300, 2)) for Y in (X, X + step)
+        )
+        points1[:90] = rng.uniform(0, 480, (90, 2))
+        truth = np.eye(4)
+        truth[:3, 3] = step
+        errors.append(metrics.pose_error(find_estimator(name)(points0, points1, K, K), truth))
+    assert np.median(errors) < 1.5  # plain RANSAC at 0.5 px: 2.3
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 @pytest.mark.parametrize("name", HOMOGRAPHIES)
 def test_the_homography_is_found_among_wrong_matches(name, seed):

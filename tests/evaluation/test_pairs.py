@@ -227,6 +227,17 @@ def test_reading_names_what_is_wrong(miniature, tmp_path):
             lambda entry: entry.pop("K0"),
             "pair 1: 1_0 1_1 must have either K0, K1 and T_0to1, or H_0to1; got K1, T_0to1",
         ),
+        (
+            lambda entry: entry.update(T_0to1=np.diag([2.0, 2, 2, 1]).tolist()),
+            "pair 1: 1_0 1_1: T_0to1 must be a rotation and a translation",
+        ),
+        (lambda entry: entry.update(T_0to1=np.diag([1.0, 1, 1, 0]).tolist()), "T_0to1 must be"),
+        (lambda entry: entry.update(T_0to1=np.diag([-1.0, 1, 1, 1]).tolist()), "T_0to1 must be"),
+        (
+            lambda entry: entry.update(K0=np.diag([9.0, 9, 2]).tolist()),
+            "K0 must have positive focal lengths and a last row of 0 0 1",
+        ),
+        (lambda entry: entry.update(checked="no"), "checked must be true or false; got 'no'"),
     ],
 )
 def test_a_wrong_entry_is_named_by_file_pair_and_key(miniature, change, message):
@@ -252,6 +263,36 @@ def test_an_index_of_another_form_is_refused_with_its_name(tmp_path, text, messa
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_pairs([tmp_path])
+
+
+def test_a_homography_without_an_inverse_is_refused(miniature):
+    file = miniature[0] / "flat" / "index.json"
+    entries = json.loads(file.read_text())
+    entries[1]["H_0to1"] = np.diag([1.0, 1, 0]).tolist()
+    file.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match="pair 1: 1_0 1_1: H_0to1 must have an inverse"):
+        read_pairs([miniature[0]])
+
+
+def test_pairs_of_the_same_stems_are_told_apart_by_their_folders(tmp_path):
+    entries = []
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        for name in ("0.png", "1.png"):
+            Image.new("L", (8, 8)).save(tmp_path / folder / name)
+        images = {"image0": f"{folder}/0.png", "image1": f"{folder}/1.png"}
+        entries.append(images | {"H_0to1": np.eye(3).tolist()})
+    entries.append(entries[0] | {"image1": "b/1.png", "image0": "b/1.png"})
+    (tmp_path / "index.json").write_text(json.dumps(entries))
+    assert [pair.name for pair in read_pairs([tmp_path])] == ["a/0 a/1", "b/0 b/1", "1 1"]
+
+
+def test_sixteen_bits_show_what_eight_do(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (32, 48), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    eight, sixteen = (load_image(tmp_path / f"{n}.png", Resize(long_side=48))[0] for n in (8, 16))
+    np.testing.assert_array_equal(eight, sixteen)
 
 
 def test_one_set_can_be_read_by_its_own_folder(miniature):

@@ -98,39 +98,6 @@ def test_a_report_comes_back_from_its_file_and_the_file_is_strict_json(tmp_path)
     assert {(s["set"], s["checked_only"]) for s in document["scores"]} >= {("one", True)}
 
 
-def test_a_report_of_the_first_format_is_read_with_its_figures(tmp_path):
-    old = {
-        "format": 1,
-        "matcher": "old",
-        "protocol": {
-            "long_side": 640,
-            "sides": "rounded down to multiples of 32",
-            "resize": "area averaging",
-            "pose_estimators": ["poselib_1px", "ransac_0.5px"],
-            "homography_estimators": ["magsac_3px"],
-        },
-        "records": [
-            {
-                "set": "one",
-                "name": "a b",
-                "kind": "pose",
-                "checked": True,
-                "errors": {"poselib_1px": 1.25, "ransac_0.5px": None},
-                "precision": {"epi@0.0005": 0.5, "epi@0.0001": 0.25},
-                "num_matches": 100,
-                "seconds": 0.1,
-                "failure": None,
-            }
-        ],
-    }
-    (tmp_path / "old.json").write_text(json.dumps(old))
-    report = read_report(tmp_path / "old.json")
-    assert report.records[0].errors == {"poselib@1": (1.25,), "ransac@0.5": (math.inf,)}
-    assert report.image_size == "long side 640 px, sides rounded down to multiples of 32"
-    write_report(report, tmp_path / "new.json")
-    assert read_report(tmp_path / "new.json") == report
-
-
 def test_the_tables_of_the_readme_are_those_of_its_reports():
     names = ("tiny", "sift", "rootsift", "orb", "akaze")
     reports = [read_report(ROOT / "docs" / "results" / f"{name}.json") for name in names]
@@ -138,7 +105,9 @@ def test_the_tables_of_the_readme_are_those_of_its_reports():
     for name, text in (("results", markdown_tables(reports)), ("published", published_tables([]))):
         between = readme.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
         assert between.strip() == text.strip()
-    assert len([line for line in markdown_tables(reports).splitlines() if line[:2] == "| "]) == 26
+    lines = markdown_tables(reports).splitlines()
+    assert len([line for line in lines if line[:2] == "| "]) == 26
+    assert len([line for line in lines if line[:2] == "- "]) == len(reports)
 
 
 def test_tables_are_written_between_their_marks_and_nowhere_else(tmp_path):
@@ -183,13 +152,14 @@ def test_tables_have_a_row_per_set_and_a_column_per_matcher():
     second = Report(matcher="bad", protocol=PROTOCOL, records=(record("one", math.inf),))
     tables = markdown_tables([first, second]).split("\n\n")
     text = markdown_tables([first, second])
-    assert "Pose AUC@5/10/20 degrees, poselib@1, long side 640 px, sides rounded down" in text
+    assert "Pose AUC@5/10/20 degrees, poselib@1:" in text
+    assert "- bad: long side 640 px, sides rounded down to multiples of 32, one seed, all" in text
     assert "| set | pairs | good | bad |" in text
     assert "| one | 1 | 100.0 / 100.0 / 100.0 | 0.0 / 0.0 / 0.0 |" in text
     assert "| two | 1 | 100.0 / 100.0 / 100.0 | - |" in text
     assert f"| {MEAN} | 2 | 100.0 / 100.0 / 100.0 | - |" in text
     assert "| wall | 1 | 100.0 / 100.0 / 100.0 / 100.0 | - |" in text
-    assert len(tables) == 6  # a heading and a table for each of three estimators
+    assert len(tables) == 7  # a heading and a table for each of three estimators, and the notes
 
 
 def command(*arguments):
@@ -271,8 +241,15 @@ def test_the_report_names_the_weights_and_how_they_match(
         (["--weights", "no_such_file"], "no_such_file"),
         (["--sets", "nowhere"], "no set nowhere"),
         (["--matcher", "orb", "--resize", "320"], "--resize is of astr; the matcher orb has none"),
-        (["--matcher", "orb", "--estimators", "usac@1"], "no homography estimator 'usac@1'"),
-        (["--matcher", "orb", "--seeds", "0"], "seeds must be different numbers"),
+        (
+            ["--matcher", "orb", "--homography-estimators", "usac@1"],
+            "no homography estimator 'usac@1'",
+        ),
+        (["--matcher", "orb", "--pose-estimators", "poselib@1"], "pairs has no pairs of this kind"),
+        (["--matcher", "builtins:len"], "builtins is no module of Python in a file"),
+        (["--matcher", "orb", "--long-side", "0"], "sides and multiples are positive"),
+        (["--matcher", "orb", "--out", "."], "it is a folder; give a file in it"),
+        (["--matcher", "orb", "--seeds", "0"], "--seeds is their number, 1 or more; got 0"),
         (["--matcher", "orb", "--max-matches", "0"], "--max-matches must be at least 1"),
         (["--matcher", "orb", "--out", "no/such/folder/r.json"], "its folder does not exist"),
     ],

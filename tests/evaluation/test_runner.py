@@ -174,8 +174,17 @@ def test_what_makes_a_pair_hard_is_recorded(world):
 def test_the_rotation_about_the_axis_leaves_other_turns_alone():
     assert rotation_about_axis(turned(30, 1) @ turned(25, 2)) == pytest.approx(25)
     zoom = np.diag([2.0, 2.0, 1.0]) @ turned(-70, 2)
-    found = geometry_of_homography(zoom, (100, 200))
-    assert found == pytest.approx({"scale_ratio": 2.0, "rotation": -70.0})
+    found = geometry_of_homography(zoom, (100, 200), (100, 200))
+    assert (found["scale_ratio"], found["rotation"]) == pytest.approx((2.0, -70.0))
+
+
+def test_the_overlap_of_a_homography_is_the_share_that_stays_inside():
+    moved = np.array([[1.0, 0, 60], [0, 1, 0], [0, 0, 1]])
+    found = geometry_of_homography(moved, (101, 201), (101, 201))
+    assert found == pytest.approx({"overlap": 0.7, "scale_ratio": 1.0, "rotation": 0.0}, abs=0.02)
+    horizon = np.array([[1.0, 0, 0], [0, 1, 0], [-0.01, 0, 1]])  # through the centre
+    found = geometry_of_homography(horizon, (101, 201), (101, 201))
+    assert (found["scale_ratio"], found["rotation"]) == (None, None)
 
 
 class Killed(BaseException):
@@ -248,7 +257,7 @@ def test_another_protocol_is_refused(world, tmp_path, changes, options, named):
     fewer = dataclasses.replace(benchmark, pairs=benchmark.pairs[1:])
     with pytest.raises(ValueError, match="another protocol: pairs, truth_sha256, whole differ"):
         evaluate(fewer, oracle(truth), partial=partial)
-    other = dataclasses.replace(benchmark.pairs[0], K0=2 * benchmark.pairs[0].K0)
+    other = dataclasses.replace(benchmark.pairs[0], K0=np.diag([2.0, 2, 1]) @ benchmark.pairs[0].K0)
     moved = dataclasses.replace(benchmark, pairs=(other, *benchmark.pairs[1:]))
     with pytest.raises(ValueError, match="another protocol: truth_sha256 differ"):
         evaluate(moved, oracle(truth), partial=partial)

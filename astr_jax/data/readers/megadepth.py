@@ -25,7 +25,7 @@ class MegaDepth(PosedDataset):
 
     A scene is an index file, named without .npz; scene_list is a text file of such names.
     Pictures are taken where the index has them (Undistorted_SfM/0022/images/a.jpg), else from the
-    published archive (MegaDepth_v1/0022/dense0/imgs/a.jpg), which differs from them only subtly.
+    published archive (MegaDepth_v1/0022/dense0/imgs/a.jpg), which fit their cameras less well.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ index files are pickles; they are read without running what a pickle may ask for
 import os
 import pathlib
 
-from astr_jax.data.readers import MegaDepth, PosedPair
+from astr_jax.data.readers import MegaDepth, PosedPair, UnreadableFile
 from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.pairs import Pair
@@ -31,6 +31,12 @@ def read(
     dataset = MegaDepth(root, index, min_overlap=0.0, max_overlap=1.0)
     pairs = [_pair(scene, pair) for scene in dataset.scenes for pair in dataset.pairs(scene)]
     for picture in sorted({path for pair in pairs for path in (pair.image0, pair.image1)}):
+        if "Undistorted_SfM" not in picture.parts:
+            raise UnreadableFile(
+                picture,
+                "the benchmark is of the undistorted pictures, Undistorted_SfM/SCENE/images/*.jpg; "
+                "those of MegaDepth_v1 do not fit the cameras",
+            )
         picture_size(picture)
     return Benchmark(
         name=NAME, pairs=tuple(pairs), resize=resize, poses_in_file_pixels=True, whole=WHOLE
