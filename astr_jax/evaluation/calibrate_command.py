@@ -1,0 +1,205 @@
+"""eval.py calibrate: finds what calibrates weights, and writes them with it."""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import safetensors
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, track
+from rich.table import Table
+
+from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.calibration_fit import (
+    ESTIMATORS,
+    JUDGED_AT,
+    TEMPERATURES,
+    THRESHOLDS,
+    Candidates,
+    Score,
+    best_threshold,
+    fit_sigma,
+    fit_temperature,
+    judged_kind,
+    records_at,
+    score_of,
+)
+from astr_jax.evaluation.command import NamedMatcher, longest_side, read_benchmark
+from astr_jax.evaluation.records import PairRecord
+from astr_jax.evaluation.resizing import load_pair
+from astr_jax.evaluation.runner import evaluate
+from astr_jax.evaluation.scoring import checked_matches, kind_of
+from astr_jax.evaluation.tables import print_table
+from astr_jax.params import Calibration, find_weights, load_params, read_header, save_params
+
+# matcher_at(weights, resize, calibration)
+MatcherAt = Callable[[str, int, Calibration], NamedMatcher]
+# candidates_of(weights, resize, temperatures) -> match(img0, img1, K0=, K1=) -> what a matcher
+# returns of all mutual matches, sigma without its factor, and log P [t k] of them
+CandidatesOf = Callable[[str, int, Sequence[float]], Callable[..., tuple[tuple, np.ndarray]]]
+
+
+def run_calibrate(
+    arguments: argparse.Namespace,
+    matcher_at: MatcherAt,
+    candidates_of: CandidatesOf,
+    console: Console,
+) -> None:
+    """Prints what it finds, before and after, and writes the weights unless it is a dry run."""
+    out = _checked_out(arguments.out, arguments.dry_run)
+    path = find_weights(arguments.weights)
+    own = read_header(path).calibration
+    benchmark = read_benchmark("pairs", arguments.folders, names=arguments.names)
+    if arguments.long_side is not None:
+        if arguments.long_side < 64:
+            raise ValueError(f"--long-side must be at least 64 pixels; got {arguments.long_side}.")
+        side = dataclasses.replace(benchmark.resize, long_side=arguments.long_side)
+        benchmark = dataclasses.replace(benchmark, resize=side)
+    benchmark = dataclasses.replace(
+        benchmark,
+        pose_estimators=(ESTIMATORS["pose"],),
+        homography_estimators=(ESTIMATORS["homography"],),
+    )
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}.")
+    seeds, resize = tuple(range(arguments.seeds)), longest_side(benchmark)
+
+    def measured(calibration: Calibration, words: str) -> Score:
+        matcher = matcher_at(str(path), resize, calibration)
+        return score_of(_evaluated(benchmark, matcher, seeds, words, console))
+
+    before = measured(own, "before")
+    match = candidates_of(str(path), resize, TEMPERATURES)
+    pairs = track(benchmark.pairs, "all matches", console=console)
+    candidates = [_candidates(pair, benchmark, match) for pair in pairs]
+    found, scores = calibration_of(candidates, seeds, console)
+    after = measured(found, "after")
+    kind = judged_kind([kind_of(pair) for pair in benchmark.pairs])
+    print_table(_threshold_table(scores, kind), console)
+    print_table(_before_and_after({own: before, found: after}, kind), console)
+    for line in _remarks(found, len(candidates)):
+        console.print(line, markup=False, highlight=False)
+    if out is not None:
+        write_calibrated(path, out, found)
+        console.print(f"wrote {out}", markup=False, highlight=False)
+
+
+def _checked_out(out: str | None, dry_run: bool) -> pathlib.Path | None:
+    """Where the weights are to go; None: nowhere."""
+    if dry_run == (out is not None):
+        raise ValueError("give either --out FILE.safetensors or --dry-run.")
+    if dry_run:
+        return None
+    path = pathlib.Path(out)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"--out must end in .safetensors; got {out}.")
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"{out} cannot be written: its folder does not exist.")
+    return path
+
+
+def _evaluated(
+    benchmark: Benchmark, matcher: NamedMatcher, seeds, words: str, console: Console
+) -> list[PairRecord]:
+    """The records of all pairs; one that fails is an error here."""
+    with Progress(console=console) as bar:
+        task = bar.add_task(words, total=len(benchmark.pairs))
+        records = evaluate(
+            benchmark, matcher.match, seeds=seeds, on_record=lambda _: bar.advance(task)
+        )
+    failed = [record for record in records if record.failure]
+    if failed:
+        first = failed[0]
+        raise ValueError(
+            f"{len(failed)} of {len(records)} pairs failed; the first one, {first.set} "
+            f"{first.name}: {first.failure}"
+        )
+    return records
+
+
+def _candidates(pair, benchmark: Benchmark, match) -> Candidates:
+    given = load_pair(pair, benchmark.resize)
+    returned, log_prob = match(given.img0, given.img1, K0=given.K0, K1=given.K1)
+    return Candidates.of(pair, given, checked_matches(returned), np.asarray(log_prob))
+
+
+def calibration_of(
+    candidates: Sequence[Candidates], seeds: Sequence[int], console: Console
+) -> tuple[Calibration, dict[float, Score]]:
+    """The temperature, then the threshold at it, then sigma's factor of the matches above that;
+    and the score of each threshold. Three digits."""
+    temperature = float(f"{fit_temperature(candidates):.3g}")
+    records = {
+        threshold: records_at(candidates, temperature, threshold, seeds)
+        for threshold in track(THRESHOLDS, "thresholds", console=console)
+    }
+    scores = {threshold: score_of(group) for threshold, group in records.items()}
+    threshold = best_threshold(scores)
+    factor = fit_sigma(records[threshold])
+    if not factor:
+        raise ValueError(
+            f"above the threshold {threshold:g} no match has an error that sigma can be judged by. "
+            "Calibrate on more pairs."
+        )
+    sigma_factor = float(f"{factor:.3g}")
+    found = Calibration(temperature=temperature, sigma_factor=sigma_factor, threshold=threshold)
+    return found, scores
+
+
+def write_calibrated(
+    source: str | os.PathLike, out: str | os.PathLike, calibration: Calibration
+) -> None:
+    """Writes the weights with another calibration; arrays, their types and the note stay."""
+    header = read_header(source)
+    params = load_params(source, fold=header.config.backbone.folded)
+    with safetensors.safe_open(source, framework="numpy") as file:
+        types = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    dtype = "bfloat16" if "BF16" in types else "float32"
+    save_params(out, params.replace(calibration=calibration), note=header.note, dtype=dtype)
+
+
+def _area_name(kind: str) -> str:
+    unit = "°" if kind == "pose" else " px"
+    return f"{kind} AUC@{JUDGED_AT[kind]:g}{unit} {ESTIMATORS[kind]}"
+
+
+def _threshold_table(scores: dict[float, Score], kind: str) -> Table:
+    table = Table(title="thresholds, of calibrated confidence", box=box.SIMPLE_HEAD)
+    for column in ("threshold", "right %", "matches", _area_name(kind)):
+        table.add_column(column, justify="right")
+    for threshold, score in scores.items():
+        table.add_row(f"{threshold:g}", *_cells(score))
+    return table
+
+
+def _before_and_after(scores: dict[Calibration, Score], kind: str) -> Table:
+    table = Table(title="calibration", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    names = ("temperature", "sigma factor", "threshold", "ECE", "sigma still x")
+    for column in (*names, "right %", "matches", _area_name(kind)):
+        table.add_column(column, justify="right")
+    words = ("before", "after")[2 - len(scores) :]  # one row where nothing changed
+    for name, (c, score) in zip(words, scores.items(), strict=True):
+        still = "-" if score.sigma_fit is None else f"{score.sigma_fit:.3f}"
+        stated = (f"{c.temperature:g}", f"{c.sigma_factor:g}", f"{c.threshold:g}")
+        table.add_row(name, *stated, f"{score.calibration_error:.3f}", still, *_cells(score))
+    return table
+
+
+def _cells(score: Score) -> tuple[str, str, str]:
+    return f"{100 * score.precision:.1f}", f"{score.num_matches:.0f}", f"{100 * score.auc:.1f}"
+
+
+def _remarks(found: Calibration, num_pairs: int) -> list[str]:
+    lines = [f"found and judged on the same {num_pairs} pairs; other pairs will differ."]
+    low, high = TEMPERATURES[[0, -1]]
+    if not low < found.temperature < high:
+        lines.append(
+            f"The temperature stands at the end of {low:g} to {high:g}: the best one may lie "
+            "beyond; calibrating the result again looks no further."
+        )
+    return lines

@@ -1,0 +1,166 @@
+"""What calibrates a matcher, found on pairs with known geometry.
+
+The temperature is the one that makes the negative log-likelihood of right and wrong least. It is
+a proper score: least for true probabilities, without bins, and not to be had by a confidence that
+is the same for all; the expected calibration error is none of this. The matches are the same at
+every temperature: all mutual ones at the weights' own, the improbable ones too. Else a temperature
+could do well by losing the hard ones.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from astr_jax import metrics
+from astr_jax.evaluation.calibration import (
+    expected_calibration_error,
+    pooled,
+    pooled_sigma,
+    sigma_factor,
+)
+from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.records import PairRecord
+from astr_jax.evaluation.resizing import LoadedPair
+from astr_jax.evaluation.scoring import Found, kind_of, right_matches, right_name, score_pair
+
+TEMPERATURES = 2.0 ** np.arange(-2, 2.01, 0.25)  # at which log P is computed; times the model's
+STEPS_BETWEEN = 8  # further ones, to which log P is interpolated
+THRESHOLDS = tuple(k / 20 for k in range(1, 19))  # 0.05 to 0.9
+FLAT = 0.005  # of the area under the curve: differences that do not decide on a threshold
+SURE = 1e-6  # no confidence counts as nearer to 0 or 1, so that one match cannot decide
+ESTIMATORS = {"pose": "poselib@1", "homography": "magsac@3"}
+JUDGED_AT = {"pose": 10.0, "homography": 5.0}  # degrees; pixels: of the area under the curve
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """All mutual matches of one pair, and log P of each at TEMPERATURES."""
+
+    pair: Pair
+    given: LoadedPair
+    found: Found
+    log_prob: Float[np.ndarray, "t k"]
+    right: Bool[np.ndarray, " k"]
+
+    @classmethod
+    def of(cls, pair: Pair, given: LoadedPair, found: Found, log_prob) -> "Candidates":
+        right = right_matches(found, given, pair)
+        return cls(pair=pair, given=given, found=found, log_prob=log_prob, right=right)
+
+    def at(self, temperature: float, threshold: float) -> Found:
+        """Those above the threshold, with their confidence at a temperature."""
+        confidence = np.exp(np.minimum(interpolated(self.log_prob, temperature), 0.0))
+        keep = confidence > threshold
+        sigma = self.found.sigma
+        return Found(
+            points0=self.found.points0[keep],
+            points1=self.found.points1[keep],
+            confidence=confidence[keep],
+            sigma=None if sigma is None else sigma[keep],
+        )
+
+
+def interpolated(log_prob: Float[np.ndarray, "t k"], temperature: float) -> Float[np.ndarray, " k"]:
+    """log P at a temperature between those of TEMPERATURES, linear in log temperature."""
+    places = np.arange(len(TEMPERATURES))
+    place = np.interp(np.log(temperature), np.log(TEMPERATURES), places)
+    low = min(int(place), len(TEMPERATURES) - 2)
+    return log_prob[low] + (place - low) * (log_prob[low + 1] - log_prob[low])
+
+
+def negative_log_likelihood(
+    log_prob: Float[np.ndarray, " k"], right: Bool[np.ndarray, " k"]
+) -> float:
+    """The mean over matches, in nats."""
+    p = np.clip(np.exp(log_prob.astype(np.float64)), SURE, 1 - SURE)
+    return float(-np.log(np.where(right, p, 1 - p)).mean())
+
+
+def fit_temperature(candidates: Sequence[Candidates]) -> float:
+    """The temperature of the least negative log-likelihood."""
+    log_prob = np.concatenate([c.log_prob for c in candidates], axis=1)
+    right = np.concatenate([c.right for c in candidates])
+    if right.all() or not right.any():
+        raise ValueError(
+            f"of {right.size} matches {right.sum()} are right: a temperature needs right and wrong "
+            "ones. Calibrate on more pairs."
+        )
+    steps = STEPS_BETWEEN * (len(TEMPERATURES) - 1) + 1
+    grid = np.geomspace(TEMPERATURES[0], TEMPERATURES[-1], steps)
+    return min(
+        grid.tolist(), key=lambda t: negative_log_likelihood(interpolated(log_prob, t), right)
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Of some pairs at one calibration. Shares and areas lie in [0, 1]."""
+
+    calibration_error: float  # expected; nan without matches
+    sigma_fit: float | None  # what sigma must still be multiplied by; None where none can tell
+    precision: float  # the mean share of right matches of a pair
+    num_matches: float  # of a pair, the median
+    auc: float  # of poses, or of homographies where no pair has a pose; the mean of seeds
+
+
+def judged_kind(kinds: Sequence[str]) -> str:
+    """The kind of pair whose errors decide on the threshold."""
+    return "pose" if "pose" in kinds else "homography"
+
+
+def score_of(records: Sequence[PairRecord]) -> Score:
+    """All pairs count alike, whatever their sets."""
+    kind = judged_kind([record.kind for record in records])
+    errors = np.array([r.errors[ESTIMATORS[kind]] for r in records if r.kind == kind])  # [p seeds]
+    bins = pooled(record.confidence_bins for record in records)
+    empty = bins is None or not bins["matches"].any()
+    return Score(
+        calibration_error=float("nan") if empty else expected_calibration_error(bins),
+        sigma_fit=fit_sigma(records),
+        precision=float(np.mean([r.precision[right_name(r.kind)] for r in records])),
+        num_matches=float(np.median([r.num_matches for r in records])),
+        auc=float(np.mean([metrics.error_auc(e, [JUDGED_AT[kind]])[0] for e in errors.T])),
+    )
+
+
+def fit_sigma(records: Sequence[PairRecord]) -> float | None:
+    """What sigma must be multiplied by; of both kinds of pairs the geometric mean over matches."""
+    factors, weights = [], []
+    for kind in ("pose", "homography"):
+        histogram = pooled_sigma(r.sigma_bins for r in records if r.kind == kind)
+        factor = None if histogram is None else sigma_factor(histogram, kind)
+        if factor is not None:
+            factors.append(factor)
+            weights.append(histogram["counts"].sum())
+    return float(np.exp(np.average(np.log(factors), weights=weights))) if factors else None
+
+
+def records_at(
+    candidates: Sequence[Candidates], temperature: float, threshold: float, seeds: Sequence[int]
+) -> list[PairRecord]:
+    """What the candidates above a threshold are worth."""
+    records = []
+    for c in candidates:
+        found, kind = c.at(temperature, threshold), kind_of(c.pair)
+        records.append(
+            PairRecord(
+                set=c.pair.set,
+                name=c.pair.name,
+                kind=kind,
+                checked=c.pair.checked,
+                num_matches=len(found.confidence),
+                seconds=0.0,
+                **score_pair(found, c.given, c.pair, (ESTIMATORS[kind],), seeds),
+            )
+        )
+    return records
+
+
+def best_threshold(scores: dict[float, Score]) -> float:
+    """Of the thresholds whose area is the largest one, but for FLAT, the most precise; of equals
+    the lowest."""
+    best = max(score.auc for score in scores.values())
+    flat = [threshold for threshold, score in scores.items() if score.auc >= best - FLAT]
+    return max(sorted(flat), key=lambda threshold: scores[threshold].precision)
