@@ -8,10 +8,13 @@ import runpy
 import flax.traverse_util
 import numpy as np
 import pytest
+from miniatures import K as CAMERA
+from miniatures import Scene
 from PIL import Image
 from rich.console import Console
 
 from astr_jax import api
+from astr_jax.cli.matchers import astr_candidates, astr_matcher
 from astr_jax.evaluation.calibrate_command import run_calibrate, write_calibrated
 from astr_jax.evaluation.calibration_fit import (
     TEMPERATURES,
@@ -28,8 +31,6 @@ from astr_jax.evaluation.pairs import Pair
 from astr_jax.evaluation.resizing import LoadedPair
 from astr_jax.evaluation.scoring import Found
 from astr_jax.params import Calibration, Params, load_params, read_header, save_params
-from tests.evaluation.miniatures import K as CAMERA
-from tests.evaluation.miniatures import Scene
 
 EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))
 SIZE = 192, 256  # (h, w)
@@ -111,20 +112,20 @@ def test_without_a_wrong_match_there_is_no_temperature():
         fit_temperature([dataclasses.replace(candidates, right=np.ones(4000, bool))])
 
 
-def test_of_a_flat_optimum_the_most_precise_threshold_is_taken():
-    def score(auc, precision):
-        return Score(
-            calibration_error=0.1, sigma_fit=1.0, num_matches=10, auc=auc, precision=precision
+def test_the_threshold_is_best_with_its_neighbours_not_by_a_lucky_peak():
+    def best(*areas):
+        return best_threshold(
+            {
+                (i + 1) / 20: Score(
+                    calibration_error=0.1, sigma_fit=1.0, num_matches=9, auc=auc, precision=0.9
+                )
+                for i, auc in enumerate(areas)
+            }
         )
 
-    scores = {
-        0.1: score(0.800, 0.90),
-        0.2: score(0.802, 0.93),
-        0.3: score(0.798, 0.95),
-        0.4: score(0.798, 0.95),
-        0.5: score(0.796, 0.99),
-    }
-    assert best_threshold(scores) == 0.3
+    assert best(0.70, 0.80, 0.80, 0.80, 0.70, 0.60, 0.60, 0.88, 0.60) == 0.15
+    assert best(*[0.8] * 9) == 0.45  # of equals the most precise
+    assert best(*[0.8] * 6, 0.7, 0.6, 0.5) == 0.2
 
 
 def test_matches_of_a_pose_are_right_near_their_lines(rng):
@@ -299,11 +300,11 @@ def test_weights_match_by_the_calibration_they_were_written_with(weights, images
 
 
 def test_log_p_of_the_candidates_is_what_match_finds_at_that_temperature(weights, images):
-    candidates = EVAL["astr_candidates"](str(weights), SIDE, (0.5, 1.0))
+    candidates = astr_candidates(str(weights), SIDE, (0.5, 1.0))
     (points0, points1, confidence, sigma), log_prob = candidates(*images)
     assert log_prob.shape == (2, len(confidence))
     np.testing.assert_allclose(np.exp(log_prob[1]), confidence, rtol=1e-4)
-    match = EVAL["astr_matcher"](str(weights), SIDE, FOUND).match
+    match = astr_matcher(str(weights), SIDE, FOUND).match
     theirs0, theirs1, theirs, their_sigma = match(*images)
     rows = by_cell(theirs0)
     same = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astr_jax.cli.matchers import find_matcher
 from astr_jax.evaluation.classic import MATCHERS
 from astr_jax.evaluation.command import longest_side, read_benchmark
 from astr_jax.evaluation.report import read_report
@@ -110,8 +111,7 @@ def test_matches_are_written_for_hloc_with_the_command_to_go_on(tmp_path, rng, c
 
 
 def test_a_run_begun_by_one_matcher_is_not_ended_by_another():
-    module = runpy.run_path(str(COMMAND))
-    stated = [module["find_matcher"](name, None, None).settings for name in MATCHERS]
+    stated = [find_matcher(name, None, None).settings for name in MATCHERS]
     assert len({str(settings) for settings in stated}) == len(MATCHERS)
 
 
