@@ -5,7 +5,8 @@
 Renders worlds whose two cameras stand at distances of ratio 2 to 4 from the point looked at,
 matches them coarsely once, and refines the same matches three times: with scaling off (ratio 1),
 on (the estimated ratio) and, as a bound, with the true ratio. Matches whose point is hidden in
-image 1 are left out.
+image 1 are left out. With --cells true the coarse matches are the true ones, so that the fine stage
+alone is judged.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -33,6 +34,7 @@ from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.scaling import EXTREME, scale_ratio
 from astr_jax.params import Params, find_weights, load_params
 from astr_jax.supervision import depth_ground_truth
+from astr_jax.types import CoarseMatches
 
 WAYS = ("off", "on", "true")  # ratio 1, the estimated one, the true one
 EDGES = (1.0, 1.5, 2.0, 3.0, np.inf)  # of the bins of true ratios, the larger by the smaller side
@@ -68,9 +70,13 @@ def world_batches(photos, config: WorldConfig, pairs: int, difficulty: float):
         yield batch | {name: np.asarray(padded(batch[name], canvas)) for name in maps}
 
 
-def refine(params: Params, batches, *, estimator: str) -> RefinedMatches:
-    """Matches all pairs and refines the matches in each of WAYS."""
-    found = [jax.device_get(_refine(params, batch, estimator=estimator)) for batch in batches]
+def refine(params: Params, batches, *, estimator: str, cells: str = "found") -> RefinedMatches:
+    """Matches all pairs and refines the matches in each of WAYS.
+
+    cells: those "found", or the "true" ones.
+    """
+    options = {"estimator": estimator, "cells": cells}
+    found = [jax.device_get(_refine(params, batch, **options)) for batch in batches]
     known = np.concatenate([f["known"] for f in found])
 
     def kept(name):
@@ -85,8 +91,22 @@ def refine(params: Params, batches, *, estimator: str) -> RefinedMatches:
     )
 
 
-@functools.partial(jax.jit, static_argnames="estimator")
-def _refine(params: Params, batch, *, estimator: str):
+def true_matches(cell1: Int[Array, "b n"]) -> CoarseMatches:
+    """At most MOST_MATCHES of the cells that have a true partner, drawn at random."""
+    with_partner_first = jax.random.uniform(jax.random.key(1), cell1.shape) + (cell1 >= 0)
+    _, cell0 = jax.lax.top_k(with_partner_first, min(MOST_MATCHES, cell1.shape[1]))
+    partner = jnp.take_along_axis(cell1, cell0, axis=1)
+    valid = partner >= 0
+    return CoarseMatches(
+        cell0=jnp.where(valid, cell0, -1),
+        cell1=partner,
+        confidence=valid.astype(jnp.float32),
+        valid=valid,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("estimator", "cells"))
+def _refine(params: Params, batch, *, estimator: str, cells: str):
     """Per match [b k]: whether its truth is known, the two ratios, and the error in each way."""
     config, model = params.config, functools.partial(ASTR(params.config).apply, params.variables)
     features = []
@@ -111,6 +131,8 @@ def _refine(params: Params, batch, *, estimator: str):
 
     depths = (batch[name] for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
     truth = jax.vmap(depth_ground_truth)(*depths)
+    if cells == "true":
+        matches = true_matches(truth.cell1)
     at = jax.vmap(lambda values, cells: values[jnp.maximum(cells, 0)])
     known = matches.valid & at(truth.visible, matches.cell0)
     true_ratio = jnp.clip(at(truth.ratio, matches.cell0), 1 / EXTREME, EXTREME)
@@ -213,6 +235,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=64, help="how many; default 64")
     parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
     parser.add_argument("--difficulty", type=float, default=0.5, help="in [0, 1]; default 0.5")
+    parser.add_argument("--cells", choices=("found", "true"), default="found", help="see above")
     parser.add_argument("--estimator", choices=("pose", "affine"), default="pose")
     parser.add_argument("--out", metavar="FILE.json", help="write all figures there too")
     arguments = parser.parse_args(argv)
@@ -228,13 +251,15 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     batches = world_batches(photos, config, arguments.pairs, arguments.difficulty)
-    rows = summaries(refine(params, batches, estimator=arguments.estimator))
+    ways = {"estimator": arguments.estimator, "cells": arguments.cells}
+    rows = summaries(refine(params, batches, **ways))
     pairs = -(-arguments.pairs // BATCH) * BATCH
-    title = f"adaptive scaling ({arguments.estimator}), {pairs} worlds of {width} x {height}"
+    title = f"adaptive scaling ({arguments.estimator}), {arguments.cells} cells, {pairs} worlds of "
+    title += f"{width} x {height}"
     print_table(table_of(rows, title), Console())
     if arguments.out:
         settings = {"pairs": pairs, "size": [height, width], "difficulty": arguments.difficulty}
-        settings |= {"weights": arguments.weights, "estimator": arguments.estimator}
+        settings |= {"weights": arguments.weights, **ways}
         with replacing(arguments.out) as beside:
             beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
 

@@ -39,6 +39,20 @@ def test_where_nothing_changes_the_true_ratio_is_that_of_no_scaling(params):
     assert (found.errors["off"][found.coarse < 1e-3] <= 8 * 2**0.5 + 1e-3).all()
 
 
+def test_true_cells_are_those_of_the_truth(params):
+    batches = [wall_seen_twice((96, 96))]
+    found = refine(params, batches, estimator="affine", cells="true")
+    # Camera and wall are the same in both images: all 10 x 12 cells above the padding, twice.
+    assert len(found.pair) == 2 * 10 * 12
+    assert found.coarse.max() < 1e-3
+    partners = np.array([[5, -1, 2, 0]])
+    matches = scaling.true_matches(partners)
+    assert sorted(matches.cell0[0].tolist()) == [-1, 0, 2, 3]
+    for cell0, cell1 in zip(matches.cell0[0], matches.cell1[0], strict=True):
+        assert cell0 == -1 or partners[0, cell0] == cell1
+    assert (np.asarray(matches.valid) == (np.asarray(matches.cell1) >= 0)).all()
+
+
 def made_up(gain):
     """Ten pairs of 20 matches at ratio 2; scaling changes every error by the pair's gain."""
     pair = np.repeat(np.arange(10), 20)
@@ -98,7 +112,7 @@ def test_the_command_prints_a_table_and_writes_all_figures(capsys, monkeypatch, 
     )
     out = tmp_path / "scaling.json"
     scaling.main(["--photos", ".", "--estimator", "affine", "--pairs", "4", "--out", str(out)])
-    assert "adaptive scaling (affine), 4 worlds" in capsys.readouterr().out
+    assert "adaptive scaling (affine), found cells, 4 worlds" in capsys.readouterr().out
     written = json.loads(out.read_text())
     assert written["rows"][0]["matches"] > 20
     assert written["settings"]["estimator"] == "affine"
