@@ -72,11 +72,12 @@ class Report:
     def memory(self) -> str:
         """The highest peaks, of the process with all that it loaded and of the device; "" if
         unknown."""
-        peaks = [
-            (f"{_highest(getattr(r, field) for r in self.records)}", words)
-            for field, words in (("memory_mib", "of the process"), ("device_memory_mib", "on it"))
-        ]
-        return ", ".join(f"{peak} MiB {words}" for peak, words in peaks if peak != "None")
+        peaks = {
+            "of the process": _highest(r.memory_mib for r in self.records),
+            "of the device": _highest(r.device_memory_mib for r in self.records),
+        }
+        known = [f"{peak:.0f} MiB {where}" for where, peak in peaks.items() if peak is not None]
+        return "at most " + " and ".join(known) if known else ""
 
 
 def told_apart(reports: Sequence[Report]) -> list[Report]:
@@ -102,7 +103,7 @@ def stated(report: Report) -> dict[str, str]:
         for key, value in report.protocol.items()
         if key != "resize" and value != {}
     }
-    return known | ({"peak memory": report.memory} if report.memory else {})
+    return known | ({"memory": report.memory} if report.memory else {})
 
 
 def resize_of(protocol: dict) -> Resize:

@@ -116,14 +116,17 @@ def _note(report: Report) -> str:
     protocol, matched = report.protocol, [r for r in report.records if r.failure is None]
     seeds = len(protocol["seeds"])
     steady = [r.seconds for r in matched if not r.first_call] or [r.seconds for r in matched]
+    first = max((r.seconds for r in report.records if r.first_call), default=0.0)
     words = [
         f"{report.matcher}: {report.image_size}",
         f"{seeds} seeds of the estimators, mean ± half of the range" if seeds > 1 else "one seed",
         f"at most {most} matches" if (most := protocol.get("max_matches")) else "all matches",
         f"{np.mean([r.num_matches for r in report.records]):.0f} a pair",
-        f"{np.median(steady or [0.0]):.2f} s a pair on {protocol.get('device')}",
+        f"{np.median(steady or [0.0]):.2f} s a pair after a first one of {first:.2f} s",
+        f"on {protocol.get('device')}",
         f"{len(report.records) - len(matched)} of {len(report.records)} pairs failed",
     ]
+    words += [f"memory {report.memory}"] if report.memory else []
     return f"- {', '.join(words)}." + (f" {report.missing}." if report.missing else "")
 
 
