@@ -3,7 +3,7 @@
 The same command again goes on from the newest checkpoint in RUN, on any number of devices.
 
 examples:
-  python train.py tiny --photos DIR --workdir RUN --set worlds_share=0.5
+  python train.py tiny --photos DIR --workdir RUN --set worlds_share=0.3
   python train.py tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
   python train.py astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
   srun --ntasks-per-node=8 python train.py small --photos DIR --workdir RUN --distributed
