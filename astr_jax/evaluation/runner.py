@@ -39,6 +39,8 @@ def protocol(
     settings: of the matcher. device: the JAX device that it runs on, None if on none.
     """
     resize = dataclasses.asdict(benchmark.resize)
+    kinds = list(dict.fromkeys(map(scoring.kind_of, benchmark.pairs)))
+    thresholds_in = "files" if benchmark.poses_in_file_pixels else "resized images"
     return {
         **(settings or {}),
         "benchmark": benchmark.name,
@@ -54,9 +56,9 @@ def protocol(
                 name: estimators.stated_limits(name, kind)
                 for name in scoring.estimators_of(benchmark, kind)
             }
-            for kind in dict.fromkeys(map(scoring.kind_of, benchmark.pairs))
+            for kind in kinds
         },
-        "pose_thresholds_in": "files" if benchmark.poses_in_file_pixels else "resized images",
+        **({"pose_thresholds_in": thresholds_in} if "pose" in kinds else {}),
         "seeds": list(seeds),
         "device": f"cpu, {platform.machine()}" if device is None else device.device_kind,
         "opencv": cv2.__version__,

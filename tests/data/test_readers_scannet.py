@@ -1,3 +1,5 @@
+import shutil
+
 import cv2
 import numpy as np
 import PIL.Image
@@ -61,10 +63,14 @@ def test_the_layout_is_read_back_exactly(tmp_path, scan, intrinsics):
     np.testing.assert_allclose(arrays.T_0to1 @ first, second, atol=1e-5)
 
 
-def test_the_test_index_has_the_poses_itself(tmp_path, scan, rng):
+def test_an_index_has_the_poses_where_no_folder_has(tmp_path, scan, rng):
     rel_pose = rng.normal(size=(2, 12))
     np.savez(tmp_path / "test.npz", name=NAMES, rel_pose=rel_pose)
     dataset = ScanNet(tmp_path, tmp_path / "test.npz")
+    stem0, stem1 = NAMES[0][2:].tolist()
+    from_files = np.linalg.inv(scan[stem1][1]) @ scan[stem0][1]
+    np.testing.assert_allclose(dataset.pairs("test")[0].T_0to1, from_files, atol=1e-9)
+    shutil.rmtree(tmp_path / "scene0707_00" / "pose")
     pairs = dataset.pairs("test")
     assert len(pairs) == 2  # without a score all count
     for pair, row in zip(pairs, rel_pose, strict=True):

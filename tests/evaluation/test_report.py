@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from astr_jax import api
+from astr_jax.cli import matchers
 from astr_jax.evaluation.command import write_between
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import (
@@ -214,7 +215,7 @@ def test_the_report_names_the_weights_and_how_they_match(
     save_params(weights, Params(micro_variables, micro_config, Calibration(threshold=0.3)))
     called = []
     empty = Matches(*(np.zeros((0, 2)),) * 2, *(np.zeros(0),) * 5, np.zeros(0, bool))
-    monkeypatch.setattr(api, "match", lambda *a, **options: called.append(options) or empty)
+    monkeypatch.setattr(matchers, "match", lambda *a, **options: called.append(options) or empty)
     command("pairs", pairs_folder, "--weights", weights, "--out", out)
     assert read_report(out).records[0].failure is None
     written = read_report(out).protocol
