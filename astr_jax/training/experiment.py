@@ -40,6 +40,11 @@ class Stage:
         return self.micro_batch or self.batch_size
 
     @property
+    def parts(self) -> int:
+        """Micro-batches of a batch."""
+        return self.batch_size // self.pairs_at_once
+
+    @property
     def steps(self) -> int:
         return -(-self.pairs // self.batch_size)
 

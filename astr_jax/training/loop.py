@@ -229,7 +229,7 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
     end = start + stage.steps - within
     # Stages of other batch sizes go on in the list of pairs: none comes twice.
     offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
-    train_step = compiled_step(experiment, stage, run.mesh)
+    train_step = compiled_step(experiment, run.mesh, fine=stage.fine, parts=stage.parts)
     batches, validate = open_data(run, stage, lambda index: difficulty(stage, index - offset))
     speed, schedule = Speed(experiment.model, stage, run.mesh), schedule_of(experiment)
     recent, bad = [], 0
@@ -290,15 +290,15 @@ def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
 
 
 @functools.lru_cache
-def compiled_step(experiment: Experiment, stage: Stage, mesh: Mesh):
+def compiled_step(experiment: Experiment, mesh: Mesh, *, fine: bool, parts: int):
     """The training step on a mesh; compiled once for each batch shape and kind of pairs, however
     many stages and runs of the process take it."""
     step = make_train_step(
         experiment.model,
         experiment.train,
         optimizer_of(experiment),
-        fine=stage.fine,
-        parts=stage.batch_size // stage.pairs_at_once,
+        fine=fine,
+        parts=parts,
     )
 
     def on_mesh(state, batch):

@@ -120,7 +120,8 @@ def measure(experiment: Experiment, stage: Stage, sources: Sources, mesh: Mesh):
         jax.block_until_ready(make(0))
         data_cpu[name] = np.median([clocked(lambda k=k: make(k))[1] for k in range(1, 4)])
     batch, state = batches.batch(0), first_state(experiment, mesh)
-    step = compiled_step(experiment, stage, mesh).lower(state, batch).compile()
+    train_step = compiled_step(experiment, mesh, fine=stage.fine, parts=stage.parts)
+    step = train_step.lower(state, batch).compile()
     state, _ = step(state, batch)
     speed, times = Speed(experiment.model, stage, mesh), []
     for _ in range(STEPS):
