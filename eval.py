@@ -168,7 +168,9 @@ def main(argv: list[str] | None = None) -> None:
         else:
             command.run_table(arguments)
     except KeyboardInterrupt:
-        print("eval.py: stopped; with --out the same command goes on.", file=sys.stderr)
+        resumes = arguments.command in (*command.BENCHMARKS, *LOCALISATION)
+        words = "; with --out the same command goes on" if resumes else ""
+        print(f"eval.py: stopped{words}.", file=sys.stderr)
         sys.exit(130)
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))

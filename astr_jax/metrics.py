@@ -223,6 +223,16 @@ def epipolar_precision(
     return float((error < threshold).mean())
 
 
+def transfer_errors(
+    points0: Float[np.ndarray, "k 2"],
+    points1: Float[np.ndarray, "k 2"],
+    homography: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, "k"]:
+    """Pixels of image 1 between a match and where the homography takes its point of image 0; inf
+    where that goes to or behind the line at infinity."""
+    return np.linalg.norm(warp_points(homography, points0) - points1, axis=1)
+
+
 def homography_precision(
     points0: Float[np.ndarray, "k 2"],
     points1: Float[np.ndarray, "k 2"],
@@ -236,5 +246,5 @@ def homography_precision(
     """
     if len(points0) == 0:
         return 0.0
-    error = np.linalg.norm(warp_points(homography, points0) - points1, axis=1)
+    error = transfer_errors(points0, points1, homography)
     return float((error < threshold).mean())

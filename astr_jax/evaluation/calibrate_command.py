@@ -16,7 +16,6 @@ from rich.table import Table
 from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.calibration_fit import (
     ESTIMATORS,
-    JUDGED_AT,
     TEMPERATURES,
     THRESHOLDS,
     Candidates,
@@ -28,7 +27,13 @@ from astr_jax.evaluation.calibration_fit import (
     records_at,
     score_of,
 )
-from astr_jax.evaluation.command import NamedMatcher, longest_side, read_benchmark
+from astr_jax.evaluation.command import (
+    NamedMatcher,
+    checked_place,
+    longest_side,
+    read_benchmark,
+)
+from astr_jax.evaluation.compare import SOLVED
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.resizing import load_pair
 from astr_jax.evaluation.runner import evaluate
@@ -94,12 +99,9 @@ def _checked_out(out: str | None, dry_run: bool) -> pathlib.Path | None:
         raise ValueError("give either --out FILE.safetensors or --dry-run.")
     if dry_run:
         return None
-    path = pathlib.Path(out)
-    if path.suffix != ".safetensors":
+    if pathlib.Path(out).suffix != ".safetensors":
         raise ValueError(f"--out must end in .safetensors; got {out}.")
-    if not path.resolve().parent.is_dir():
-        raise ValueError(f"{out} cannot be written: its folder does not exist.")
-    return path
+    return checked_place(out)
 
 
 def _evaluated(
@@ -164,7 +166,7 @@ def write_calibrated(
 
 def _area_name(kind: str) -> str:
     unit = "°" if kind == "pose" else " px"
-    return f"{kind} AUC@{JUDGED_AT[kind]:g}{unit} {ESTIMATORS[kind]}"
+    return f"{kind} AUC@{SOLVED[kind]:g}{unit} {ESTIMATORS[kind]}"
 
 
 def _threshold_table(scores: dict[float, Score], kind: str) -> Table:

@@ -20,6 +20,7 @@ from astr_jax.evaluation.calibration import (
     pooled_sigma,
     sigma_factor,
 )
+from astr_jax.evaluation.compare import SOLVED
 from astr_jax.evaluation.pairs import Pair
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.resizing import LoadedPair
@@ -31,7 +32,6 @@ THRESHOLDS = tuple(k / 20 for k in range(1, 19))  # 0.05 to 0.9
 NEIGHBOURS = 2  # thresholds on each side: on a few dozen pairs the areas of one differ by chance
 SURE = 1e-6  # no confidence counts as nearer to 0 or 1, so that one match cannot decide
 ESTIMATORS = {"pose": "poselib@1", "homography": "magsac@3"}
-JUDGED_AT = {"pose": 10.0, "homography": 5.0}  # degrees; pixels: of the area under the curve
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def score_of(records: Sequence[PairRecord]) -> Score:
         sigma_fit=fit_sigma(records),
         precision=float(np.mean([r.precision[right_name(r.kind)] for r in records])),
         num_matches=float(np.median([r.num_matches for r in records])),
-        auc=float(np.mean([metrics.error_auc(e, [JUDGED_AT[kind]])[0] for e in errors.T])),
+        auc=float(np.mean([metrics.error_auc(e, [SOLVED[kind]])[0] for e in errors.T])),
     )
 
 

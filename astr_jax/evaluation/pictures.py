@@ -145,7 +145,7 @@ def _draw(
         matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, given.K0, given.K1)
         off = np.sqrt(metrics.sampson_error(*points, matrix))
     else:
-        off = np.linalg.norm(metrics.warp_points(given.homography, points[0]) - points[1], axis=1)
+        off = metrics.transfer_errors(*points, given.homography)
     figure = draw_matches(given.img0, given.img1, _as_matches(found), error=off)
     words += f", {len(off)} matches"
     if len(off) != record.num_matches:

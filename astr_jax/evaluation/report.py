@@ -140,8 +140,6 @@ def score_sets(records: Iterable[PairRecord], *, checked_only: bool = False) -> 
 
 def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScore:
     first = members[0]
-    matched = [r for r in members if r.failure is None]  # the others were not timed to their end
-    steady = [r.seconds for r in matched if not r.first_call]
     areas = {
         name: np.array(
             [
@@ -164,9 +162,22 @@ def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScor
             name: float(np.mean([r.precision[name] for r in members])) for name in first.precision
         },
         num_matches=float(np.mean([r.num_matches for r in members])),
-        seconds=float(np.median(steady or [r.seconds for r in matched] or [0.0])),
-        seconds_first=_highest(r.seconds for r in members if r.first_call),
+        seconds=steady_seconds(members),
+        seconds_first=first_seconds(members),
     )
+
+
+def steady_seconds(records: Sequence[PairRecord]) -> float:
+    """The median time of a pair, without first calls where there are others; 0 where all failed,
+    as a failed pair was not timed to its end."""
+    matched = [r for r in records if r.failure is None]
+    steady = [r.seconds for r in matched if not r.first_call]
+    return float(np.median(steady or [r.seconds for r in matched] or [0.0]))
+
+
+def first_seconds(records: Iterable[PairRecord]) -> float | None:
+    """The longest first call of a process; None where no record is one."""
+    return _highest(r.seconds for r in records if r.first_call)
 
 
 def _highest(values: Iterable[float | None]) -> float | None:

@@ -77,25 +77,13 @@ def right_name(kind: str) -> str:
     return f"epi@{RIGHT[kind]:g}" if kind == "pose" else f"{RIGHT[kind]:g}px"
 
 
-def epipolar_errors(
-    found: Found, given: LoadedPair, truth: Float[np.ndarray, "4 4"]
-) -> Float[np.ndarray, " k"]:
-    """Squared symmetric epipolar errors on the plane at depth 1."""
-    return metrics.epipolar_errors(found.points0, found.points1, truth, given.K0, given.K1)
-
-
-def distances(found: Found, given: LoadedPair) -> Float[np.ndarray, " k"]:
-    """Pixels of image 1 between a match and the homography; inf where that leaves the plane."""
-    return np.linalg.norm(
-        metrics.warp_points(given.homography, found.points0) - found.points1, axis=1
-    )
-
-
 def right_matches(found: Found, given: LoadedPair, pair: Pair) -> Bool[np.ndarray, " k"]:
     """Which matches are right, where confidence is judged."""
+    points = found.points0, found.points1
     if pair.homography is None:
-        return epipolar_errors(found, given, pair.cam1_from_cam0) < RIGHT["pose"]
-    return distances(found, given) < RIGHT["homography"]
+        cameras = pair.cam1_from_cam0, given.K0, given.K1
+        return metrics.epipolar_errors(*points, *cameras) < RIGHT["pose"]
+    return metrics.transfer_errors(*points, given.homography) < RIGHT["homography"]
 
 
 def score_pair(
@@ -122,7 +110,7 @@ def score_pose(
         back0, back1 = np.linalg.inv(given.resize0), np.linalg.inv(given.resize1)
         places = metrics.warp_points(back0, points[0]), metrics.warp_points(back1, points[1])
         estimated_from = *places, back0 @ K0, back1 @ K1
-    squared = epipolar_errors(found, given, truth)
+    squared = metrics.epipolar_errors(*points, truth, K0, K1)
     sampson = np.full(len(squared), np.nan)  # without a baseline there are no lines
     if metrics.has_baseline(truth):
         sampson = metrics.sampson_error(*points, metrics.fundamental_matrix(truth, K0, K1))
@@ -145,7 +133,7 @@ def score_homography(found: Found, given: LoadedPair, names, seeds) -> dict:
     """Corner errors in pixels of the resized image 1, mean matching accuracy and calibration;
     fields of a record."""
     points, truth, size = (found.points0, found.points1), given.homography, given.img0.shape
-    distance = distances(found, given)
+    distance = metrics.transfer_errors(*points, truth)
     errors = {
         name: tuple(
             metrics.corner_error(

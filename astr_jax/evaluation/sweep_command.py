@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from astr_jax.data.photos import read_photos
-from astr_jax.evaluation.command import FindMatcher, NamedMatcher
+from astr_jax.evaluation.command import FindMatcher, NamedMatcher, checked_place
 from astr_jax.evaluation.figures import COLOURS
 from astr_jax.evaluation.sweeps import (
     ESTIMATOR,
@@ -58,8 +58,7 @@ def run_sweep(arguments: argparse.Namespace, find_matcher: FindMatcher, console:
     for out, suffix in ((arguments.out, ".json"), (arguments.png, ".png")):
         if out and pathlib.Path(out).suffix != suffix:
             raise ValueError(f"expected a file that ends in {suffix}; got {out}.")
-        if out and not pathlib.Path(out).resolve().parent.is_dir():
-            raise ValueError(f"{out} cannot be written: its folder does not exist.")
+        checked_place(out)
     if arguments.long_side < 64:
         raise ValueError(f"--long-side must be at least 64 pixels; got {arguments.long_side}.")
     sweeps = parse_sweeps(arguments.sweep)

@@ -19,12 +19,12 @@ from jaxtyping import Float, UInt8
 from astr_jax import metrics
 from astr_jax.data import cameras
 from astr_jax.data.photos import list_photos
+from astr_jax.evaluation.compare import SOLVED
 from astr_jax.evaluation.estimators import find_estimator
 from astr_jax.evaluation.runner import Matcher
 from astr_jax.evaluation.scoring import RIGHT, checked_matches
 
 ESTIMATOR = "magsac@3"
-SOLVED = 5.0  # mean corner error below which a photograph counts as solved, pixels of image 1
 VIEW_ANGLE = 15.0  # degrees between the two viewing directions, all amounts alike
 SHIFT = 0.03  # of the point looked at, at most, in sides of the image
 DISPLAY_GAMMA = 2.2  # of pixel values over the light that made them
@@ -151,9 +151,9 @@ def score_pair(match: Matcher, image0: Image, image1: Image, H_0to1) -> PairScor
     try:
         found = checked_matches(match(image0, image1))
         seconds = time.perf_counter() - start
-        off = np.linalg.norm(metrics.warp_points(H_0to1, found.points0) - found.points1, axis=1)
-        right = off < RIGHT["homography"]
-        estimated = find_estimator(ESTIMATOR, "homography")(found.points0, found.points1)
+        points = found.points0, found.points1
+        right = metrics.transfer_errors(*points, H_0to1) < RIGHT["homography"]
+        estimated = find_estimator(ESTIMATOR, "homography")(*points)
     except Exception as error:
         return PairScore(seen=seen, failure=f"{type(error).__name__}: {error}")
     return PairScore(
@@ -186,9 +186,9 @@ MEASURES = {  # name -> its title, its axis, the value of a pair, their summary
     ),
     "right": ("right matches", "matches, median", lambda score: score.right, np.median),
     "solved": (
-        f"corner error below {SOLVED:g} px",
+        f"corner error below {SOLVED['homography']:g} px",
         "share of photographs",
-        lambda score: score.corner_error < SOLVED,
+        lambda score: score.corner_error < SOLVED["homography"],
         np.mean,
     ),
 }

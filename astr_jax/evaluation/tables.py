@@ -9,7 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report, SetScore, score_sets
+from astr_jax.evaluation.report import (
+    MEAN,
+    THRESHOLDS,
+    UNITS,
+    Report,
+    SetScore,
+    first_seconds,
+    score_sets,
+    steady_seconds,
+)
 
 PUBLISHED = pathlib.Path(__file__).with_name("published.json")
 SHOWN_PIXELS = ("1px", "3px", "5px", "10px")  # of the ten radii of the matching accuracy
@@ -113,18 +122,17 @@ def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) ->
 
 def _note(report: Report) -> str:
     """A line on how a report was measured."""
-    protocol, matched = report.protocol, [r for r in report.records if r.failure is None]
-    seeds = len(protocol["seeds"])
-    steady = [r.seconds for r in matched if not r.first_call] or [r.seconds for r in matched]
-    first = max((r.seconds for r in report.records if r.first_call), default=0.0)
+    protocol, records = report.protocol, report.records
+    seeds, failed = len(protocol["seeds"]), sum(r.failure is not None for r in records)
+    steady, first = steady_seconds(records), first_seconds(records) or 0.0
     words = [
         f"{report.matcher}: {report.image_size}",
         f"{seeds} seeds of the estimators, mean ± half of the range" if seeds > 1 else "one seed",
         f"at most {most} matches" if (most := protocol.get("max_matches")) else "all matches",
-        f"{np.mean([r.num_matches for r in report.records]):.0f} a pair",
-        f"{np.median(steady or [0.0]):.2f} s a pair after a first one of {first:.2f} s",
+        f"{np.mean([r.num_matches for r in records]):.0f} a pair",
+        f"{steady:.2f} s a pair after a first one of {first:.2f} s",
         f"on {protocol.get('device')}",
-        f"{len(report.records) - len(matched)} of {len(report.records)} pairs failed",
+        f"{failed} of {len(records)} pairs failed",
     ]
     words += [f"memory {report.memory}"] if report.memory else []
     return f"- {', '.join(words)}." + (f" {report.missing}." if report.missing else "")
