@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", help="a name in configs/, or a .py file, such as configs/tiny.py")
     parser.add_argument("--workdir", type=pathlib.Path, help="the run's own folder")
-    parser.add_argument("--init", help="weights to start from, instead of fresh ones")
+    parser.add_argument("--init", help="weights to start from, a shipped name or a file")
     parser.add_argument("--minutes", type=float, help="after so long save and stop")
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
     parser.add_argument(
@@ -100,7 +100,7 @@ def several_processes(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads everything, then trains."""
-    from astr_jax.params import load_params
+    from astr_jax.params import find_weights, load_params
     from astr_jax.training import devices
     from astr_jax.training.loop import train
     from astr_jax.training.profile import profile
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.workdir is None:
         raise ValueError("A run needs its own folder: give --workdir.")
-    initial = load_params(arguments.init, fold=False) if arguments.init else None
+    initial = load_params(find_weights(arguments.init), fold=False) if arguments.init else None
     train(
         experiment,
         read_sources(arguments, experiment),

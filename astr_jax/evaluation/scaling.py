@@ -1,12 +1,14 @@
 """What adaptive scaling gains where the scale changes.
 
     python -m astr_jax.evaluation.scaling --weights tiny --photos DIR
+    python -m astr_jax.evaluation.scaling --weights tiny --posed folders DIR
 
-Renders worlds whose two cameras stand at distances of ratio 2 to 4 from the point looked at,
-matches them coarsely once, and refines the same matches three times: with scaling off (ratio 1),
-on (the estimated ratio) and, as a bound, with the true ratio. Matches whose point is hidden in
-image 1 are left out. With --cells true the coarse matches are the true ones, so that the fine stage
-alone is judged.
+Takes synthetic worlds whose two cameras stand at distances of ratio 2 to 4 from the point looked
+at, or pairs of a data set with depth whose median scale ratio is --min-ratio or more, either way.
+Matches them coarsely once, and refines the same matches three times: with scaling off (ratio 1), on
+(the estimated ratio) and, as a bound, with the true ratio. Matches whose point is hidden in image 1
+are left out. With --cells true the coarse matches are the true ones, so that the fine stage alone
+is judged.
 """
 
 import argparse
@@ -14,20 +16,21 @@ import dataclasses
 import functools
 import itertools
 import json
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from astr_jax.data.photos import list_photos, read_photos, split_photos
-from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
+from astr_jax.data.readers import add_dataset_arguments, open_dataset
+from astr_jax.data.worlds import WorldConfig
+from astr_jax.evaluation.scaling_pairs import BATCH, find_pairs, posed_batches, world_batches
 from astr_jax.evaluation.tables import print_table
 from astr_jax.files import replacing
-from astr_jax.images import padded
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
@@ -40,9 +43,8 @@ WAYS = ("off", "on", "true")  # ratio 1, the estimated one, the true one
 EDGES = (1.0, 1.5, 2.0, 3.0, np.inf)  # of the bins of true ratios, the larger by the smaller side
 WITHIN = (1.0, 3.0, 5.0)  # pixels of image 1
 MOST_MATCHES = 512  # of a pair, the most confident
-BATCH = 4  # pairs
-TEXTURES, TEXTURE_SIDE = 64, 256  # photographs in the worlds, pixels
 RESAMPLES = 1000
+TRUTH = ("depth0", "depth1", "K0", "K1", "T_0to1", "depth_tolerance")  # of a batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,20 +56,6 @@ class RefinedMatches:
     estimate: Float[np.ndarray, " k"]
     coarse: Float[np.ndarray, " k"]  # error of the cell's centre, pixels of image 1
     errors: dict[str, Float[np.ndarray, " k"]]  # pixels of image 1, for each of WAYS
-
-
-def world_batches(photos, config: WorldConfig, pairs: int, difficulty: float):
-    """Yields batches of BATCH pairs, padded to sides that the model takes."""
-    atlas = make_atlas(photos[:TEXTURES], side=TEXTURE_SIDE)
-    canvas = tuple(-(-side // 32) * 32 for side in config.size)
-    keys = jax.random.split(jax.random.key(0), -(-pairs // BATCH))
-    for key in track(keys, "matching worlds"):
-        rendered = render_pairs(key, atlas, jnp.float32(difficulty), config=config, batch=BATCH)
-        batch = {name: np.asarray(value) for name, value in rendered.items()}
-        for i in "01":
-            batch[f"mask{i}"] = np.ones(batch[f"image{i}"].shape, bool)
-        maps = [f"{name}{i}" for name in ("image", "mask", "depth") for i in "01"]
-        yield batch | {name: np.asarray(padded(batch[name], canvas)) for name in maps}
 
 
 def refine(params: Params, batches, *, estimator: str, cells: str = "found") -> RefinedMatches:
@@ -129,7 +117,7 @@ def _refine(params: Params, batch, *, estimator: str, cells: str):
         threshold=params.calibration.threshold,
     )
 
-    depths = (batch[name] for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
+    depths = (batch[name] for name in TRUTH)
     truth = jax.vmap(depth_ground_truth)(*depths)
     if cells == "true":
         matches = true_matches(truth.cell1)
@@ -230,38 +218,61 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--weights", default="tiny", help="a shipped name or a file; default tiny")
     parser.add_argument(
-        "--photos", required=True, metavar="DIR", help="photographs; every 40th, held back, is used"
+        "--photos", metavar="DIR", help="for worlds: photographs; every 40th, held back, is used"
     )
+    parser.add_argument(
+        "--posed",
+        nargs="+",
+        metavar=("KIND", "DIR"),
+        help="pairs with depth instead: megadepth, scannet, colmap, folders or tables, and where",
+    )
+    parser.add_argument("--min-ratio", type=float, default=1.5, help="of --posed; default 1.5")
     parser.add_argument("--pairs", type=int, default=64, help="how many; default 64")
     parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
-    parser.add_argument("--difficulty", type=float, default=0.5, help="in [0, 1]; default 0.5")
+    parser.add_argument("--difficulty", type=float, default=0.5, help="of worlds, default 0.5")
     parser.add_argument("--cells", choices=("found", "true"), default="found", help="see above")
     parser.add_argument("--estimator", choices=("pose", "affine"), default="pose")
     parser.add_argument("--out", metavar="FILE.json", help="write all figures there too")
+    add_dataset_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
-        if arguments.pairs < 1:
-            raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
-        if not 0 <= arguments.difficulty <= 1:
-            raise ValueError(f"--difficulty must lie in [0, 1]; got {arguments.difficulty}.")
-        height, width = arguments.size
-        config = WorldConfig(height=height, width=width, min_depth_ratio=2.0, easy_depth_ratio=4.0)
         params = load_params(find_weights(arguments.weights))
-        photos = read_photos(split_photos(list_photos(arguments.photos))[1])
+        batches, what = pairs_of(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    batches = world_batches(photos, config, arguments.pairs, arguments.difficulty)
     ways = {"estimator": arguments.estimator, "cells": arguments.cells}
     rows = summaries(refine(params, batches, **ways))
-    pairs = -(-arguments.pairs // BATCH) * BATCH
-    title = f"adaptive scaling ({arguments.estimator}), {arguments.cells} cells, {pairs} worlds of "
+    height, width = arguments.size
+    title = f"adaptive scaling ({arguments.estimator}), {arguments.cells} cells, {what} of "
     title += f"{width} x {height}"
     print_table(table_of(rows, title), Console())
     if arguments.out:
-        settings = {"pairs": pairs, "size": [height, width], "difficulty": arguments.difficulty}
-        settings |= {"weights": arguments.weights, **ways}
+        settings = {"what": what, "size": [height, width], "weights": arguments.weights, **ways}
         with replacing(arguments.out) as beside:
             beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
+
+
+def pairs_of(arguments: argparse.Namespace) -> tuple[Iterable[dict[str, np.ndarray]], str]:
+    """The batches that the command line names, and what they are in words. Raises ValueError."""
+    if bool(arguments.photos) == bool(arguments.posed):
+        raise ValueError("name either photographs by --photos, or pairs with depth by --posed.")
+    if arguments.pairs < 1:
+        raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
+    if arguments.posed:
+        if arguments.min_ratio < 1:
+            raise ValueError(f"--min-ratio must be 1 or more; got {arguments.min_ratio}.")
+        kind, *paths = arguments.posed
+        dataset = open_dataset(kind, paths, arguments)
+        found = find_pairs(dataset, arguments.size, arguments.pairs, arguments.min_ratio)
+        return posed_batches(found), f"{len(found)} pairs of ratio {arguments.min_ratio:g} and more"
+    if not 0 <= arguments.difficulty <= 1:
+        raise ValueError(f"--difficulty must lie in [0, 1]; got {arguments.difficulty}.")
+    height, width = arguments.size
+    config = WorldConfig(height=height, width=width, min_depth_ratio=2.0, easy_depth_ratio=4.0)
+    photos = read_photos(split_photos(list_photos(arguments.photos))[1])
+    pairs = -(-arguments.pairs // BATCH) * BATCH
+    what = f"{pairs} worlds of difficulty {arguments.difficulty:g}"
+    return world_batches(photos, config, pairs, arguments.difficulty), what
 
 
 if __name__ == "__main__":

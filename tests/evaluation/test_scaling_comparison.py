@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from astr_jax.data.readers import PairArrays, PosedDataset
 from astr_jax.evaluation import scaling
 from astr_jax.evaluation.scaling import WAYS, RefinedMatches, refine, summaries, summary
+from astr_jax.evaluation.scaling_pairs import find_pairs, pair_ratio, posed_batches
 from astr_jax.params import Calibration, Params
 
 
@@ -24,6 +26,7 @@ def wall_seen_twice(shape, batch=2):
     one = {"image": image, "mask": mask, "depth": np.where(mask, np.float32(3), np.float32(0))}
     views = {f"{name}{i}": value for name, value in one.items() for i in "01"}
     matrices = {"K0": K, "K1": K, "T_0to1": np.eye(4, dtype=np.float32)}
+    matrices["depth_tolerance"] = np.float32(0.2)
     return views | {name: np.stack([value] * batch) for name, value in matrices.items()}
 
 
@@ -88,11 +91,60 @@ def test_rows_are_told_apart_by_the_true_ratio_and_the_side_that_looks_larger():
     assert sum(r["matches"] for r in rows.values()) == 600  # every match is in one bin
 
 
+def wall_approached(start, way):
+    """A wall at depth `start`, and again after `way` straight towards it."""
+    T_0to1 = np.eye(4, dtype=np.float32)
+    T_0to1[2, 3] = -way
+    K = np.array([[60, 0, 47.5], [0, 60, 47.5], [0, 0, 1]], np.float32)
+    maps = {"image": np.zeros((96, 96), np.uint8), "mask": np.ones((96, 96), bool)}
+    views = {f"{name}{i}": value for name, value in maps.items() for i in "01"}
+    depths = [np.full((96, 96), depth, np.float32) for depth in (start, start - way)]
+    return PairArrays(**views, depth0=depths[0], depth1=depths[1], K0=K, K1=K, T_0to1=T_0to1)
+
+
+class Walls(PosedDataset):
+    """Walls approached to 1/1, 1/2, ... of the first distance."""
+
+    def read_scene(self, scene):
+        return range(1, 5)
+
+    def load(self, pair, size):
+        assert size == (96, 96)
+        return wall_approached(8.0, 8.0 - 8.0 / pair)
+
+
+def test_the_ratio_of_a_pair_is_how_much_larger_things_look_in_image_1():
+    assert pair_ratio(wall_approached(4.0, 2.0)) == pytest.approx(2.0)
+    assert pair_ratio(wall_approached(2.0, -3.0)) == pytest.approx(0.4)
+    seen_nowhere = wall_approached(4.0, 2.0)._replace(depth0=np.zeros((96, 96), np.float32))
+    assert pair_ratio(seen_nowhere) == 1.0
+
+
+def test_pairs_of_a_data_set_are_those_of_enough_scale_change():
+    walls = Walls(["wall"])
+    assert sorted(map(pair_ratio, find_pairs(walls, (90, 96), 9, 2.0))) == pytest.approx([2, 3, 4])
+    assert len(find_pairs(walls, (90, 96), 2, 2.0)) == 2
+    with pytest.raises(ValueError, match=r"none of the 4 pairs has a scale ratio of 4\.5"):
+        find_pairs(walls, (90, 96), 2, 4.5)
+
+
+def test_the_last_batch_is_filled_with_pairs_in_which_nothing_is_seen():
+    first, last = posed_batches([wall_approached(4.0, 1.0)] * 5)
+    assert first["image0"].shape == last["image0"].shape == (4, 96, 96)
+    assert first["depth0"].all()
+    assert last["depth0"].any(axis=(1, 2)).tolist() == [True, False, False, False]
+    assert (last["depth_tolerance"] == np.float32(0.2)).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--weights", "nowhere.safetensors", "--photos", "."], "nowhere.safetensors is neither"),
         (["--photos", ".", "--pairs", "0"], "--pairs must be positive"),
+        ([], "either photographs by --photos, or pairs with depth by --posed"),
+        (["--photos", ".", "--posed", "folders", "."], "either photographs by --photos, or"),
+        (["--posed", "folders", ".", "--min-ratio", "0.5"], "--min-ratio must be 1 or more"),
+        (["--posed", "films", "."], "'films' is no kind of data set"),
         (["--photos", ".", "--difficulty", "2"], "--difficulty must lie in [0, 1]"),
         (["--photos", ".", "--size", "50", "64"], "multiples of 8"),
     ],
@@ -112,7 +164,10 @@ def test_the_command_prints_a_table_and_writes_all_figures(capsys, monkeypatch, 
     )
     out = tmp_path / "scaling.json"
     scaling.main(["--photos", ".", "--estimator", "affine", "--pairs", "4", "--out", str(out)])
-    assert "adaptive scaling (affine), found cells, 4 worlds" in capsys.readouterr().out
+    assert (
+        "adaptive scaling (affine), found cells, 4 worlds of difficulty 0.5"
+        in capsys.readouterr().out
+    )
     written = json.loads(out.read_text())
     assert written["rows"][0]["matches"] > 20
     assert written["settings"]["estimator"] == "affine"

@@ -1,0 +1,33 @@
+"""tiny_larger: the second part of training tiny, on larger pictures.
+
+    python train.py tiny_larger --init runs/tiny/weights.safetensors --photos DIR --workdir RUN
+
+A matching matrix of 320 x 256 pictures has seven times the entries of one of 192 x 160: whoever
+matches photographs of 640 pixels has to tell a cell from many more. Hardware: one CPU core, one
+and a half pairs a second: 75 minutes.
+"""
+
+from configs.tiny import model
+
+
+def experiment():
+    """The training run. Needs the "data" extra; the model alone does not."""
+    from astr_jax.data.homography import HomographyConfig
+    from astr_jax.training.experiment import Experiment, Stage, TrainConfig
+
+    return Experiment(
+        name="tiny",
+        model=model(),
+        train=TrainConfig(learning_rate=6e-4, warmup_pairs=640),
+        data=HomographyConfig(),
+        stages=(
+            Stage(
+                pairs=6400,
+                height=256,
+                width=320,
+                batch_size=8,
+                start_difficulty=0.5,
+                end_difficulty=0.9,
+            ),
+        ),
+    )
