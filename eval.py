@@ -11,6 +11,7 @@
   python eval.py compare astr.json sift.json          is the difference more than noise?
   python eval.py page astr.json sift.json --out report.html
   python eval.py sweep --photos DIR --weights tiny --matcher sift --png sweep.png
+  python eval.py gallery --out gallery.jpg            hard pairs, drawn
   python eval.py calibrate DIR --weights in.safetensors --out out.safetensors
 
 A function given as a matcher is called as match(img0, img1) with uint8 grey arrays, and with K0=,
@@ -123,6 +124,9 @@ def make_parser() -> argparse.ArgumentParser:
     two.add_argument("second", metavar="B.json")
     add_sweep(commands.add_parser("sweep", help="one change at a time: what breaks a matcher"))
     add_calibrate(commands.add_parser("calibrate", help="make confidence and sigma mean it"))
+    gallery = commands.add_parser("gallery", help="what a matcher cannot do, drawn")
+    add_matcher_options(gallery)
+    gallery.add_argument("--out", required=True, metavar="FILE", help="a .png or .jpg file")
     page = commands.add_parser("page", help="curves, calibration and pictures of reports")
     page.add_argument("reports", nargs="+", metavar="REPORT.json")
     page.add_argument("--out", metavar="FILE.html", help="one file that needs no other")
@@ -159,6 +163,10 @@ def main(argv: list[str] | None = None) -> None:
             from astr_jax.evaluation.sweep_command import run_sweep
 
             run_sweep(arguments, find_matcher, console)
+        elif arguments.command == "gallery":
+            from astr_jax.evaluation.gallery import run_gallery
+
+            run_gallery(arguments, find_matcher, console)
         elif arguments.command == "calibrate":
             from astr_jax.evaluation.calibrate_command import run_calibrate
 

@@ -18,11 +18,11 @@ def experiment():
     return Experiment(
         name="tiny",
         model=model(),
-        train=TrainConfig(learning_rate=6e-4, warmup_pairs=640),
+        train=TrainConfig(learning_rate=6e-4, warmup_pairs=480),
         data=HomographyConfig(),
         stages=(
             Stage(
-                pairs=6400,
+                pairs=4800,
                 height=256,
                 width=320,
                 batch_size=8,

@@ -146,7 +146,7 @@ def _draw(
         off = np.sqrt(metrics.sampson_error(*points, matrix))
     else:
         off = metrics.transfer_errors(*points, given.homography)
-    figure = draw_matches(given.img0, given.img1, _as_matches(found), error=off)
+    figure = draw_matches(given.img0, given.img1, as_matches(found), error=off)
     words += f", {len(off)} matches"
     if len(off) != record.num_matches:
         words += f" (in the report {record.num_matches})"
@@ -154,7 +154,7 @@ def _draw(
     return Picture(words=words, figure=figure)
 
 
-def _as_matches(found) -> Matches:
+def as_matches(found) -> Matches:
     """The found matches as the type that is drawn, sorted by confidence."""
     k = len(found.confidence)
     return Matches(

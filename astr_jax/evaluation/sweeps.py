@@ -1,9 +1,10 @@
 """What breaks a matcher, and by how much: one change of the picture at a time, in known amounts.
 
-Image 1 is image 0 seen again by a camera a little aside, and then changed: turned, made smaller,
-blurred, lit otherwise, or made noisy. Truth is a homography, and exact. Both images have one size;
-where image 1 sees beyond image 0 it shows another photograph. A photograph has the same view and
-the same draw of noise at every amount, so what differs along a sweep is the amount alone.
+Image 1 is image 0 seen again by a camera a little aside, and then changed: seen from further aside,
+turned, made smaller, blurred, lit otherwise, or made noisy. Truth is a homography, and exact. Both
+images have one size; where image 1 sees beyond image 0 it shows another photograph. A photograph
+has the same view and the same draw of noise at every amount, so what differs along a sweep is the
+amount alone.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from astr_jax.evaluation.runner import Matcher
 from astr_jax.evaluation.scoring import RIGHT, checked_matches
 
 ESTIMATOR = "magsac@3"
-VIEW_ANGLE = 15.0  # degrees between the two viewing directions, all amounts alike
+VIEW_ANGLE = 15.0  # degrees between the two viewing directions, where they are not swept
 SHIFT = 0.03  # of the point looked at, at most, in sides of the image
 DISPLAY_GAMMA = 2.2  # of pixel values over the light that made them
 RESAMPLES = 2000
@@ -34,8 +35,9 @@ Image = UInt8[np.ndarray, "h w"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
-    """What sets image 1 apart from image 0, beside the view."""
+    """What sets image 1 apart from image 0."""
 
+    view: float = VIEW_ANGLE  # degrees between the two viewing directions
     rotation: float = 0.0  # degrees about the optical axis
     scale: float = 1.0  # image 0 over image 1: 2 shows all at half the size
     blur: float = 0.0  # sigma of a Gaussian, pixels
@@ -43,14 +45,15 @@ class Change:
     noise: float = 0.0  # sigma, of the range from black to white
 
     def __post_init__(self):
-        limits = {"rotation": (-360, 360), "scale": (1, 8), "blur": (0, 50), "light": (-8, 8)}
-        for name, (low, high) in (limits | {"noise": (0, 1)}).items():
+        limits = {"view": (0, 80), "rotation": (-360, 360), "scale": (1, 8), "blur": (0, 50)}
+        for name, (low, high) in (limits | {"light": (-8, 8), "noise": (0, 1)}).items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} must be in [{low}, {high}]; got {value:g}.")
 
 
 SWEEPS = {  # name -> its axis, its amounts
+    "view": ("angle between the views, degrees", (0, 15, 30, 45, 60, 70, 75)),
     "rotation": ("rotation, degrees", (0, 15, 30, 45, 60, 90, 135, 180)),
     "scale": ("scale ratio", (1, 1.25, 1.5, 2, 2.5, 3, 3.5, 4)),
     "blur": ("blur of image 1, sigma, px", (0, 0.5, 1, 1.5, 2, 3, 4, 6)),
@@ -110,7 +113,7 @@ def make_view(
     H_0to1 = cameras.view_from_photo(
         target=tuple(middle + SHIFT * np.array([width, height]) * rng.uniform(-1, 1, 2)),
         zoom=1 / change.scale,
-        tilt=math.radians(VIEW_ANGLE),
+        tilt=math.radians(change.view),
         tilt_axis=rng.uniform(0, 2 * math.pi),
         roll=math.radians(change.rotation),
         focal=max(size),

@@ -175,7 +175,7 @@ def test_sweeps_are_read_from_the_command_line():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fog", r"no sweep 'fog'\. There are: rotation, scale"),
+        ("fog", r"no sweep 'fog'\. There are: view, rotation"),
         ("blur=1,x", "no numbers: write blur=1,2"),
         ("blur=", "no numbers"),
         ("scale=0.5", r"scale must be in \[1, 8\]; got 0\.5"),

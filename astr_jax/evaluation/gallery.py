@@ -1,0 +1,149 @@
+"""eval.py gallery: what a matcher cannot do, drawn, on painted pairs whose truth is known.
+
+One change at a time of a painted town, each strong enough to break many matchers; windows that look
+alike; a street in three dimensions; and two towns that have nothing in common, where every match is
+wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
+"""
+
+import argparse
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from astr_jax import metrics
+from astr_jax.data.town import paint_town
+from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
+from astr_jax.data.worlds.atlas import paint_windows
+from astr_jax.evaluation.command import FindMatcher, checked_place
+from astr_jax.evaluation.pictures import as_matches
+from astr_jax.evaluation.runner import Matcher
+from astr_jax.evaluation.scoring import RIGHT, checked_matches
+from astr_jax.evaluation.sweeps import Change, make_view
+from astr_jax.files import replacing
+from astr_jax.supervision import warp_by_depth
+from astr_jax.viz import draw_matches, panels
+
+SIZE = 480, 640  # h, w of every picture
+COLUMNS = 2
+SUFFIXES = (".png", ".jpg")
+CHANGES = {
+    "seen from 65 degrees aside": Change(view=65),
+    "turned by 90 degrees": Change(rotation=90),
+    "four times smaller": Change(scale=4),
+    "blurred, sigma 6 px": Change(blur=6),
+    "eight times darker, noisy": Change(light=-3, noise=0.06),
+}
+STREET_KEY = 5
+Grey = UInt8[np.ndarray, "h w"]
+Points = Float[np.ndarray, "k 2"]
+
+
+@dataclasses.dataclass(frozen=True)
+class HardPair:
+    """Two pictures, and how far matched points are from the truth, in pixels of image 1."""
+
+    name: str
+    image0: Grey
+    image1: Grey
+    errors: Callable[[Points, Points], Float[np.ndarray, " k"]]
+
+
+def hard_pairs() -> Iterator[HardPair]:
+    """Makes all pairs."""
+    town, other = painted_town(7), painted_town(8)
+    windows = (255 * np.clip(paint_windows(np.random.default_rng(3), 640), 0, 1)).astype(np.uint8)
+    wall = np.tile(windows[::2, ::2], (2, 2))[: SIZE[0], : SIZE[1]]
+    flat = {name: (town, change) for name, change in CHANGES.items()}
+    for name, (image0, change) in (flat | {"windows that repeat": (wall, Change())}).items():
+        image1, H_0to1 = make_view(image0, other, change, np.random.default_rng(0))
+        yield HardPair(name, image0, image1, functools.partial(_flat_errors, H_0to1=H_0to1))
+    street = rendered_street([town, other])
+    yield HardPair(
+        "a street, with depth",
+        street["image0"],
+        street["image1"],
+        functools.partial(_world_errors, world=street),
+    )
+    yield HardPair("two towns with nothing in common", town, other, _all_wrong)
+
+
+def rendered_street(photos: list[Grey]) -> dict[str, np.ndarray]:
+    """One pair of a synthetic world."""
+    config = WorldConfig(height=SIZE[0], width=SIZE[1], kinds=("street",), rotation_rate=0.0)
+    pairs = render_pairs(
+        jax.random.key(STREET_KEY), make_atlas(photos), jnp.float32(0.6), config=config, batch=1
+    )
+    return {name: np.asarray(value[0]) for name, value in pairs.items()}
+
+
+def _flat_errors(points0: Points, points1: Points, *, H_0to1) -> Float[np.ndarray, " k"]:
+    return metrics.transfer_errors(points0, points1, H_0to1)
+
+
+def _world_errors(points0: Points, points1: Points, *, world) -> Float[np.ndarray, " k"]:
+    """Where nothing is known of a point's depth its match counts as wrong."""
+    x, y = np.rint(points0).astype(int).T
+    depth = world["depth0"][y, x]
+    cameras = world["K0"], world["K1"], world["T_0to1"]
+    true1, _ = warp_by_depth(jnp.asarray(points0, jnp.float32), jnp.asarray(depth), *cameras)
+    return np.linalg.norm(np.asarray(true1) - points1, axis=1)
+
+
+def _all_wrong(points0: Points, points1: Points) -> Float[np.ndarray, " k"]:
+    return np.full(len(points0), np.inf)
+
+
+def painted_town(seed: int) -> Grey:
+    town = Image.fromarray(paint_town(seed)).convert("L")
+    return np.asarray(town.resize(SIZE[::-1], Image.Resampling.LANCZOS))
+
+
+def draw_gallery(match: Matcher, title: str, console: Console) -> Figure:
+    """Matches and draws all pairs."""
+    pictures, limit = [], RIGHT["homography"]
+    for pair in track(list(hard_pairs()), "matching", console=console):
+        found = checked_matches(match(pair.image0, pair.image1))
+        off = pair.errors(found.points0, found.points1)
+        words = f"{pair.name}, {(off < limit).sum():,} right"
+        figure = draw_matches(
+            pair.image0, pair.image1, as_matches(found), error=off, right=limit, title=words
+        )
+        pictures.append(panels.pixels_of(figure))
+    return on_one_sheet(pictures, title)
+
+
+def on_one_sheet(pictures: list[UInt8[np.ndarray, "h w 3"]], title: str) -> Figure:
+    """Pictures of one size in COLUMNS, below a title."""
+    rows, (height, width) = -(-len(pictures) // COLUMNS), pictures[0].shape[:2]
+    inches = 7.0
+    figure = panels.new_figure(COLUMNS * inches, rows * inches * height / width + 0.42)
+    panels.add_title(figure, title)
+    share = 1 - 0.42 / figure.get_figheight()
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, COLUMNS)
+        box = (column / COLUMNS, share * (1 - (row + 1) / rows), 1 / COLUMNS, share / rows)
+        axes = figure.add_axes(box)
+        axes.imshow(picture, interpolation="lanczos", interpolation_stage="rgba")
+        axes.axis("off")
+    return figure
+
+
+def run_gallery(arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console) -> None:
+    """Matches the hard pairs and writes the sheet."""
+    out = checked_place(arguments.out)
+    if out.suffix not in SUFFIXES:
+        raise ValueError(f"expected a file that ends in {' or '.join(SUFFIXES)}; got {out}.")
+    matcher = find_matcher(arguments.matcher, arguments.weights, None)
+    title = f"{arguments.matcher} on hard pairs; green: within {RIGHT['homography']:g} px"
+    figure = draw_gallery(matcher.match, title, console)
+    with replacing(out) as beside:
+        figure.savefig(beside)

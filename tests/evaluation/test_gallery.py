@@ -1,0 +1,81 @@
+"""The hard pairs: their truth, and the sheet."""
+
+import argparse
+import pathlib
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from astr_jax.data.worlds.__main__ import true_matches
+from astr_jax.evaluation import gallery
+from astr_jax.evaluation.command import NamedMatcher
+
+EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))
+OFF, ASIDE = np.array([3.0, 4.0]), np.array([20.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return {pair.name: pair for pair in gallery.hard_pairs()}
+
+
+def test_all_pictures_have_one_size_and_differ(pairs):
+    assert len(pairs) == 8
+    for pair in pairs.values():
+        assert pair.image0.shape == pair.image1.shape == gallery.SIZE
+        assert pair.image0.dtype == pair.image1.dtype == np.uint8
+        assert np.abs(pair.image0.astype(int) - pair.image1).mean() > 5
+
+
+def test_errors_are_distances_from_the_truth(pairs):
+    middle = np.array([[319.5, 239.5]])
+    # A turn by 90 degrees about a point near the middle, seen from 15 degrees aside.
+    turned = pairs["turned by 90 degrees"].errors
+    shifts = np.stack(np.meshgrid(np.arange(-60, 61), np.arange(-60, 61)), -1).reshape(-1, 2)
+    distances = turned(np.repeat(middle, len(shifts), 0), middle + shifts)
+    assert distances.min() < 0.8  # one whole pixel near the middle is right
+    there = middle + shifts[distances.argmin()]
+    assert turned(middle, there + OFF) == pytest.approx(5, abs=1)
+    # What lay to the right of it lies below or above it now.
+    right_of_it = turned(np.repeat(middle + ASIDE, len(shifts), 0), there + shifts).argmin()
+    assert np.abs(shifts[right_of_it][1]) > 3 * np.abs(shifts[right_of_it][0])
+    assert (pairs["two towns with nothing in common"].errors(middle, middle) == np.inf).all()
+
+
+def test_the_street_knows_where_its_points_went(pairs):
+    world = gallery.rendered_street([gallery.painted_town(7), gallery.painted_town(8)])
+    points0, points1 = true_matches(world)
+    street = pairs["a street, with depth"]
+    np.testing.assert_array_equal(world["image0"], street.image0)
+    assert len(points0) > 1000
+    assert street.errors(points0.astype(float), points1).max() < 1e-2
+    assert street.errors(points0.astype(float), points1 + OFF) == pytest.approx(5, abs=1e-2)
+
+
+def test_the_command_draws_a_sheet(pairs, monkeypatch, tmp_path):
+    points = np.array([[100.0, 50], [200, 60], [300, 70]])
+    found = points, points, np.array([0.9, 0.8, 0.7])
+    monkeypatch.setattr(gallery, "hard_pairs", lambda: iter(pairs.values()))
+    gallery.run_gallery(
+        argparse.Namespace(matcher="made-up", weights=None, out=str(tmp_path / "gallery.jpg")),
+        lambda name, weights, resize: NamedMatcher(match=lambda *images: found, settings={}),
+        Console(quiet=True),
+    )
+    with Image.open(tmp_path / "gallery.jpg") as sheet:
+        assert sheet.width > 1500
+        assert sheet.height > sheet.width / 2
+        middle = np.asarray(sheet.convert("L"), float)[sheet.height // 8 :: sheet.height // 4]
+        assert (middle.std(axis=1) > 10).all()  # all four rows show pictures
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("gallery.pdf", "ends in .png or .jpg"), ("nowhere/gallery.jpg", "folder does not exist")],
+)
+def test_a_sheet_that_cannot_be_written_is_refused_at_once(capsys, tmp_path, out, message):
+    with pytest.raises(SystemExit):
+        EVAL["main"](["gallery", "--matcher", "orb", "--out", str(tmp_path / out)])
+    assert message in capsys.readouterr().err
