@@ -63,6 +63,7 @@ class TrainConfig:
     clip: float = 0.5  # global norm of the gradient
     spot_weight: float = 1.0
     fine_weight: float = 1.0
+    fine_uncertainty: bool = True  # weigh the fine loss by 1 / the heat map's standard deviation
     coarse_share: float = 0.5  # of the ground truth that supervises P
     fine_share: float = 0.2  # of the most possible coarse matches that train the fine stage
     ratio_jitter: float = 0.1  # of the log of the true scale ratio, standard deviation

@@ -128,7 +128,8 @@ def fine_part(
     points1 = jnp.take_along_axis(truth.points1, at[..., None], axis=1)
     seen = matches.valid & jnp.take_along_axis(truth.visible, at, axis=1)
     true_delta = (points1 - out.centres1) / out.reach[..., None]
-    loss = fine_loss(out.delta, true_delta, out.sigma / out.reach, seen)
+    deviation = out.sigma / out.reach if config.fine_uncertainty else jnp.ones_like(out.sigma)
+    loss = fine_loss(out.delta, true_delta, deviation, seen)
     error = jnp.linalg.norm(out.points1 - points1, axis=-1)
     inside = seen & (jnp.abs(true_delta).max(axis=-1) < 1)
     return loss, jnp.nanmedian(jnp.where(inside, error, jnp.nan))

@@ -1,5 +1,6 @@
 import functools
 import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +8,15 @@ import numpy as np
 import pytest
 
 from astr_jax.model.astr import ASTR
+from astr_jax.supervision import GroundTruth
 from astr_jax.training.experiment import TrainConfig
-from astr_jax.training.step import encode_both, keys_for_step, long_sides, loss_and_scores
+from astr_jax.training.step import (
+    encode_both,
+    fine_part,
+    keys_for_step,
+    long_sides,
+    loss_and_scores,
+)
 
 B, HEIGHT, WIDTH = 2, 96, 96
 
@@ -60,6 +68,36 @@ def test_the_loss_is_the_sum_of_its_three_parts(gradient, micro_variables, batch
     assert 0 <= parts["spot_recall2"] <= 1
     for name, part in slope.items():
         assert max(np.abs(x).max() for x in jax.tree.leaves(part)) > 0, name
+
+
+@pytest.mark.parametrize("uncertainty", [True, False])
+def test_the_fine_loss_weighs_by_the_uncertainty_unless_told_otherwise(uncertainty):
+    """Two cells whose heat maps' deviations are 1 and 3, and whose errors are 0.5 and 0.25."""
+    masks = SimpleNamespace(mask0=jnp.ones((1, 2), bool), mask1=jnp.ones((1, 2), bool))
+    truth = GroundTruth(
+        cell1=jnp.array([[0, 1]]),
+        points1=jnp.array([[[0.5, 0.0], [0.25, 0.0]]]),
+        visible=jnp.ones((1, 2), bool),
+        ratio=jnp.ones((1, 2)),
+    )
+
+    class Model:
+        def apply(self, variables, f0, f1, coarse, matches, ratio, method):
+            # Both cells are drawn, in any order.
+            points = jnp.zeros((1, 2, 2))
+            sigma = jnp.where(matches.cell0 == 0, 1.0, 3.0)
+            return SimpleNamespace(
+                delta=points, sigma=sigma, reach=jnp.ones((1, 2)), centres1=points, points1=points
+            )
+
+    config = TrainConfig(fine_share=1.0, fine_uncertainty=uncertainty)
+    keys = {name: jax.random.split(jax.random.key(0), 1) for name in ("fine", "ratio")}
+    given = Model(), {}, (None, None), masks, jnp.full((1, 2), -1), truth, keys, config
+    loss, error = fine_part(*given)
+    weights = np.array([1, 1 / 3]) if uncertainty else np.ones(2)
+    expected = np.sum(np.array([0.5, 0.25]) ** 2 * weights / weights.mean()) / 2
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+    assert float(error) == pytest.approx(0.375)
 
 
 def test_following_the_gradient_lowers_the_loss(gradient, micro_variables, batch):
