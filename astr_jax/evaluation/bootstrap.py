@@ -94,8 +94,7 @@ def resampled_scores(
     shares. Both reports get the same draws.
     """
     a, b = (_scorer(kind, side, estimators, shares) for side in zip(*pairs, strict=True))
-    # A report from before clusters were written has none: the other's hold for both.
-    clusters = number_clusters([first.cluster or second.cluster for first, second in pairs])
+    clusters = number_clusters([first.cluster for first, _ in pairs])  # of the pair, not the report
     drawn = np.concatenate([b(w) - a(w) for w in draw_weights(clusters, draws, rng)])
     if clusters.max() == 0:  # every draw is the same
         drawn[:] = np.nan

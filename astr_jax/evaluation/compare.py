@@ -19,7 +19,7 @@ from rich.table import Table
 
 from astr_jax.evaluation.bootstrap import resampled_scores
 from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report
+from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report, told_apart
 from astr_jax.evaluation.tables import SHOWN_PIXELS
 
 RESAMPLES = 10_000
@@ -74,6 +74,7 @@ class Comparison:
 
 def compare(first: Report, second: Report, *, resamples: int = RESAMPLES) -> Comparison:
     """Compares the pairs that both have. Raises ValueError where there are none."""
+    first, second = told_apart([first, second])
     theirs = {(r.kind, r.set, r.name): r for r in second.records}
     pairs = [
         (r, theirs[r.kind, r.set, r.name])
@@ -92,11 +93,8 @@ def compare(first: Report, second: Report, *, resamples: int = RESAMPLES) -> Com
             differences += _differences(kind, of_kind, resamples)
             solved += _solved(kind, of_kind)
     keys = {*first.protocol, *second.protocol}
-    names = first.matcher, second.matcher
-    if names[0] == names[1]:
-        names = f"{names[0]} A", f"{names[1]} B"
     return Comparison(
-        names=names,
+        names=(first.matcher, second.matcher),
         differences=tuple(differences),
         solved=tuple(solved),
         left_out=(len(first.records) - len(pairs), len(second.records) - len(pairs)),
@@ -119,7 +117,7 @@ def _parts(pairs) -> dict[tuple[str, str], list[tuple[PairRecord, PairRecord]]]:
         parts[name, ""] = members
         groups: dict[str, list[tuple[PairRecord, PairRecord]]] = {}
         for a, b in members:
-            groups.setdefault(a.group or b.group or "other", []).append((a, b))
+            groups.setdefault(a.group or "other", []).append((a, b))
         if len(groups) > 1:
             parts |= {(name, group): listed for group, listed in groups.items()}
     return parts
@@ -128,8 +126,7 @@ def _parts(pairs) -> dict[tuple[str, str], list[tuple[PairRecord, PairRecord]]]:
 def _differences(kind: str, pairs, resamples: int) -> list[Difference]:
     """Every score of every set and its groups, then of the mean of sets where there are several."""
     estimators = common_estimators(pairs)
-    shares = [n for n in pairs[0][0].precision if n in pairs[0][1].precision]
-    shares = [n for n in shares if kind == "pose" or n in SHOWN_PIXELS]
+    shares = [n for n in pairs[0][0].precision if kind == "pose" or n in SHOWN_PIXELS]
     labels = [(name, f"AUC@{t:g}") for name in estimators for t in THRESHOLDS[kind]]
     labels += [("", f"right {name}") for name in shares]
     scored = {}  # (set, group) -> the two rows of scores, and resampled differences [r scores]

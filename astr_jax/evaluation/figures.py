@@ -16,13 +16,12 @@ from astr_jax.evaluation.calibration import (
     expected_calibration_error,
     median_errors,
     pooled,
-    pooled_sigma,
     sigma_factor,
 )
 from astr_jax.evaluation.compare import SOLVED
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, score_sets
-from astr_jax.evaluation.scoring import RIGHT, precision_names, right_name
+from astr_jax.evaluation.scoring import RIGHT, precision_names
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2b9a66", "#8f5bb5", "#b8860b", "#c03a5b", "#3aa6b0", "#6b6b6b")
 PANEL, MOST_IN_ROW = 4.2, 3  # inches, panels
@@ -87,9 +86,7 @@ def draw_accuracy(reports: Sequence[Report]) -> Figure | None:
     names = precision_names("homography")
     figure, (pane,) = _panels(1)
     for colour, report in zip(_colours(reports), reports, strict=True):
-        records = [
-            r for r in report.records if r.kind == "homography" and set(names) <= set(r.precision)
-        ]
+        records = [r for r in report.records if r.kind == "homography"]
         if records:
             means = _last_whole(records).precision
             values = [means[name] for name in names]
@@ -153,11 +150,14 @@ def _difficulty(report: Report, kind: str, name: str, field: str):
 def draw_calibration(reports: Sequence[Report], kind: str) -> Figure | None:
     """Confidence against the share of right matches, and sigma against the true error.
 
-    Without a report whose records lack a histogram, or hold one of an earlier meaning.
+    Without a matcher that gives no sigma, or confidences that are no probabilities.
     """
     panels = []
-    for draw, pool in ((_draw_confidence, _pooled_confidence), (_draw_sigma, _pooled_sigma)):
-        rows = [(c, r, pool(r, kind)) for c, r in zip(_colours(reports), reports, strict=True)]
+    for draw, field in ((_draw_confidence, "confidence_bins"), (_draw_sigma, "sigma_bins")):
+        rows = [
+            (colour, report, pooled(getattr(r, field) for r in report.records if r.kind == kind))
+            for colour, report in zip(_colours(reports), reports, strict=True)
+        ]
         rows = [row for row in rows if row[2] is not None]
         if rows:
             panels.append((draw, rows))
@@ -167,22 +167,6 @@ def draw_calibration(reports: Sequence[Report], kind: str) -> Figure | None:
     for pane, (draw, rows) in zip(axes, panels, strict=True):
         draw(pane, rows, kind)
     return figure
-
-
-def _pooled_confidence(report: Report, kind: str):
-    """None where the right matches are not those of RIGHT: earlier, poses had another threshold."""
-    records = [r for r in report.records if r.kind == kind and r.confidence_bins]
-    name = right_name(kind)
-    for record in records:
-        if round(record.precision[name] * record.num_matches) != sum(
-            record.confidence_bins["right"]
-        ):
-            return None
-    return pooled(record.confidence_bins for record in records)
-
-
-def _pooled_sigma(report: Report, kind: str):
-    return pooled_sigma(record.sigma_bins for record in report.records if record.kind == kind)
 
 
 def _draw_confidence(pane: Axes, rows, kind: str) -> None:

@@ -35,7 +35,7 @@ figcaption, .note { color: #5a626d; font-size: 13px; }
 def page_of(reports: Sequence[Report], pictures: Sequence[Picture] = ()) -> str:
     """The whole page, pictures embedded."""
     names = ", ".join(report.matcher for report in reports)
-    benchmark = ", ".join(dict.fromkeys(str(r.protocol.get("benchmark")) for r in reports))
+    benchmark = ", ".join(dict.fromkeys(r.protocol["benchmark"] for r in reports))
     parts = [f"<h1>{html.escape(benchmark)}: {html.escape(names)}</h1>"]
     listings = {frozenset((r.set, r.name) for r in report.records) for report in reports}
     if len(listings) > 1:
@@ -87,7 +87,7 @@ def _scores(reports: Sequence[Report]) -> str:
     """A table per kind, of all and of checked pairs, the reports below each other."""
     parts = []
     for report in reports:
-        seeds = len(report.protocol.get("seeds", (0,)))
+        seeds = len(report.protocol["seeds"])
         for kind in figures.kinds_of([report]):
             records = [r for r in report.records if r.kind == kind]
             some = 0 < sum(r.checked for r in records) < len(records)

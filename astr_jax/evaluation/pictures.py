@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from astr_jax import metrics
@@ -12,9 +13,9 @@ from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.pairs import Pair
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, resize_of
-from astr_jax.evaluation.resizing import Resize, load_pair
+from astr_jax.evaluation.resizing import LoadedPair, Resize, load_pair
 from astr_jax.evaluation.runner import Matcher
-from astr_jax.evaluation.scoring import checked_matches, kind_of
+from astr_jax.evaluation.scoring import Found, checked_matches, kind_of
 from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches
@@ -93,8 +94,7 @@ def draw_pairs(
 ) -> list[Picture]:
     """`count` of the worst and of the best pairs of each kind, by the first estimator.
 
-    The pairs are matched again, at the size of the report. Colours are errors: of a homography the
-    distance from the truth, of a pose the Sampson distance.
+    The pairs are matched again, at the size of the report. Colours are errors, as of _off_truth.
     """
     pairs = {(pair.set, pair.name): pair for pair in benchmark.pairs}
     missing = [r for r in report.records if (r.set, r.name) not in pairs]
@@ -104,7 +104,7 @@ def draw_pairs(
             f"{missing[0].set} {missing[0].name}. Give the data that it was made from."
         )
     resize = resize_of(report.protocol)
-    limit = report.protocol.get("max_matches")
+    limit = report.protocol["max_matches"]
     pictures = []
     for kind in THRESHOLDS:
         records = [record for record in report.records if record.kind == kind]
@@ -133,28 +133,38 @@ def _draw(
     name, errors = next(iter(record.errors.items()))
     unit = UNITS[record.kind]
     words += f"{record.set} {record.name}, {name} error {np.median(errors):.2f} {unit}"
-    posed = kind_of(pair) == "pose"
     try:
         given = load_pair(pair, resize)
         returned = matcher(given.img0, given.img1, K0=given.K0, K1=given.K1)
         found = checked_matches(returned).most_confident(limit)
     except Exception as error:
         return Picture(words=f"{words}: {type(error).__name__}: {error}", figure=None)
-    points = found.points0, found.points1
-    if posed:
-        matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, given.K0, given.K1)
-        off = np.sqrt(metrics.sampson_error(*points, matrix))
-    else:
-        off = metrics.transfer_errors(*points, given.homography)
+    off, meaning = _off_truth(found, given, pair)
     figure = draw_matches(given.img0, given.img1, as_matches(found), error=off)
     words += f", {len(off)} matches"
     if len(off) != record.num_matches:
         words += f" (in the report {record.num_matches})"
-    words += "; colours: " + ("Sampson distance" if posed else "distance from the truth")
-    return Picture(words=words, figure=figure)
+    return Picture(words=f"{words}; colours: {meaning}", figure=figure)
 
 
-def as_matches(found) -> Matches:
+def _off_truth(found: Found, given: LoadedPair, pair: Pair) -> tuple[Float[np.ndarray, " k"], str]:
+    """How far each match is off the truth, in pixels, and in words what that distance is.
+
+    Without a baseline there are no epipolar lines, and the Sampson distance would be 0 whatever the
+    match; but then the rotation alone says where a point goes.
+    """
+    points0, points1, meaning = found.points0, found.points1, "distance from the truth"
+    if kind_of(pair) == "homography":
+        return metrics.transfer_errors(points0, points1, given.homography), meaning
+    if metrics.has_baseline(pair.cam1_from_cam0):
+        matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, given.K0, given.K1)
+        return np.sqrt(metrics.sampson_error(points0, points1, matrix)), "Sampson distance"
+    rays = metrics.normalised_points(points0, given.K0)
+    off = metrics.transfer_errors(rays, points1, given.K1 @ pair.cam1_from_cam0[:3, :3])
+    return off, f"{meaning}, a rotation without a baseline and so without epipolar lines"
+
+
+def as_matches(found: Found) -> Matches:
     """The found matches as the type that is drawn, sorted by confidence."""
     k = len(found.confidence)
     return Matches(

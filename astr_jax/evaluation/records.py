@@ -5,6 +5,9 @@ import json
 import math
 
 from astr_jax.evaluation.calibration import Histogram
+from astr_jax.evaluation.scoring import precision_names
+
+HISTOGRAMS = {"confidence_bins": ("matches", "right", "claimed"), "sigma_bins": ("sigma", "counts")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,9 +46,31 @@ def record_line(record: PairRecord) -> str:
 
 
 def record_of(entry: dict) -> PairRecord:
-    """The record of a line's JSON. Raises KeyError, TypeError or AttributeError for another."""
+    """The record of a line's JSON.
+
+    Raises ValueError for one that lacks something, and KeyError, TypeError or AttributeError for
+    what is no record at all.
+    """
+    missing = _missing(entry)
+    if missing:
+        raise ValueError(f"a record has no {', no '.join(missing)}")
     errors = {
         name: tuple(math.inf if error is None else float(error) for error in errors)
         for name, errors in entry["errors"].items()
     }
     return PairRecord(**entry | {"errors": errors})
+
+
+def _missing(entry: dict) -> list[str]:
+    """The names of what record_line writes and a line lacks; a histogram may be null."""
+    fields = [f.name for f in dataclasses.fields(PairRecord) if f.name not in entry]
+    if fields:
+        return fields
+    parts = {name: HISTOGRAMS[name] for name in HISTOGRAMS if entry[name] is not None}
+    parts["precision"] = precision_names(entry["kind"])
+    return [
+        f"{part} in {name}"
+        for name, listed in parts.items()
+        for part in listed
+        if part not in entry[name]
+    ]

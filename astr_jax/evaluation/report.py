@@ -18,6 +18,7 @@ from astr_jax.evaluation.resizing import Resize
 from astr_jax.files import replacing
 
 FORMAT = 2  # of the report file
+STATED = ("benchmark", "resize", "whole", "max_matches", "seeds")  # what every protocol has
 THRESHOLDS = {"pose": metrics.POSE_THRESHOLDS, "homography": metrics.CORNER_THRESHOLDS}
 UNITS = {"pose": "degrees", "homography": "px"}
 MEAN = "mean of sets"  # the row of the plain mean over sets of one kind
@@ -62,7 +63,7 @@ class Report:
     @property
     def missing(self) -> str:
         """What the benchmark has and this report lacks, in words; "" where it is whole."""
-        whole = self.protocol.get("whole", len(self.records))
+        whole = self.protocol["whole"]
         if len(self.records) == whole:
             return ""
         name = self.protocol["benchmark"]
@@ -108,8 +109,8 @@ def stated(report: Report) -> dict[str, str]:
 
 def resize_of(protocol: dict) -> Resize:
     """The rule that a protocol states."""
-    sides = protocol.get("resize", {})
-    return Resize(**{k: tuple(v) if isinstance(v, list) else v for k, v in sides.items()})
+    sides = protocol["resize"].items()
+    return Resize(**{k: tuple(v) if isinstance(v, list) else v for k, v in sides})
 
 
 def score_sets(records: Iterable[PairRecord], *, checked_only: bool = False) -> list[SetScore]:
@@ -224,6 +225,9 @@ def read_report(path: str | pathlib.Path) -> Report:
         document = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
+        missing = [name for name in STATED if name not in document["protocol"]]
+        if missing:
+            raise ValueError(f"its protocol has no {', no '.join(missing)}")
         records = tuple(map(record_of, document["records"]))
         if not records:
             raise ValueError("it has no records")

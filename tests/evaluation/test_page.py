@@ -8,10 +8,12 @@ import pathlib
 import re
 import runpy
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from astr_jax import metrics
 from astr_jax.evaluation import figures
 from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.command import NamedMatcher
@@ -21,6 +23,7 @@ from astr_jax.evaluation.pictures import draw_pairs, matcher_of
 from astr_jax.evaluation.report import Report, read_report
 from astr_jax.evaluation.resizing import Resize
 from astr_jax.evaluation.runner import evaluate, protocol
+from astr_jax.viz import panels
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 GRID = np.mgrid[20:300:12, 20:220:12].reshape(2, -1).T.astype(float)  # [k 2]
@@ -141,22 +144,7 @@ def test_calibration_is_drawn_of_the_pooled_matches(reports):
     assert len(without.axes) == 1  # it gives no sigma
 
 
-def test_histograms_of_an_earlier_meaning_are_left_out(reports):
-    def earlier(record):
-        bins = record.confidence_bins
-        right = [0] * len(bins["right"]) if record.kind == "pose" else bins["right"]
-        empty = {"matches": [0], "right": [0], "claimed": [0.0], "squares": [0.0]}
-        changes = {"confidence_bins": bins | {"right": right}, "sigma_bins": empty}
-        return dataclasses.replace(record, **changes)
-
-    old = dataclasses.replace(reports[0], records=tuple(map(earlier, reports[0].records)))
-    assert figures.draw_calibration([old], "pose") is None
-    assert len(figures.draw_calibration([old], "homography").axes) == 1
-    beside = figures.draw_calibration([old, reports[0]], "pose").axes
-    assert [len(pane.lines) for pane in beside] == [2, 2]  # the diagonal, and one report
-
-
-def test_the_page_of_a_report_without_histograms_has_no_calibration(reports):
+def test_the_page_of_a_matcher_without_sigma_or_probabilities_has_no_calibration(reports):
     without = {"confidence_bins": None, "sigma_bins": None}
     records = [dataclasses.replace(record, **without) for record in reports[0].records]
     page = page_of([dataclasses.replace(reports[0], records=tuple(records))])
@@ -185,6 +173,33 @@ def test_a_picture_says_how_many_matches_it_has_and_the_report_had(reports, benc
     fewer = draw_pairs(reports[0], benchmark, every_other, count=1)
     words = f", {len(GRID) // 2} matches (in the report {len(GRID)});"
     assert all(words in picture.words for picture in fewer)
+
+
+def test_without_a_baseline_colours_are_distances_from_where_the_rotation_leads(reports, benchmark):
+    turn, step = np.eye(4), np.eye(4)
+    turn[:3, :3] = cv2.Rodrigues(np.array([0.05, 0.1, 0.2]))[0]
+    step[:3, 3] = 1
+    record, pair = reports[0].records[3], benchmark.pairs[3]
+    assert record.kind == "pose"
+
+    def half_right(img0, img1, K0, K1):
+        there = metrics.warp_points(K1 @ turn[:3, :3] @ np.linalg.inv(K0), GRID)
+        there[::2] += [0, 10]
+        return GRID, there, np.linspace(1, 0.1, len(GRID))
+
+    report = dataclasses.replace(reports[0], records=(record,))
+    pictures = []
+    for truth in (turn, step @ turn):
+        pairs = (dataclasses.replace(pair, cam1_from_cam0=truth),)
+        pictures += draw_pairs(report, dataclasses.replace(benchmark, pairs=pairs), half_right)
+    still, moved = pictures
+    assert "colours: distance from the truth, a rotation without a baseline" in still.words
+    assert moved.words.endswith("colours: Sampson distance")
+    green, red = panels.ERROR([0.0, 1.0])[:, :3]
+    for dots in still.figure.axes[0].collections[1:]:  # after the lines, of each image
+        colours = dots.get_facecolors()[:, :3]
+        np.testing.assert_allclose(colours[::2], np.tile(red, (len(GRID[::2]), 1)), atol=1e-6)
+        np.testing.assert_allclose(colours[1::2], np.tile(green, (len(GRID[1::2]), 1)), atol=1e-6)
 
 
 @pytest.fixture
@@ -222,7 +237,7 @@ ASTR = {"weights": "tiny.safetensors", "weights_sha256": "ab12", "match_resize":
             ("astr", "moved/tiny_again.safetensors", 480),
         ),
         ({"matcher": "orb"}, {}, ("orb", None, None)),
-        ({}, {"name": "orb"}, ("orb", None, None)),  # as early reports are
+        ({}, {"name": "orb"}, ("orb", None, None)),  # records of Python, without settings
     ],
 )
 def test_pairs_are_matched_again_by_what_the_report_states(

@@ -1,5 +1,6 @@
 """Scores, files and tables of records, and the command that makes them."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -12,6 +13,7 @@ from PIL import Image
 
 from astr_jax import api
 from astr_jax.cli import matchers
+from astr_jax.evaluation.calibration import confidence_histogram, sigma_histogram
 from astr_jax.evaluation.command import write_between
 from astr_jax.evaluation.records import PairRecord
 from astr_jax.evaluation.report import (
@@ -21,13 +23,19 @@ from astr_jax.evaluation.report import (
     score_sets,
     write_report,
 )
+from astr_jax.evaluation.scoring import precision_names
 from astr_jax.evaluation.tables import markdown_tables, published_tables
 from astr_jax.params import Calibration, Params, save_params
 from astr_jax.types import Matches
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = ROOT / "eval.py"
-PROTOCOL = {"benchmark": "pairs", "resize": {"long_side": 640, "multiple": 32}, "seeds": [0]}
+PROTOCOL = {
+    "benchmark": "pairs",
+    "resize": {"long_side": 640, "multiple": 32},
+    "max_matches": None,
+    "seeds": [0],
+}
 
 
 def record(set_name, error, **changes):
@@ -46,8 +54,17 @@ def record(set_name, error, **changes):
 
 def flat_record(error):
     return record(
-        "wall", error, kind="homography", errors={"magsac@3": (error,)}, precision={"3px": 1.0}
+        "wall",
+        error,
+        kind="homography",
+        errors={"magsac@3": (error,)},
+        precision=dict.fromkeys(precision_names("homography"), 1.0),
     )
+
+
+def make_report(matcher, *records, **changes):
+    protocol = PROTOCOL | {"whole": len(records)} | changes
+    return Report(matcher=matcher, protocol=protocol, records=records)
 
 
 def test_the_mean_row_counts_each_set_the_same():
@@ -71,9 +88,8 @@ def test_seeds_give_a_mean_and_half_of_their_spread():
     (score,) = score_sets([record("one", 0.0, errors={"poselib@1": (0.0, 0.0, math.inf)})] * 2)
     assert score.auc["poselib@1"] == pytest.approx([2 / 3] * 3)
     assert score.auc_spread["poselib@1"] == pytest.approx([0.5] * 3)
-    seeds = PROTOCOL | {"seeds": [0, 1, 2]}
-    records = (record("one", 0.0, errors={"poselib@1": (0.0, 0.0, math.inf)}),)
-    text = markdown_tables([Report(matcher="m", protocol=seeds, records=records)])
+    one = record("one", 0.0, errors={"poselib@1": (0.0, 0.0, math.inf)})
+    text = markdown_tables([make_report("m", one, seeds=[0, 1, 2])])
     assert "| 66.7±50.0 / 66.7±50.0 / 66.7±50.0 |" in text
 
 
@@ -90,8 +106,8 @@ def test_groups_of_a_set_have_their_own_rows_and_no_part_in_the_mean():
 
 
 def test_a_report_comes_back_from_its_file_and_the_file_is_strict_json(tmp_path):
-    records = (record("one", 1.5), record("one", math.inf, failure="Error: no"), flat_record(0.5))
-    report = Report(matcher="mine", protocol=PROTOCOL, records=records)
+    failed = record("one", math.inf, failure="Error: no")
+    report = make_report("mine", record("one", 1.5), failed, flat_record(0.5))
     write_report(report, tmp_path / "r.json")
     assert read_report(tmp_path / "r.json") == report
     document = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
@@ -126,11 +142,7 @@ def test_published_figures_stand_beside_ours_and_are_marked():
     text = published_tables([])
     assert "| ASTR | 58.4 / 73.1 / 83.8 | published: ASTR, CVPR 2023 |" in text
     assert "measured" not in text
-    ours = Report(
-        matcher="mine",
-        protocol=PROTOCOL | {"benchmark": "hpatches"},
-        records=(flat_record(0.0), flat_record(math.inf)),
-    )
+    ours = make_report("mine", flat_record(0.0), flat_record(math.inf), benchmark="hpatches")
     text = published_tables([ours])
     assert text.count("measured") == 1
     row = "| mine | 50.0 / 50.0 / 50.0 | measured: magsac@3, long side 640 px"
@@ -144,13 +156,43 @@ def test_a_foreign_file_is_refused_with_its_name(tmp_path, text):
         read_report(tmp_path / "foreign.json")
 
 
+HISTOGRAMS = {
+    "confidence_bins": confidence_histogram(np.array([0.5]), np.array([True])),
+    "sigma_bins": sigma_histogram(np.array([0.5]), np.array([0.4])),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("record", ["cluster"]),
+        ("record", ["group", "confidence_bins", "sigma_bins"]),
+        ("confidence_bins", ["claimed"]),
+        ("sigma_bins", ["counts"]),
+        ("precision", ["2px", "4px"]),
+        ("protocol", ["whole", "seeds"]),
+    ],
+)
+def test_a_report_that_lacks_something_is_refused_and_told_what(tmp_path, place, names):
+    file = tmp_path / "r.json"
+    whole = dataclasses.replace(flat_record(0.5), **HISTOGRAMS)
+    write_report(make_report("mine", flat_record(0.5), whole), file)
+    assert read_report(file).records[1] == whole
+    document = json.loads(file.read_text())
+    last = document["records"][1]
+    for name in names:
+        del {"record": last, "protocol": document["protocol"], **last}[place][name]
+    file.write_text(json.dumps(document))
+    inside = "" if place in ("record", "protocol") else f" in {place}"
+    words = ", ".join(f"no {name}{inside}" for name in names)
+    owner = "its protocol" if place == "protocol" else "a record"
+    with pytest.raises(ValueError, match=rf"{owner} has {words}\. Run the evaluation again\.$"):
+        read_report(file)
+
+
 def test_tables_have_a_row_per_set_and_a_column_per_matcher():
-    first = Report(
-        matcher="good",
-        protocol=PROTOCOL,
-        records=(record("one", 0.0), record("two", 0.0), flat_record(0.0)),
-    )
-    second = Report(matcher="bad", protocol=PROTOCOL, records=(record("one", math.inf),))
+    first = make_report("good", record("one", 0.0), record("two", 0.0), flat_record(0.0))
+    second = make_report("bad", record("one", math.inf))
     tables = markdown_tables([first, second]).split("\n\n")
     text = markdown_tables([first, second])
     assert "Pose AUC@5/10/20 degrees, poselib@1:" in text
