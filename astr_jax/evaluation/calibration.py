@@ -77,11 +77,6 @@ def pooled(histograms: Iterable[Histogram | None]) -> dict[str, np.ndarray] | No
     return {name: np.sum([h[name] for h in known], axis=0, dtype=float) for name in known[0]}
 
 
-def pooled_sigma(histograms: Iterable[Histogram | None]) -> dict[str, np.ndarray] | None:
-    """As pooled; the histograms of sigma of earlier reports have no counts, and are left out."""
-    return pooled(h for h in histograms if h is not None and "counts" in h)
-
-
 def expected_calibration_error(histogram: dict[str, np.ndarray]) -> float:
     """The mean over matches of |share of right ones - mean confidence| of their bin."""
     gap = np.abs(np.subtract(histogram["right"], histogram["claimed"]))

@@ -17,7 +17,6 @@ from astr_jax import metrics
 from astr_jax.evaluation.calibration import (
     expected_calibration_error,
     pooled,
-    pooled_sigma,
     sigma_factor,
 )
 from astr_jax.evaluation.compare import SOLVED
@@ -129,7 +128,7 @@ def fit_sigma(records: Sequence[PairRecord]) -> float | None:
     """What sigma must be multiplied by; of both kinds of pairs the geometric mean over matches."""
     factors, weights = [], []
     for kind in ("pose", "homography"):
-        histogram = pooled_sigma(r.sigma_bins for r in records if r.kind == kind)
+        histogram = pooled(r.sigma_bins for r in records if r.kind == kind)
         factor = None if histogram is None else sigma_factor(histogram, kind)
         if factor is not None:
             factors.append(factor)

@@ -128,7 +128,7 @@ def _note(report: Report) -> str:
     words = [
         f"{report.matcher}: {report.image_size}",
         f"{seeds} seeds of the estimators, mean ± half of the range" if seeds > 1 else "one seed",
-        f"at most {most} matches" if (most := protocol.get("max_matches")) else "all matches",
+        f"at most {most} matches" if (most := protocol["max_matches"]) else "all matches",
         f"{np.mean([r.num_matches for r in records]):.0f} a pair",
         f"{steady:.2f} s a pair after a first one of {first:.2f} s",
         f"on {protocol.get('device')}",
@@ -159,7 +159,7 @@ def _markdown_table(kind, estimator, keys, reports, scored) -> str:
 def _area(score: SetScore | None, estimator: str, report: Report) -> str:
     if score is None or estimator not in score.auc:
         return "-"
-    several = len(report.protocol.get("seeds", (0,))) > 1
+    several = len(report.protocol["seeds"]) > 1
     return auc_text(score.auc[estimator], score.auc_spread[estimator] if several else None)
 
 
@@ -177,7 +177,7 @@ def published_tables(reports: Sequence[Report]) -> str:
             figures = " / ".join(f"{figure:.1f}" for figure in row["figures"])
             lines.append(f"| {row['method']} | {figures} | published: {row['source']} |")
         for report in reports:
-            if report.protocol.get("benchmark") == entry["benchmark"]:
+            if report.protocol["benchmark"] == entry["benchmark"]:
                 lines += _our_rows(report, entry)
         tables.append("\n".join(lines))
     return "\n\n".join(tables)

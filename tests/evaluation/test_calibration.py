@@ -9,7 +9,6 @@ from astr_jax.evaluation.calibration import (
     expected_calibration_error,
     median_errors,
     pooled,
-    pooled_sigma,
     sigma_factor,
     sigma_histogram,
 )
@@ -61,14 +60,14 @@ SIGMAS = {
 def test_the_factor_that_sigma_lacks_is_found_among_wrong_matches(rng, kind, sigmas, true):
     sigma = SIGMAS[sigmas](rng, 20_000)
     error = with_wrong_ones(rng, drawn_errors(rng, kind, true * sigma), 0.3)
-    histogram = pooled_sigma([sigma_histogram(sigma, error)])
+    histogram = pooled([sigma_histogram(sigma, error)])
     assert sigma_factor(histogram, kind) == pytest.approx(true, rel=0.1)
 
 
 def test_medians_of_every_bin_are_those_of_the_matches(rng):
     sigma = rng.choice([0.6, 2.5], 20_000)
     error = with_wrong_ones(rng, drawn_errors(rng, "homography", sigma), 0.2)
-    found, median, near = median_errors(pooled_sigma([sigma_histogram(sigma, error)]))
+    found, median, near = median_errors(pooled([sigma_histogram(sigma, error)]))
     kept = error < 24
     assert found == pytest.approx([0.6, 2.5])
     assert median == pytest.approx([np.median(error[kept & (sigma == s)]) for s in found], rel=0.03)
@@ -91,16 +90,15 @@ def test_every_match_is_counted_by_its_sigma_and_its_error():
 def test_histograms_of_sigma_add_up_to_that_of_all_matches(rng):
     sigma, error = rng.uniform(0, 30, 500), rng.uniform(0, 50, 500)
     parts = [sigma_histogram(sigma[part], error[part]) for part in np.split(np.arange(500), 5)]
-    earlier = {"matches": [1], "right": [1], "claimed": [1.0], "squares": [1.0]}
-    total, whole = pooled_sigma([*parts, None, earlier]), sigma_histogram(sigma, error)
+    total, whole = pooled([*parts, None]), sigma_histogram(sigma, error)
     np.testing.assert_array_equal(total["counts"], whole["counts"])
     np.testing.assert_allclose(total["sigma"], whole["sigma"], atol=1e-5)
-    assert pooled_sigma([earlier, None]) is None
+    assert pooled([None]) is None
 
 
 def test_sigmas_that_no_match_can_judge_have_no_factor():
     for sigma, error in ((1.0, np.inf), (100.0, 1.0), (0.0, 0.0)):
-        histogram = pooled_sigma([sigma_histogram(np.array([sigma]), np.array([error]))])
+        histogram = pooled([sigma_histogram(np.array([sigma]), np.array([error]))])
         assert sigma_factor(histogram, "pose") is None
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from astr_jax import metrics
 from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.calibration import pooled_sigma, sigma_factor
+from astr_jax.evaluation.calibration import pooled, sigma_factor
 from astr_jax.evaluation.pairs import Pair
 from astr_jax.evaluation.report import Report, score_sets
 from astr_jax.evaluation.resizing import Resize
@@ -133,7 +133,7 @@ def test_a_true_sigma_is_found_true(world):
     for kind in ("pose", "homography"):
         bins = [record.sigma_bins for record in records if record.kind == kind]
         assert all(np.sum(table["counts"]) == POINTS for table in bins)
-        assert sigma_factor(pooled_sigma(bins), kind) == pytest.approx(1, rel=0.15)
+        assert sigma_factor(pooled(bins), kind) == pytest.approx(1, rel=0.15)
     assert evaluate(benchmark, oracle(truth))[0].sigma_bins is None
 
 
