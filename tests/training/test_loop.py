@@ -328,7 +328,7 @@ def test_the_command_stops_after_its_minutes(folder):
         (["micro.py", "--processes", "2"], "come together or not at all"),
         (["micro.py", "--set", "train.rate=1"], "TrainConfig has no 'rate'"),
         (["micro.py", "--set", "train.learning_rate"], "--set takes NAME=VALUE"),
-        (["micro.py", "--init", "gone.safetensors"], "There is no weights file gone"),
+        (["micro.py", "--init", "gone.safetensors"], "gone.safetensors is neither shipped"),
         (["micro.py", "--photos", "gone"], "gone is not a folder"),
     ],
 )
