@@ -29,6 +29,7 @@ TEMPERATURES = 2.0 ** np.arange(-2, 2.01, 0.25)  # at which log P is computed; t
 STEPS_BETWEEN = 8  # further ones, to which log P is interpolated
 THRESHOLDS = tuple(k / 20 for k in range(1, 19))  # 0.05 to 0.9
 NEIGHBOURS = 2  # thresholds on each side: on a few dozen pairs the areas of one differ by chance
+EQUAL = 0.01  # of an area: what a few dozen pairs cannot tell apart
 SURE = 1e-6  # no confidence counts as nearer to 0 or 1, so that one match cannot decide
 ESTIMATORS = {"pose": "poselib@1", "homography": "magsac@3"}
 
@@ -158,8 +159,8 @@ def records_at(
 
 
 def best_threshold(scores: dict[float, Score]) -> float:
-    """Of all thresholds, in growing order, the one whose mean area with its neighbours is largest;
-    of equals the higher, which is more precise. The ends repeat."""
+    """Of all thresholds, in growing order, the highest whose mean area with its neighbours lies
+    within EQUAL of the largest: of what poses cannot tell apart the most precise. The ends repeat."""
     areas = np.pad([score.auc for score in scores.values()], NEIGHBOURS, mode="edge")
-    means = np.convolve(areas, np.ones(2 * NEIGHBOURS + 1), mode="valid").round(9)
-    return list(scores)[len(means) - 1 - int(np.argmax(means[::-1]))]
+    means = np.convolve(areas, np.ones(2 * NEIGHBOURS + 1) / (2 * NEIGHBOURS + 1), mode="valid")
+    return list(scores)[np.flatnonzero(means >= means.max() - EQUAL)[-1]]

@@ -126,6 +126,7 @@ def test_the_threshold_is_best_with_its_neighbours_not_by_a_lucky_peak():
     assert best(0.70, 0.80, 0.80, 0.80, 0.70, 0.60, 0.60, 0.88, 0.60) == 0.15
     assert best(*[0.8] * 9) == 0.45  # of equals the most precise
     assert best(*[0.8] * 6, 0.7, 0.6, 0.5) == 0.2
+    assert best(*[0.809] * 5, *[0.801] * 5, 0.6, 0.6, 0.6) == 0.4  # a point is no difference
 
 
 def test_matches_of_a_pose_are_right_near_their_lines(rng):
