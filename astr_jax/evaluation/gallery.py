@@ -8,6 +8,7 @@ wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
 import argparse
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -21,7 +22,7 @@ from rich.progress import track
 
 from astr_jax import metrics
 from astr_jax.data.town import paint_town
-from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
+from astr_jax.data.worlds import EXACT_TOLERANCE, WorldConfig, make_atlas, render_pairs
 from astr_jax.data.worlds.atlas import paint_windows
 from astr_jax.evaluation.command import FindMatcher, checked_place
 from astr_jax.evaluation.pictures import as_matches
@@ -90,12 +91,21 @@ def _flat_errors(points0: Points, points1: Points, *, H_0to1) -> Float[np.ndarra
 
 
 def _world_errors(points0: Points, points1: Points, *, world) -> Float[np.ndarray, " k"]:
-    """Where nothing is known of a point's depth its match counts as wrong."""
-    x, y = np.rint(points0).astype(int).T
-    depth = world["depth0"][y, x]
+    """Infinite where the depth of a point is not known, and where image 1 does not show it."""
     cameras = world["K0"], world["K1"], world["T_0to1"]
-    true1, _ = warp_by_depth(jnp.asarray(points0, jnp.float32), jnp.asarray(depth), *cameras)
-    return np.linalg.norm(np.asarray(true1) - points1, axis=1)
+    depth0 = depth_at(world["depth0"], points0)
+    warped = warp_by_depth(jnp.asarray(points0, jnp.float32), jnp.asarray(depth0), *cameras)
+    true1, depth1 = map(np.asarray, warped)
+    hidden = np.abs(depth_at(world["depth1"], true1) - depth1) > EXACT_TOLERANCE * depth1
+    unknown = (depth0 == 0) | hidden
+    return np.where(unknown, np.inf, np.linalg.norm(true1 - points1, axis=1))
+
+
+def depth_at(depth: Float[np.ndarray, "h w"], points: Points) -> Float[np.ndarray, " k"]:
+    """The depth of the pixel nearest to each point; 0 outside the image."""
+    x, y = np.rint(points).astype(int).T
+    inside = (x >= 0) & (x < depth.shape[1]) & (y >= 0) & (y < depth.shape[0])
+    return np.where(inside, depth[np.where(inside, y, 0), np.where(inside, x, 0)], 0.0)
 
 
 def _all_wrong(points0: Points, points1: Points) -> Float[np.ndarray, " k"]:
@@ -143,7 +153,8 @@ def run_gallery(arguments: argparse.Namespace, find_matcher: FindMatcher, consol
     if out.suffix not in SUFFIXES:
         raise ValueError(f"expected a file that ends in {' or '.join(SUFFIXES)}; got {out}.")
     matcher = find_matcher(arguments.matcher, arguments.weights, None)
-    title = f"{arguments.matcher} on hard pairs; green: within {RIGHT['homography']:g} px"
+    name = pathlib.Path(arguments.weights).stem if arguments.weights else arguments.matcher
+    title = f"{name} on hard pairs; green: within {RIGHT['homography']:g} px"
     figure = draw_gallery(matcher.match, title, console)
     with replacing(out) as beside:
         figure.savefig(beside)

@@ -28,6 +28,7 @@ from rich.table import Table
 from astr_jax.data.photos import list_photos, read_photos, split_photos
 from astr_jax.data.readers import add_dataset_arguments, open_dataset
 from astr_jax.data.worlds import WorldConfig
+from astr_jax.evaluation.command import checked_place
 from astr_jax.evaluation.scaling_pairs import BATCH, find_pairs, posed_batches, world_batches
 from astr_jax.evaluation.tables import print_table
 from astr_jax.files import replacing
@@ -236,6 +237,7 @@ def main(argv: list[str] | None = None) -> None:
     add_dataset_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
+        checked_place(arguments.out)
         params = load_params(find_weights(arguments.weights))
         batches, what = pairs_of(arguments)
     except (ValueError, OSError) as error:

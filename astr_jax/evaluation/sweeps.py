@@ -73,6 +73,8 @@ def parse_sweeps(texts: Sequence[str] | None) -> Sweeps:
         name, given, numbers = text.partition("=")
         if name not in SWEEPS:
             raise ValueError(f"no sweep {name!r}. There are: {', '.join(SWEEPS)}.")
+        if name in sweeps:
+            raise ValueError(f"the sweep {name} was given twice: write {name}=1,2.")
         try:
             amounts = [float(n) for n in numbers.split(",")] if given else SWEEPS[name][1]
         except ValueError:

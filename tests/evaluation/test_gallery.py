@@ -1,6 +1,7 @@
 """The hard pairs: their truth, and the sheet."""
 
 import argparse
+import dataclasses
 import pathlib
 import runpy
 
@@ -52,18 +53,39 @@ def test_the_street_knows_where_its_points_went(pairs):
     np.testing.assert_array_equal(world["image0"], street.image0)
     assert len(points0) > 1000
     assert street.errors(points0.astype(float), points1).max() < 1e-2
+    everywhere = (
+        np.mgrid[: gallery.SIZE[1] : 8, : gallery.SIZE[0] : 8].reshape(2, -1).T.astype(float)
+    )
+    seen = {tuple(point) for point in points0}
+    known = np.isfinite(street.errors(everywhere, everywhere))
+    assert [tuple(point) in seen for point in everywhere.astype(int)] == known.tolist()
+    assert street.errors(np.array([[700.0, 20.0], [-9.0, 5.0]]), np.zeros((2, 2))).min() == np.inf
     assert street.errors(points0.astype(float), points1 + OFF) == pytest.approx(5, abs=1e-2)
 
 
 def test_the_command_draws_a_sheet(pairs, monkeypatch, tmp_path):
     points = np.array([[100.0, 50], [200, 60], [300, 70]])
-    found = points, points, np.array([0.9, 0.8, 0.7])
-    monkeypatch.setattr(gallery, "hard_pairs", lambda: iter(pairs.values()))
+    found = points, points + np.array([[2, 0], [4, 0], [0, 50]]), np.array([0.9, 0.8, 0.7])
+    drawn, draw = [], gallery.draw_matches
+
+    def spy(image0, image1, matches, **options):
+        drawn.append((options["title"], options["error"].tolist(), options["right"]))
+        return draw(image0, image1, matches, **options)
+
+    flat = dataclasses.replace(
+        pairs["turned by 90 degrees"],
+        name="the same",
+        errors=lambda points0, points1: np.linalg.norm(points0 - points1, axis=1),
+    )
+    monkeypatch.setattr(gallery, "draw_matches", spy)
+    monkeypatch.setattr(gallery, "hard_pairs", lambda: iter([flat, *list(pairs.values())[1:]]))
     gallery.run_gallery(
         argparse.Namespace(matcher="made-up", weights=None, out=str(tmp_path / "gallery.jpg")),
         lambda name, weights, resize: NamedMatcher(match=lambda *images: found, settings={}),
         Console(quiet=True),
     )
+    assert drawn[0] == ("the same, 1 right", [2, 4, 50], 3)
+    assert drawn[-1] == ("two towns with nothing in common, 0 right", [np.inf] * 3, 3)
     with Image.open(tmp_path / "gallery.jpg") as sheet:
         assert sheet.width > 1500
         assert sheet.height > sheet.width / 2

@@ -10,6 +10,7 @@ from astr_jax.evaluation import scaling
 from astr_jax.evaluation.scaling import WAYS, RefinedMatches, refine, summaries, summary
 from astr_jax.evaluation.scaling_pairs import find_pairs, pair_ratio, posed_batches
 from astr_jax.params import Calibration, Params
+from astr_jax.supervision import warp_by_depth
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,30 @@ def test_true_cells_are_those_of_the_truth(params):
     for cell0, cell1 in zip(matches.cell0[0], matches.cell1[0], strict=True):
         assert cell0 == -1 or partners[0, cell0] == cell1
     assert (np.asarray(matches.valid) == (np.asarray(matches.cell1) >= 0)).all()
+
+
+def test_the_ratio_by_pose_follows_the_depths(params):
+    """A near and a far wall; camera 1 has gone forward and a little aside."""
+    depth0 = np.where(np.arange(192) < 96, 4.0, 8.0) * np.ones((192, 1))
+    T_0to1 = np.eye(4, dtype=np.float32)
+    T_0to1[:3, 3] = 0.4, 0.0, -1.5
+    K = np.array([[150, 0, 95.5], [0, 150, 95.5], [0, 0, 1]], np.float32)
+    points = np.mgrid[:192, :192][::-1].reshape(2, -1).T.astype(np.float32)
+    there, z1 = warp_by_depth(points, depth0.reshape(-1).astype(np.float32), K, K, T_0to1)
+    x, y = np.rint(there).astype(int).T
+    inside = (x >= 0) & (x < 192) & (y >= 0) & (y < 192)
+    depth1 = np.zeros((192, 192), np.float32)
+    depth1[y[inside], x[inside]] = np.asarray(z1)[inside]
+    grey = np.random.default_rng(0).integers(0, 256, (192, 192), dtype=np.uint8)
+    seen = np.ones(grey.shape, bool)
+    one = PairArrays(grey, grey, seen, seen, depth0.astype(np.float32), depth1, K, K, T_0to1)
+    (batch,) = posed_batches([one])
+    found = refine(params, [batch], estimator="pose", cells="true")
+    assert len(found.pair) > 100
+    near = found.ratio > 1.5  # 4 / 2.5, the other wall 8 / 6.5
+    for wall, ratio in ((near, 1.6), (~near, 8 / 6.5)):
+        assert wall.sum() > 30
+        assert np.median(found.estimate[wall]) == pytest.approx(ratio, rel=0.15)
 
 
 def made_up(gain):
@@ -145,6 +170,7 @@ def test_the_last_batch_is_filled_with_pairs_in_which_nothing_is_seen():
         (["--photos", ".", "--posed", "folders", "."], "either photographs by --photos, or"),
         (["--posed", "folders", ".", "--min-ratio", "0.5"], "--min-ratio must be 1 or more"),
         (["--posed", "films", "."], "'films' is no kind of data set"),
+        (["--photos", ".", "--out", "nowhere/x.json"], "its folder does not exist"),
         (["--photos", ".", "--difficulty", "2"], "--difficulty must lie in [0, 1]"),
         (["--photos", ".", "--size", "50", "64"], "multiples of 8"),
     ],

@@ -178,13 +178,14 @@ def test_sweeps_are_read_from_the_command_line():
         ("fog", r"no sweep 'fog'\. There are: view, rotation"),
         ("blur=1,x", "no numbers: write blur=1,2"),
         ("blur=", "no numbers"),
+        ("blur=1 blur=2", "the sweep blur was given twice"),
         ("scale=0.5", r"scale must be in \[1, 8\]; got 0\.5"),
         ("noise=nan", r"noise must be in \[0, 1\]"),
     ],
 )
 def test_a_sweep_that_is_none_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        parse_sweeps([text])
+        parse_sweeps(text.split())
 
 
 def found(*words):
