@@ -60,11 +60,18 @@ def protocol(
         },
         **({"pose_thresholds_in": thresholds_in} if "pose" in kinds else {}),
         "seeds": list(seeds),
-        "device": f"cpu, {platform.machine()}" if device is None else device.device_kind,
+        "device": name_of(device),
         "opencv": cv2.__version__,
         "poselib": poselib.__version__,
         **{name: importlib.metadata.version(name) for name in ("numpy", "jax", "astr_jax")},
     }
+
+
+def name_of(device) -> str:
+    """The kind of a JAX device; of a CPU, whether JAX uses it or not, the machine's."""
+    if device is None or device.device_kind == "cpu":
+        return f"cpu, {platform.machine()}"
+    return device.device_kind
 
 
 def evaluate(

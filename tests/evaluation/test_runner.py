@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -315,6 +316,9 @@ def test_the_memory_of_a_device_is_recorded_where_it_tells(world):
     records = evaluate(benchmark, oracle(truth), device=Device())
     assert {record.device_memory_mib for record in records} == {3.0}
     assert protocol(benchmark, device=Device())["device"] == "sandbox"
+    own = protocol(benchmark)["device"]
+    assert own == protocol(benchmark, device=jax.devices("cpu")[0])["device"]
+    assert own.startswith("cpu, ")
 
 
 @pytest.mark.parametrize(
