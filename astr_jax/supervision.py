@@ -72,9 +72,9 @@ def depth_ground_truth(
     of the depth. The ratio is that of the depths, (z0 / f0) / (z1 / f1) (spec section 6).
     """
     grid0, grid1, centres0, centres1 = _cells(depth0.shape, depth1.shape)
-    points1, visible, ratio = _seen_by_depth(depth0, depth1, K0, K1, T_0to1, centres0, tolerance)
+    points1, visible, ratio = seen_by_depth(depth0, depth1, K0, K1, T_0to1, centres0, tolerance)
     back = jnp.linalg.inv(T_0to1)
-    points0, back_visible, _ = _seen_by_depth(depth1, depth0, K1, K0, back, centres1, tolerance)
+    points0, back_visible, _ = seen_by_depth(depth1, depth0, K1, K0, back, centres1, tolerance)
     cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
     return GroundTruth(cell1, points1, visible, ratio)
 
@@ -98,8 +98,24 @@ def warp_by_depth(
     return jnp.where(front[:, None], image[:, :2], -1e6), jnp.where(front, z, 0.0)
 
 
-def _seen_by_depth(depth0, depth1, K0, K1, T_0to1, points0, tolerance):
-    """Where points of image 0 lie in image 1, whether they are seen there, and the scale ratio."""
+def seen_by_depth(
+    depth0: Float[Array, "h w"],
+    depth1: Float[Array, "h1 w1"],
+    K0: Float[Array, "3 3"],
+    K1: Float[Array, "3 3"],
+    T_0to1: Float[Array, "4 4"],
+    points0: Float[Array, "n 2"],
+    tolerance: float | Float[Array, ""],
+) -> tuple[Float[Array, "n 2"], Bool[Array, " n"], Float[Array, " n"]]:
+    """Points of image 0 by their z-depths (0 = unknown) in image 1 (spec section 8).
+
+    Args:
+      T_0to1: cam1_from_cam0, in the unit of the depths.
+      points0: (x, y) pixels; the depth is that of the nearest one.
+      tolerance: share of the depth by which the depths of a point that both see may disagree.
+
+    Returns the pixels of image 1, whether each point is seen there, and its scale ratio.
+    """
     z0, _ = _depth_at(depth0, points0)
     points1, z1 = warp_by_depth(points0, z0, K0, K1, T_0to1)
     found, inside = _depth_at(depth1, points1)

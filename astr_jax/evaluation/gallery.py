@@ -30,7 +30,7 @@ from astr_jax.evaluation.runner import Matcher
 from astr_jax.evaluation.scoring import RIGHT, checked_matches
 from astr_jax.evaluation.sweeps import Change, make_view
 from astr_jax.files import replacing
-from astr_jax.supervision import warp_by_depth
+from astr_jax.supervision import seen_by_depth
 from astr_jax.viz import draw_matches, panels
 
 SIZE = 480, 640  # h, w of every picture
@@ -78,12 +78,12 @@ def hard_pairs() -> Iterator[HardPair]:
 
 
 def rendered_street(photos: list[Grey]) -> dict[str, np.ndarray]:
-    """One pair of a synthetic world."""
+    """One pair of a synthetic world, textured by the photographs: the fields of render_pairs."""
     config = WorldConfig(height=SIZE[0], width=SIZE[1], kinds=("street",), rotation_rate=0.0)
     pairs = render_pairs(
         jax.random.key(STREET_KEY), make_atlas(photos), jnp.float32(0.6), config=config, batch=1
     )
-    return {name: np.asarray(value[0]) for name, value in pairs.items()}
+    return {name: value[0] for name, value in jax.device_get(pairs).items()}
 
 
 def _flat_errors(points0: Points, points1: Points, *, H_0to1) -> Float[np.ndarray, " k"]:
@@ -92,20 +92,10 @@ def _flat_errors(points0: Points, points1: Points, *, H_0to1) -> Float[np.ndarra
 
 def _world_errors(points0: Points, points1: Points, *, world) -> Float[np.ndarray, " k"]:
     """Infinite where the depth of a point is not known, and where image 1 does not show it."""
-    cameras = world["K0"], world["K1"], world["T_0to1"]
-    depth0 = depth_at(world["depth0"], points0)
-    warped = warp_by_depth(jnp.asarray(points0, jnp.float32), jnp.asarray(depth0), *cameras)
-    true1, depth1 = map(np.asarray, warped)
-    hidden = np.abs(depth_at(world["depth1"], true1) - depth1) > EXACT_TOLERANCE * depth1
-    unknown = (depth0 == 0) | hidden
-    return np.where(unknown, np.inf, np.linalg.norm(true1 - points1, axis=1))
-
-
-def depth_at(depth: Float[np.ndarray, "h w"], points: Points) -> Float[np.ndarray, " k"]:
-    """The depth of the pixel nearest to each point; 0 outside the image."""
-    x, y = np.rint(points).astype(int).T
-    inside = (x >= 0) & (x < depth.shape[1]) & (y >= 0) & (y < depth.shape[0])
-    return np.where(inside, depth[np.where(inside, y, 0), np.where(inside, x, 0)], 0.0)
+    geometry = (jnp.asarray(world[name]) for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
+    points = jnp.asarray(points0, jnp.float32)
+    true1, seen, _ = map(np.asarray, seen_by_depth(*geometry, points, EXACT_TOLERANCE))
+    return np.where(seen, np.linalg.norm(true1 - points1, axis=1), np.inf)
 
 
 def _all_wrong(points0: Points, points1: Points) -> Float[np.ndarray, " k"]:
@@ -113,6 +103,7 @@ def _all_wrong(points0: Points, points1: Points) -> Float[np.ndarray, " k"]:
 
 
 def painted_town(seed: int) -> Grey:
+    """The town of a seed in grey, of SIZE."""
     town = Image.fromarray(paint_town(seed)).convert("L")
     return np.asarray(town.resize(SIZE[::-1], Image.Resampling.LANCZOS))
 

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from astr_jax.data.photos import list_photos, read_photos, split_photos
-from astr_jax.data.readers import add_dataset_arguments, open_dataset
+from astr_jax.data.readers import BadFiles, add_dataset_arguments, open_dataset
 from astr_jax.data.worlds import WorldConfig
 from astr_jax.evaluation.command import checked_place
 from astr_jax.evaluation.scaling_pairs import BATCH, find_pairs, posed_batches, world_batches
@@ -265,7 +265,10 @@ def pairs_of(arguments: argparse.Namespace) -> tuple[Iterable[dict[str, np.ndarr
             raise ValueError(f"--min-ratio must be 1 or more; got {arguments.min_ratio}.")
         kind, *paths = arguments.posed
         dataset = open_dataset(kind, paths, arguments)
-        found = find_pairs(dataset, arguments.size, arguments.pairs, arguments.min_ratio)
+        bad = BadFiles(skip=arguments.skip_bad)
+        found = find_pairs(dataset, arguments.size, arguments.pairs, arguments.min_ratio, bad)
+        if bad:
+            print(bad.report())
         return posed_batches(found), f"{len(found)} pairs of ratio {arguments.min_ratio:g} and more"
     if not 0 <= arguments.difficulty <= 1:
         raise ValueError(f"--difficulty must lie in [0, 1]; got {arguments.difficulty}.")

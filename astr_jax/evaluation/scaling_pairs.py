@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import track
 
-from astr_jax.data.readers import PairArrays, PosedDataset
+from astr_jax.data.readers import BadFiles, PairArrays, PosedDataset
 from astr_jax.data.stacking import stacked
 from astr_jax.data.worlds import EXACT_TOLERANCE, WorldConfig, make_atlas, render_pairs
 from astr_jax.images import padded
@@ -36,18 +36,20 @@ def world_batches(photos, config: WorldConfig, pairs: int, difficulty: float) ->
 
 
 def find_pairs(
-    dataset: PosedDataset, size: tuple[int, int], pairs: int, min_ratio: float
+    dataset: PosedDataset, size: tuple[int, int], pairs: int, min_ratio: float, bad: BadFiles
 ) -> list[PairArrays]:
     """At most `pairs` pairs of a data set whose median scale ratio is min_ratio or more, either
-    way, tried in a random order, the same each time. Raises ValueError where none is."""
+    way, tried in a random order, the same each time; bad files are noted where they may be skipped.
+    Raises ValueError where none is."""
     names = [(scene, k) for scene in dataset.scenes for k in range(len(dataset.pairs(scene)))]
     found = []
     for i in track(np.random.default_rng(0).permutation(len(names)), "looking for pairs"):
         scene, k = names[i]
-        pair = dataset.load(dataset.pairs(scene)[k], canvas_of(size))
-        ratio = pair_ratio(pair)
-        if max(ratio, 1 / ratio) >= min_ratio:
-            found.append(pair)
+        with bad.skipped():
+            pair = dataset.load(dataset.pairs(scene)[k], canvas_of(size))
+            ratio = pair_ratio(pair)
+            if max(ratio, 1 / ratio) >= min_ratio:
+                found.append(pair)
         if len(found) == pairs:
             break
     if not found:

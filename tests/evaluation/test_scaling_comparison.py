@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from astr_jax.data.readers import PairArrays, PosedDataset
+from astr_jax.data.readers import BadFiles, PairArrays, PosedDataset, UnreadableFile
 from astr_jax.evaluation import scaling
 from astr_jax.evaluation.scaling import WAYS, RefinedMatches, refine, summaries, summary
 from astr_jax.evaluation.scaling_pairs import find_pairs, pair_ratio, posed_batches
@@ -146,11 +146,28 @@ def test_the_ratio_of_a_pair_is_how_much_larger_things_look_in_image_1():
 
 
 def test_pairs_of_a_data_set_are_those_of_enough_scale_change():
-    walls = Walls(["wall"])
-    assert sorted(map(pair_ratio, find_pairs(walls, (90, 96), 9, 2.0))) == pytest.approx([2, 3, 4])
-    assert len(find_pairs(walls, (90, 96), 2, 2.0)) == 2
+    walls, bad = Walls(["wall"]), BadFiles(skip=False)
+    assert sorted(map(pair_ratio, find_pairs(walls, (90, 96), 9, 2.0, bad))) == pytest.approx(
+        [2, 3, 4]
+    )
+    assert len(find_pairs(walls, (90, 96), 2, 2.0, bad)) == 2
     with pytest.raises(ValueError, match=r"none of the 4 pairs has a scale ratio of 4\.5"):
-        find_pairs(walls, (90, 96), 2, 4.5)
+        find_pairs(walls, (90, 96), 2, 4.5, bad)
+
+
+def test_pairs_that_cannot_be_read_are_skipped_where_asked_for():
+    class Damaged(Walls):
+        def load(self, pair, size):
+            if pair == 3:
+                raise UnreadableFile("3.png", "it is damaged")
+            return super().load(pair, size)
+
+    with pytest.raises(UnreadableFile):
+        find_pairs(Damaged(["wall"]), (90, 96), 9, 2.0, BadFiles(skip=False))
+    bad = BadFiles(skip=True)
+    found = find_pairs(Damaged(["wall"]), (90, 96), 9, 2.0, bad)
+    assert sorted(map(pair_ratio, found)) == pytest.approx([2, 4])
+    assert bad == {"3.png": "it is damaged"}
 
 
 def test_the_last_batch_is_filled_with_pairs_in_which_nothing_is_seen():
