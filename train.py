@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("config", help="a name in configs/, or a .py file, such as configs/tiny.py")
     parser.add_argument("--workdir", type=pathlib.Path, help="the run's own folder")
     parser.add_argument("--init", help="weights to start from, a shipped name or a file")
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="of --init take the arrays that fit the model by name and shape; others start fresh",
+    )
     parser.add_argument("--minutes", type=float, help="after so long save and stop")
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
     parser.add_argument(
@@ -115,12 +120,15 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.workdir is None:
         raise ValueError("A run needs its own folder: give --workdir.")
+    if arguments.partial and not arguments.init:
+        raise ValueError("--partial says what to take of --init: give the weights.")
     initial = load_params(find_weights(arguments.init), fold=False) if arguments.init else None
     train(
         experiment,
         read_sources(arguments, experiment),
         arguments.workdir,
         initial=initial,
+        partial=arguments.partial,
         minutes=arguments.minutes,
         num_threads=arguments.threads,
         mesh=mesh,

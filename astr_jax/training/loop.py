@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 from rich import print as say
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
@@ -73,6 +75,7 @@ def train(
     workdir: pathlib.Path,
     *,
     initial: Params | None = None,
+    partial: bool = False,
     minutes: float | None = None,
     num_threads: int = 2,
     mesh: Mesh | None = None,
@@ -81,8 +84,9 @@ def train(
 
     Ends early, with everything saved, after `minutes` or on SIGTERM or SIGINT; the same call goes
     on from there, on any number of devices. `initial`: weights to start from instead of fresh
-    ones. mesh: of the devices, by default all (`devices.data_mesh`). Of several processes all call
-    this alike, and the first one writes.
+    ones; partial: of them those arrays whose names and shapes the model has (`fitting`). mesh: of
+    the devices, by default all (`devices.data_mesh`). Of several processes all call this alike,
+    and the first one writes.
 
     Raises ValueError where the run in workdir, or `initial`, is of another configuration, or the
     devices do not fit the micro-batches, and FloatingPointError after MOST_BAD_STEPS steps in a
@@ -92,9 +96,11 @@ def train(
     mesh = devices.data_mesh() if mesh is None else mesh
     for stage in experiment.stages:
         devices.check_split(mesh, stage.pairs_at_once)
-    if initial and architecture(initial.config) != architecture(experiment.model):
+    same = initial is None or architecture(initial.config) == architecture(experiment.model)
+    if not (same or partial):
         raise ValueError(
-            "The weights to start from have another configuration than the experiment."
+            "The weights to start from have another configuration than the experiment. --partial "
+            "takes the arrays that fit."
         )
     old, first = check_experiment(workdir, experiment), devices.is_first()
     checkpoints = Checkpoints(workdir)
@@ -107,7 +113,7 @@ def train(
         task = bar.add_task(experiment.name, total=experiment.pairs, scores="compiling")
         state = checkpoints.restore(like_state(experiment, mesh))
         if state is None:
-            state = first_state(experiment, mesh, initial)
+            state = first_state(experiment, mesh, initial, partial=partial)
         check_place(old, experiment, int(state.step))
         write_experiment(workdir, experiment)
         records.resume(int(state.step))
@@ -134,20 +140,39 @@ def train(
     return averaged(state, experiment)
 
 
-def first_state(experiment: Experiment, mesh: Mesh, initial: Params | None = None) -> TrainState:
+def first_state(
+    experiment: Experiment, mesh: Mesh, initial: Params | None = None, *, partial: bool = False
+) -> TrainState:
     """The state before the first step, of given weights or of fresh ones, on all devices."""
     if experiment.train.start_pairs and initial is None:
         raise ValueError(
             "start_pairs says what the weights to start from have seen: give them by --init."
         )
-    if initial:
+    if initial and not partial:
         variables = initial.variables
     else:
         variables = init_variables(experiment.model, jax.random.key(experiment.train.seed))
+    if initial and partial:
+        variables = fitting(variables, initial.variables)
     optimizer, first = optimizer_of(experiment), experiment.first_step
     state = jax.device_get(make_state(variables, optimizer, first))
     # A copy, since steps take over the arrays of their state and those given stay the caller's.
     return jax.device_put(state, devices.whole(mesh), may_alias=False)
+
+
+def fitting(fresh: PyTree, given: PyTree) -> PyTree:
+    """fresh, with the arrays of given that have the same name and shape; says how many those are.
+
+    Raises ValueError where there are none.
+    """
+    fresh, given = (flatten_dict(tree, sep="/") for tree in (fresh, given))
+    taken = {k: given[k] for k, v in fresh.items() if k in given and given[k].shape == v.shape}
+    if not taken:
+        raise ValueError("No array of the weights to start from has a name and shape of the model.")
+    new = sorted({"/".join(name.split("/")[1:3]) for name in fresh.keys() - taken})
+    if devices.is_first():
+        say(f"Started from {len(taken)} of {len(fresh)} arrays; new: {', '.join(new) or 'none'}.")
+    return unflatten_dict(fresh | taken, sep="/")
 
 
 def like_state(experiment: Experiment, mesh: Mesh) -> TrainState:

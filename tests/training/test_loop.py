@@ -13,6 +13,7 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from rich.console import Console
 
 from astr_jax.config import to_json
@@ -196,6 +197,35 @@ def test_weights_of_another_configuration_are_no_start(start, experiment, photos
     other = Params(start.variables, wider)
     with pytest.raises(ValueError, match="start from have another configuration"):
         train(experiment, photos, tmp_path, initial=other)
+
+
+def test_a_partial_start_takes_the_arrays_that_fit(start, experiment, photos, tmp_path):
+    fine = dataclasses.replace(experiment.model.fine, head_dim=4)
+    backbone = dataclasses.replace(experiment.model.backbone, fine_stride=2)
+    model = dataclasses.replace(experiment.model, fine=fine, backbone=backbone)
+    none = dataclasses.replace(experiment.train, learning_rate=0.0, weight_decay=0.0)
+    other = dataclasses.replace(experiment, model=model, train=none)
+    with pytest.raises(ValueError, match="--partial takes the arrays that fit"):
+        train(other, photos, tmp_path, initial=start)
+    trained = train(other, photos, tmp_path, initial=start, partial=True)
+    fresh = loop.init_variables(model, jax.random.key(other.train.seed))
+    kept, got, new = (
+        flatten_dict(tree["params"], sep="/")
+        for tree in (start.variables, trained.variables, fresh)
+    )
+    fits = {name for name in got if name in kept and kept[name].shape == got[name].shape}
+    assert {"/".join(name.split("/")[:2]) for name in got.keys() - fits} >= {
+        "backbone/top_down2",
+        "fine_matching/merge",
+    }
+    assert {name.split("/")[0] for name in fits} >= {"backbone", "aggregation"}
+    for name in got:
+        np.testing.assert_allclose(got[name], (kept if name in fits else new)[name], atol=1e-6)
+
+
+def test_a_partial_start_that_fits_nowhere_is_refused(start):
+    with pytest.raises(ValueError, match="No array of the weights"):
+        loop.fitting(start.variables, {"params": {"other": np.zeros(3)}})
 
 
 def test_a_workdir_of_another_model_is_refused(whole, experiment, photos):
