@@ -1,6 +1,6 @@
 """What the spots hold.
 
-    python -m astr_jax.evaluation.spots astr_jax/weights/tiny.safetensors --photos DIR
+    python -m astr_jax.evaluation.spots --weights tiny --photos DIR
 
 On homographies of held-back photographs, for every spot-guided block: how many cells a spot has,
 how often the true partner is among them (spot recall), and how much the sparse matching matrix
@@ -22,7 +22,7 @@ from astr_jax.data.photos import list_photos, read_photos, split_photos
 from astr_jax.evaluation.tables import print_table
 from astr_jax.model.astr import ASTR
 from astr_jax.ops.matching import log_prob_at
-from astr_jax.params import Params, load_params
+from astr_jax.params import Params, find_weights, load_params
 from astr_jax.supervision import homography_ground_truth
 
 
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("weights", help="a weights file")
+    parser.add_argument("--weights", default="tiny", help="a shipped name or a file; default tiny")
     parser.add_argument(
         "--photos", required=True, metavar="DIR", help="photographs; every 40th, held back, is used"
     )
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         if arguments.pairs < 1:
             raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
-        params = load_params(arguments.weights)
+        params = load_params(find_weights(arguments.weights))
         photos = read_photos(split_photos(list_photos(arguments.photos))[1])
         height, width = arguments.size
         data = HomographyPairs(photos, HomographyConfig(height=height, width=width), seed=2)

@@ -33,8 +33,8 @@ def test_of_an_image_with_itself_the_spots_hold_the_true_cells(micro_config, mic
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.safetensors", "--photos", "."], "no weights file nowhere.safetensors"),
-        (["nowhere.safetensors", "--photos", ".", "--pairs", "0"], "--pairs must be positive"),
+        (["--weights", "nowhere", "--photos", "."], "nowhere is neither shipped weights"),
+        (["--photos", ".", "--pairs", "0"], "--pairs must be positive"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(capsys, arguments, message):
