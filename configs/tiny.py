@@ -2,8 +2,8 @@
 
     python train.py configs/tiny.py --photos DIR --workdir RUN
 
-Hardware: two CPU cores, 7 to 10 pairs a second: about two hours. The first stage learns to match
-coarsely, the second adds the fine stage.
+Hardware: two CPU cores, about three hours. The first stage learns to match coarsely, the second
+adds the fine stage. tiny_larger goes on from there on larger pictures.
 """
 
 from astr_jax.config import AggregationConfig, BackboneConfig, FineConfig, ModelConfig
@@ -11,7 +11,7 @@ from astr_jax.config import AggregationConfig, BackboneConfig, FineConfig, Model
 
 def model() -> ModelConfig:
     return ModelConfig(
-        backbone=BackboneConfig(widths=(16, 32, 64, 64, 64), blocks=(1, 2, 2, 1, 1), fine_stride=4),
+        backbone=BackboneConfig(widths=(16, 32, 64, 64, 64), blocks=(1, 2, 2, 1, 1)),
         aggregation=AggregationConfig(blocks=2),
         fine=FineConfig(head_dim=16),
         train_side=320,

@@ -1,19 +1,12 @@
-"""tiny_finer: the third part of training tiny: a fine stage of stride 2 instead of 4.
+"""tiny_finer: the third part of training the tiny that ships, whose fine stage had stride 4 so far.
 
     python train.py tiny_finer --init WEIGHTS --partial --photos DIR --workdir RUN
 
 The coarse stage goes on from the first two parts; the fine stage, of other shapes, starts fresh.
+Hardware: two CPU cores, 6 pairs a second, then 2.4: 75 minutes.
 """
 
-import dataclasses
-
-from configs.tiny import model as tiny
-
-
-def model():
-    coarser = tiny()
-    backbone = dataclasses.replace(coarser.backbone, fine_stride=2)
-    return dataclasses.replace(coarser, backbone=backbone)
+from configs.tiny import model
 
 
 def experiment():
