@@ -297,6 +297,14 @@ def test_info_describes_weights(astr, monkeypatch):
         assert words in out
 
 
+def test_info_lists_every_model_once(astr, monkeypatch):
+    monkeypatch.setattr(info, "SIZES", ((64, 96),))
+    code, out, err = astr("info", "--all")
+    assert (code, err) == (0, "")
+    names = [line.split("|")[1].strip() for line in out.splitlines()[2:]]
+    assert names == ["tiny", "small", "astr_megadepth"]
+
+
 def test_a_demo_says_how_many_matches_are_right(astr, monkeypatch):
     monkeypatch.setattr(demo, "SIZE", (48, 64))
     code, out, err = astr("demo", "left.png", "--weights", "micro.safetensors")
