@@ -97,7 +97,18 @@ def save_params(
         "note": note,
     }
     with replacing(path) as beside:
-        beside.write_bytes(safetensors.numpy.save(tensors, metadata=header))
+        beside.write_bytes(_sorted_header(safetensors.numpy.save(tensors, metadata=header)))
+
+
+def _sorted_header(file: bytes) -> bytes:
+    """A safetensors file with its metadata in the order of the alphabet, so that the same weights
+    are the same bytes: the library writes it in an order that changes from call to call."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns what follows by spaces
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def load_params(path: str | os.PathLike, *, fold: bool = True) -> Params:

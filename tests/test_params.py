@@ -44,6 +44,15 @@ def rewritten(path, change_tensors=lambda t: t, **changed_header):
     safetensors.numpy.save_file(change_tensors(tensors), path, metadata=header)
 
 
+def test_the_same_weights_are_the_same_bytes(path, params):
+    files = set()
+    for _ in range(4):
+        save_params(path, params, note="Häuser, 家")
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    assert read_header(path).note == "Häuser, 家"
+
+
 def test_weights_come_back_as_they_were_saved(path, params):
     again = load_params(path, fold=False)
     assert (again.config, again.calibration) == (params.config, params.calibration)
