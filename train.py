@@ -7,6 +7,7 @@ examples:
   python train.py tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
   python train.py astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
   srun --ntasks-per-node=8 python train.py small --photos DIR --workdir RUN --distributed
+  python train.py my_model.py --photos DIR --init tiny --partial --workdir RUN
   python train.py tiny --photos DIR --profile 256 320
   tensorboard --logdir RUN
 """
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--partial",
         action="store_true",
-        help="of --init take the arrays that fit the model by name and shape; others start fresh",
+        help="of --init take the layers that fit the model by name and shape; others start fresh",
     )
     parser.add_argument("--minutes", type=float, help="after so long save and stop")
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
@@ -120,8 +121,6 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.workdir is None:
         raise ValueError("A run needs its own folder: give --workdir.")
-    if arguments.partial and not arguments.init:
-        raise ValueError("--partial says what to take of --init: give the weights.")
     initial = load_params(find_weights(arguments.init), fold=False) if arguments.init else None
     train(
         experiment,

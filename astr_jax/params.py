@@ -97,12 +97,12 @@ def save_params(
         "note": note,
     }
     with replacing(path) as beside:
-        beside.write_bytes(_sorted_header(safetensors.numpy.save(tensors, metadata=header)))
+        beside.write_bytes(_sorted_metadata(safetensors.numpy.save(tensors, metadata=header)))
 
 
-def _sorted_header(file: bytes) -> bytes:
-    """A safetensors file with its metadata in the order of the alphabet, so that the same weights
-    are the same bytes: the library writes it in an order that changes from call to call."""
+def _sorted_metadata(file: bytes) -> bytes:
+    """The safetensors file with its metadata in the order of the alphabet, so that the same weights
+    are the same bytes: the library orders the arrays, but the metadata anew at each call."""
     end = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -2,8 +2,9 @@
 
     python train.py configs/tiny.py --photos DIR --workdir RUN
 
-Hardware: two CPU cores, about three hours. The first stage learns to match coarsely, the second
-adds the fine stage. tiny_larger goes on from there on larger pictures.
+Hardware: two CPU cores, about three hours, by estimate. The first stage learns to match coarsely,
+the second adds the fine stage; tiny_larger goes on from there on larger pictures. The weights that
+ship took a longer way: astr_jax/weights/README.md, and what they score.
 """
 
 from astr_jax.config import AggregationConfig, BackboneConfig, FineConfig, ModelConfig

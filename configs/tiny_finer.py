@@ -1,9 +1,10 @@
-"""tiny_finer: the third part of training the tiny that ships, whose fine stage had stride 4 so far.
+"""tiny_finer: how the tiny that ships got its fine stage of stride 2.
 
     python train.py tiny_finer --init WEIGHTS --partial --photos DIR --workdir RUN
 
-The coarse stage goes on from the first two parts; the fine stage, of other shapes, starts fresh.
-Hardware: two CPU cores, 6 pairs a second, then 2.4: 75 minutes.
+WEIGHTS were trained by tiny and tiny_larger with --set model.backbone.fine_stride=4. The coarse
+stage goes on from there, the fine stage, of other shapes, starts fresh. Hardware: two CPU cores, 5
+pairs a second, then 2.7: 75 minutes. Mean pose AUC@10 of the development sets: 62.0, from 58.0.
 """
 
 from configs.tiny import model

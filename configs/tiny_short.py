@@ -2,8 +2,7 @@
 
     python train.py configs/tiny_short.py --photos DIR --workdir RUN --set worlds_share=0.5
 
-Hardware: one CPU core, three to four pairs a second: under 40 minutes. Its weights are for
-comparisons alone.
+Hardware: one CPU core, under 45 minutes. Its weights are for comparisons alone.
 """
 
 from configs.tiny import model

@@ -4,7 +4,7 @@ examples:
   astr info                              the weights that ship
   astr info run/weights.safetensors      weights of your own
   astr info --config astr_megadepth      a configuration of configs/, or a file
-  astr info --all                        a table of the models of all configurations, in Markdown
+  astr info --all                        a table of the models of configs/, each once, in Markdown
   astr info --config tiny --memory       compile at 416 and 832 pixels: memory, largest buffer
 
 GFLOPs are those of one pair: two for a multiplication and an addition in convolutions and matrix
@@ -28,7 +28,7 @@ def add_arguments(parser) -> None:
     """The options of astr info."""
     parser.add_argument("weights", nargs="?", help="a shipped name or a .safetensors file")
     parser.add_argument("--config", metavar="NAME", help="a name in configs/, or a .py file")
-    parser.add_argument("--all", action="store_true", help="a table of all models")
+    parser.add_argument("--all", action="store_true", help="a table of the models of configs/")
     parser.add_argument("--memory", action="store_true", help="compile, and show what it needs")
 
 
@@ -79,9 +79,10 @@ def print_fields(config, indent: int = 2) -> None:
 
 def print_table(memory: bool) -> None:
     """All models in Markdown, from the smallest, each under its shortest name."""
-    names = sorted(configs.names(), key=len, reverse=True)
-    models = {configs.read(name).model(): name for name in names}
-    known = {name: model for model, name in models.items()}
+    shortest = {}
+    for name in sorted(configs.names(), key=len):
+        shortest.setdefault(configs.read(name).model(), name)
+    known = {name: model for model, name in shortest.items()}
     size = {name: cost.num_parameters(config) for name, config in known.items()}
     columns = " | ".join(f"GFLOPs {w} x {h}" for h, w in SIZES)
     print(f"| configuration | parameters | {columns} |\n|---|---:|" + "---:|" * len(SIZES))

@@ -84,11 +84,12 @@ def train(
 
     Ends early, with everything saved, after `minutes` or on SIGTERM or SIGINT; the same call goes
     on from there, on any number of devices. `initial`: weights to start from instead of fresh
-    ones; partial: of them those arrays whose names and shapes the model has (`fitting`). mesh: of
+    ones; partial: of them those layers whose names and shapes the model has (`fitting`). mesh: of
     the devices, by default all (`devices.data_mesh`). Of several processes all call this alike,
     and the first one writes.
 
-    Raises ValueError where the run in workdir, or `initial`, is of another configuration, or the
+    Raises ValueError where the run in workdir, or `initial` (but if partial), is of another
+    configuration, where there is nothing to take a part of or no part fits, or the
     devices do not fit the micro-batches, and FloatingPointError after MOST_BAD_STEPS steps in a
     row that are not finite.
     """
@@ -100,8 +101,10 @@ def train(
     if not (same or partial):
         raise ValueError(
             "The weights to start from have another configuration than the experiment. --partial "
-            "takes the arrays that fit."
+            "takes the layers that fit."
         )
+    if partial and initial is None:
+        raise ValueError("--partial says what to take of weights: give them by --init.")
     old, first = check_experiment(workdir, experiment), devices.is_first()
     checkpoints = Checkpoints(workdir)
     with (
@@ -152,8 +155,7 @@ def first_state(
         variables = initial.variables
     else:
         variables = init_variables(experiment.model, jax.random.key(experiment.train.seed))
-    if initial and partial:
-        variables = fitting(variables, initial.variables)
+        variables = fitting(variables, initial.variables) if partial else variables
     optimizer, first = optimizer_of(experiment), experiment.first_step
     state = jax.device_get(make_state(variables, optimizer, first))
     # A copy, since steps take over the arrays of their state and those given stay the caller's.
@@ -161,18 +163,26 @@ def first_state(
 
 
 def fitting(fresh: PyTree, given: PyTree) -> PyTree:
-    """fresh, with the arrays of given that have the same name and shape; says how many those are.
+    """fresh, with those layers of given whose arrays all have the same names and shapes; says how
+    much that is. A convolution and its norm are one layer: statistics hold for its weights alone.
 
-    Raises ValueError where there are none.
+    Raises ValueError where no layer fits.
     """
-    fresh, given = (flatten_dict(tree, sep="/") for tree in (fresh, given))
-    taken = {k: given[k] for k, v in fresh.items() if k in given and given[k].shape == v.shape}
+
+    def layer(name):  # (collection, module, ..., convolution or norm, array)
+        return name[1:-2]
+
+    new, old = flatten_dict(fresh), flatten_dict(given)
+    unlike = {layer(n) for n, x in new.items() if n not in old or old[n].shape != x.shape}
+    taken = {name: old[name] for name in new if layer(name) not in unlike}
     if not taken:
-        raise ValueError("No array of the weights to start from has a name and shape of the model.")
-    new = sorted({"/".join(name.split("/")[1:3]) for name in fresh.keys() - taken})
+        raise ValueError("No layer of the weights to start from has names and shapes of the model.")
     if devices.is_first():
-        say(f"Started from {len(taken)} of {len(fresh)} arrays; new: {', '.join(new) or 'none'}.")
-    return unflatten_dict(fresh | taken, sep="/")
+        say(
+            f"Started from {len(taken)} of the {len(old)} arrays given; of the model's {len(new)} "
+            f"fresh: {', '.join(sorted(map('/'.join, unlike))) or 'none'}."
+        )
+    return unflatten_dict(new | taken)
 
 
 def like_state(experiment: Experiment, mesh: Mesh) -> TrainState:
@@ -218,7 +228,7 @@ def check_experiment(workdir: pathlib.Path, experiment: Experiment) -> dict | No
     if changed:
         raise ValueError(
             f"{workdir} holds a run with another {', '.join(changed)}. Take a new --workdir, or go "
-            "on from its weights there with --init."
+            "on from its weights there with --init, and --partial where the model has changed."
         )
     return old
 
