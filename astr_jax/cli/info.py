@@ -79,10 +79,11 @@ def print_fields(config, indent: int = 2) -> None:
 
 def print_table(memory: bool) -> None:
     """All models in Markdown, from the smallest, each under its shortest name."""
-    shortest = {}
+    known = {}
     for name in sorted(configs.names(), key=len):
-        shortest.setdefault(configs.read(name).model(), name)
-    known = {name: model for model, name in shortest.items()}
+        model = configs.read(name).model()
+        if model not in known.values():
+            known[name] = model
     size = {name: cost.num_parameters(config) for name, config in known.items()}
     columns = " | ".join(f"GFLOPs {w} x {h}" for h, w in SIZES)
     print(f"| configuration | parameters | {columns} |\n|---|---:|" + "---:|" * len(SIZES))

@@ -151,11 +151,12 @@ def first_state(
         raise ValueError(
             "start_pairs says what the weights to start from have seen: give them by --init."
         )
-    if initial and not partial:
-        variables = initial.variables
-    else:
+    if initial is None or partial:
         variables = init_variables(experiment.model, jax.random.key(experiment.train.seed))
-        variables = fitting(variables, initial.variables) if partial else variables
+    if partial:
+        variables = fitting(variables, initial.variables)
+    elif initial:
+        variables = initial.variables
     optimizer, first = optimizer_of(experiment), experiment.first_step
     state = jax.device_get(make_state(variables, optimizer, first))
     # A copy, since steps take over the arrays of their state and those given stay the caller's.

@@ -199,7 +199,7 @@ def test_weights_of_another_configuration_are_no_start(start, experiment, photos
         train(experiment, photos, tmp_path, initial=other)
 
 
-def test_a_partial_start_takes_the_arrays_that_fit(start, experiment, photos, tmp_path):
+def test_a_partial_start_takes_the_layers_that_fit(start, experiment, photos, tmp_path):
     fine = dataclasses.replace(experiment.model.fine, head_dim=4)
     backbone = dataclasses.replace(experiment.model.backbone, fine_stride=2)
     model = dataclasses.replace(experiment.model, fine=fine, backbone=backbone)
