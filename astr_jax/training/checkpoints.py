@@ -43,7 +43,8 @@ class Checkpoints:
         if self.manager is None or (step := int(state.step)) in self.manager.all_steps():
             return
         if jax.process_count() > 1:
-            state = devices.local_copy(state)
+            # Orbax, of several processes, writes NumPy's arrays but not those of one device.
+            state = jax.device_get(state)
         metrics = {SCORE: UNSCORED if score is None else score}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state))
         for trial in (1, 2):

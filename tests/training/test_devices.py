@@ -1,5 +1,6 @@
 """The number of devices and of processes changes how fast a run goes, and not what it computes."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from astr_jax.training import devices, loop
+from astr_jax.training.checkpoints import Checkpoints
 from astr_jax.training.curves import read_log
 
 
@@ -43,25 +45,46 @@ def test_several_devices_have_the_losses_of_one(on_one_device, tmp_path, count):
     np.testing.assert_allclose(many, losses(on_one_device), rtol=1e-4)
 
 
-def test_two_processes_have_the_losses_of_one(on_one_device, tmp_path):
+def train_by_two_processes(workdir, cache):
+    """The same steps by two processes of one device each, or the rest of them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, micro_run.__file__, str(tmp_path), "--whole"]
+    command = [sys.executable, micro_run.__file__, str(workdir), "--whole"]
     processes = [
         subprocess.Popen(
             [*command, "--coordinator", address, "--process", str(k)],
-            env=os.environ | {"XLA_FLAGS": ""},
+            env=os.environ | {"XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for k in range(2)
     ]
-    for process in processes:
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, output
-    np.testing.assert_allclose(losses(tmp_path), losses(on_one_device), rtol=1e-4)
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=900)
+            assert process.returncode == 0, output
+            assert "was not written" not in " ".join(output.split())
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_two_processes_have_the_losses_of_one_and_go_on(on_one_device, tmp_path):
+    workdir = tmp_path / "run"
+    train_by_two_processes(workdir, tmp_path / "compiled")
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
+    log = (workdir / "log.jsonl").read_text().splitlines()
+    shutil.rmtree(workdir / "checkpoints" / "10")  # as if it had been stopped before
+    train_by_two_processes(workdir, tmp_path / "compiled")
+    # Of the first nine steps even the times are the same: they were not run again.
+    assert (workdir / "log.jsonl").read_text().splitlines()[:9] == log[:9]
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
+    like = loop.like_state(micro_run.experiment(blocks=2, fine=True), devices.data_mesh())
+    with contextlib.closing(Checkpoints(workdir)) as checkpoints:  # of one process
+        assert int(checkpoints.restore(like).step) == micro_run.STEPS
 
 
 def test_a_run_of_one_device_goes_on_on_eight(on_one_device, tmp_path):
