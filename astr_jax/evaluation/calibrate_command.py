@@ -86,7 +86,7 @@ def run_calibrate(
     kind = judged_kind([kind_of(pair) for pair in benchmark.pairs])
     print_table(_threshold_table(scores, kind), console)
     print_table(_before_and_after({own: before, found: after}, kind), console)
-    for line in _remarks(found, len(candidates)):
+    for line in _remarks(found, len(candidates), len(seeds)):
         console.print(line, markup=False, highlight=False)
     if out is not None:
         write_calibrated(path, out, found)
@@ -196,8 +196,10 @@ def _cells(score: Score) -> tuple[str, str, str]:
     return f"{100 * score.precision:.1f}", f"{score.num_matches:.0f}", f"{100 * score.auc:.1f}"
 
 
-def _remarks(found: Calibration, num_pairs: int) -> list[str]:
+def _remarks(found: Calibration, num_pairs: int, num_seeds: int) -> list[str]:
     lines = [f"found and judged on the same {num_pairs} pairs; other pairs will differ."]
+    if num_seeds > 1:
+        lines.append(f"AUC is the mean over {num_seeds} seeds of the estimator.")
     low, high = TEMPERATURES[[0, -1]]
     if not low < found.temperature < high:
         lines.append(
