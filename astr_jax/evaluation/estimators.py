@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import poselib
 from jaxtyping import Float
 
 Pose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
@@ -82,6 +81,8 @@ def poselib_pose(
     seed: int = 0,
 ) -> Pose | None:
     """PoseLib's LO-RANSAC over the five-point solver; `threshold` in pixels (Sampson)."""
+    import poselib  # of the extra `eval`; training goes without it
+
     if len(points0) < 5:
         return None
     points0, points1 = np.asarray(points0, np.float64), np.asarray(points1, np.float64)
@@ -177,6 +178,8 @@ def poselib_homography(
     seed: int = 0,
 ) -> Homography | None:
     """PoseLib's LO-RANSAC homography from image 0 to image 1; `threshold` in pixels."""
+    import poselib
+
     if len(points0) < 4:
         return None
     options = {

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import UInt8
 from rich import print as say
-from tensorboardX import SummaryWriter
 
 from astr_jax.files import replacing
+
+try:
+    from tensorboardX import SummaryWriter
+except ModuleNotFoundError:  # not on every machine with a GPU; the log has the scores too
+    SummaryWriter = None
 
 MOST_WAITING = 10_000  # events, of which a step has some dozens
 FLUSH_SECONDS = 10  # TensorBoard's events of so long are lost with a kill; the log's are not
@@ -26,10 +30,10 @@ class Records:
             records.resume(step)
             records.scalars(step, pairs, {"loss": 0.3})
 
-    Where nothing can be written, on a full disk for one, this is said once and the run goes on. A
-    line is on its way to the disk as soon as it is written. A last line that a kill cut short is
-    dropped on opening. With enabled=False nothing is read or written: of several processes of a
-    run one keeps the records.
+    Where nothing can be written, on a full disk for one, or to TensorBoard without the package
+    tensorboardX, this is said once and the run goes on. A line is on its way to the disk as soon as
+    it is written. A last line that a kill cut short is dropped on opening. With enabled=False
+    nothing is read or written: of several processes of a run one keeps the records.
     """
 
     def __init__(self, workdir: str | os.PathLike, *, enabled: bool = True):
@@ -98,9 +102,11 @@ class Records:
                 self._lost.add(name)
                 say(f"[yellow]{self.workdir / name} cannot be written ({error}). The run goes on.")
 
-    def _writer(self) -> SummaryWriter:
+    def _writer(self) -> "SummaryWriter":
         """The file of events, made at the first one: it makes TensorBoard forget those of other
         files that lie beyond the log's last line."""
+        if SummaryWriter is None:
+            raise OSError("the package tensorboardX is not installed")
         if self._board is None:
             folder = self.workdir / "tensorboard"
             # Files are named by the second: the number keeps those of one second apart.
@@ -116,7 +122,7 @@ class Records:
         return self._board
 
 
-def writes(board: SummaryWriter) -> bool:
+def writes(board: "SummaryWriter") -> bool:
     """Whether the thread lives that writes the events: without it, a full queue blocks for ever."""
     return board.file_writer.event_writer._worker.is_alive()
 

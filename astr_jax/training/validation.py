@@ -49,8 +49,8 @@ def make_validation(
 
     - those of a training step, as means over homographies;
     - entropy/block1/head1, ...: of the spot attention, as a share of the highest one;
-    - pose_auc@5, @10, @20, pose_precision@0.0005 and pose_matches, by PoseLib. Without a fine
-      stage the matches are pairs of cell centres.
+    - pose_auc@5, @10, @20, pose_precision@0.0005 and pose_matches, by OpenCV's MAGSAC++.
+      Without a fine stage the matches are pairs of cell centres.
     """
     wanted = experiment.validation
     if wanted.photo_pairs < 1:

@@ -17,7 +17,7 @@ SEED = 12345  # of the worlds
 DIFFICULTY = 0.5
 TEXTURES, TEXTURE_SIDE = 64, 256  # photographs in the atlas, pixels
 RENDERED_AT_ONCE = 16  # pairs, at most
-ESTIMATOR = "poselib@1"
+ESTIMATOR = "magsac@1"  # of OpenCV, which making the pairs needs anyway
 EPIPOLAR_THRESHOLD = 5e-4  # squared, on the plane at depth 1
 
 Batch = dict[str, np.ndarray]

@@ -127,6 +127,16 @@ def test_the_other_processes_of_a_run_write_nothing(tmp_path):
     assert not workdir.exists()
 
 
+def test_without_tensorboardx_the_log_has_everything(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("astr_jax.training.records.SummaryWriter", None)
+    with Records(tmp_path) as records:
+        records.scalars(1, 10, {"loss": 1.0})
+        records.scalars(2, 20, {"loss": 0.5})
+        records.picture(20, "matches", PICTURE)
+    assert [row["loss"] for row in rows(tmp_path)] == [1.0, 0.5]
+    assert "".join(capsys.readouterr().out.split()).count("tensorboardXisnotinstalled") == 1
+
+
 def test_an_unknown_split_is_refused(tmp_path):
     with Records(tmp_path) as records, pytest.raises(ValueError, match="got 'test'"):
         records.scalars(1, 10, {}, split="test")
