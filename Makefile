@@ -5,8 +5,9 @@
 #
 # make train-gpu PHOTOS=photos.npz RUN=runs/small MINUTES=9
 #   Trains `small` in bfloat16 on the GPUs of this machine for so long, with the packages of the Python
-#   that is there and no network. The same command goes on. From weights alone, on another machine:
-#   MORE='--init weights.safetensors --set train.start_pairs=N', N as the run before said at its end.
+#   that is there and no network. The same command goes on, and compiles nothing again (runs/compiled).
+#   From weights alone, on another machine: MORE='--init weights.safetensors --set train.start_pairs=N',
+#   N as the run before said at its end.
 
 PYTHON ?= python3
 RUN ?= runs/small
@@ -24,6 +25,7 @@ test: lint
 aot: .venv/installed
 	$(BIN)/python -m pallas_kernels.sparse_attention.aot
 
+train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:
 	$(PYTHON) train.py small --photos $(PHOTOS) --workdir $(RUN) --minutes $(MINUTES) \
 	  --set model.dtype=bfloat16 $(MORE)
