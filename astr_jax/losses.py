@@ -27,6 +27,21 @@ def focal_loss(
     return jnp.where(positive, each, 0.0).sum() / jnp.maximum(positive.sum(), 1)
 
 
+def wrong_match_loss(
+    log_prob: Float[Array, "*b n"],
+    wrong: Bool[Array, "*b n"],
+    count: Float[Array, ""],
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Float[Array, ""]:
+    """The focal loss's other side: -(1 - alpha) P^gamma log(1 - P) of wrong matches, their sum
+    over a count. Not in the paper, whose loss knows positives alone."""
+    p = jnp.exp(jnp.where(wrong, jnp.minimum(log_prob, 0.0), LEAST_LOG_PROB))
+    each = -(1 - alpha) * p**gamma * jnp.log1p(-jnp.minimum(p, 1 - 1e-6))
+    return jnp.where(wrong, each, 0.0).sum() / jnp.maximum(count, 1)
+
+
 def fine_loss(
     delta: Float[Array, "*b k 2"],
     true_delta: Float[Array, "*b k 2"],

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from astr_jax.data import cameras, photometry
+from astr_jax.data import cameras, photometry, sky
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.stacking import stacked
 
@@ -35,6 +35,8 @@ class HomographyConfig:
     min_overlap: float = 0.3  # share of the closer image that both see; a third of it in the other
     max_depth_range: float = 5.0  # farthest / nearest depth in an image
     mirror_probability: float = 0.5  # of the photograph, before both views
+    cloud_probability: float = 0.0  # of drifting clouds in its sky, where it has one
+    skyline_probability: float = 0.0  # of such a sky above a drawn line, where it has none
     light: PhotometricConfig = dataclasses.field(default_factory=PhotometricConfig)
 
     def __post_init__(self):
@@ -74,6 +76,9 @@ class HomographyConfig:
                 "max_shift must not be negative and mirror_probability must be in [0, 1]; "
                 f"got {self.max_shift} and {self.mirror_probability}."
             )
+        for name in ("cloud_probability", "skyline_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,7 +91,8 @@ class Pair(NamedTuple):
     H_0to1 maps pixels of image 0 to pixels of image 1, pixel centres at whole numbers. It is not
     scaled to H[2, 2] = 1: its third row gives depth 1 / depth 0, so it is positive wherever a
     point is before both cameras. A pixel is visible where it shows the photograph: not beyond its
-    edge, not behind an occluder. A match needs both its ends visible and inside the images.
+    edge, not behind an occluder, not in a sky that was put in. A match needs both its ends visible
+    and inside the images.
     """
 
     image0: UInt8[np.ndarray, "H W"]
@@ -183,19 +189,36 @@ def make_pair(
         photo = cv2.flip(photo, 1)
     views = sample_views(photo.shape, rng, difficulty, config)
     strength = 0.3 + 0.7 * difficulty
-    image0, visible0 = _take_picture(photo, views[0], rng, strength, config, occluders)
-    image1, visible1 = _take_picture(photo, views[1], rng, strength, config, occluders)
+    photos, still = _with_sky(photo, rng, config)
+    image0, visible0 = _take_picture(photos[0], still, views[0], rng, strength, config, occluders)
+    image1, visible1 = _take_picture(photos[1], still, views[1], rng, strength, config, occluders)
     H_0to1 = views[1] @ np.linalg.inv(views[0])
     return Pair(image0, image1, visible0, visible1, H_0to1.astype(np.float32))
 
 
-def _take_picture(photo, view, rng, strength, config, occluders):
+def _with_sky(photo, rng, config):
+    """Returns the photograph for each view, clouds drifting between them, and what of it stands
+    still; None: all."""
+    found = None
+    if config.cloud_probability and rng.random() < config.cloud_probability:
+        found = sky.find_sky(photo)
+    if found is None or not found.any():
+        if not config.skyline_probability or rng.random() >= config.skyline_probability:
+            return (photo, photo), None
+        found = sky.draw_skyline(photo.shape, rng)
+    return sky.with_clouds(photo, found, rng), np.where(found, 0, 255).astype(np.uint8)
+
+
+def _take_picture(photo, still, view, rng, strength, config, occluders):
     """Returns (image, visible): the view of the photograph, with all that befalls a picture."""
     visible = cameras.inside_photo(view, photo.shape, config.size)
     image = cameras.render(photo, view, config.size)
+    moving = None if still is None else cameras.render(still, view, config.size) < 128
     if rng.random() < 0.7 and not visible.all():  # else the photograph goes on, mirrored
         around = photometry.filling(config.size, rng, occluders)
         image = cv2.copyTo(image, visible.view(np.uint8), around)
+    if moving is not None:  # after the filling, which the sky is not
+        visible &= ~moving
     image, visible = photometry.occlude(image, visible, rng, strength, config.light, occluders)
     image = photometry.relight(image, rng, strength, config.light)
     image = photometry.retone(image, rng, strength, config.light)

@@ -62,6 +62,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     clip: float = 0.5  # global norm of the gradient
     spot_weight: float = 1.0
+    wrong_weight: float = 0.0  # of the loss on wrong matches of homographies; 0, as the paper
     fine_weight: float = 1.0
     fine_uncertainty: bool = True  # weigh the fine loss by 1 / the heat map's standard deviation
     coarse_share: float = 0.5  # of the ground truth that supervises P

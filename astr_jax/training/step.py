@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
-from astr_jax.losses import fine_loss, focal_loss
+from astr_jax.losses import fine_loss, focal_loss, wrong_match_loss
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import log_prob_at
@@ -135,6 +135,22 @@ def fine_part(
     return loss, jnp.nanmedian(jnp.where(inside, error, jnp.nan))
 
 
+def right_matches(matches: CoarseMatches, truth: GroundTruth, width1: int) -> Bool[Array, "b k"]:
+    """Which matches have their cell within one cell of the true place."""
+    at = jnp.maximum(matches.cell0, 0)
+    centres1 = cell_centres(matches.cell1, width1, COARSE_STRIDE)
+    points1 = jnp.take_along_axis(truth.points1, at[..., None], axis=1)
+    off = jnp.abs(points1 - centres1).max(axis=-1)
+    return matches.valid & jnp.take_along_axis(truth.visible, at, axis=1) & (off < COARSE_STRIDE)
+
+
+def wrong_part(coarse, matches: CoarseMatches, truth: GroundTruth, width1: int) -> Float[Array, ""]:
+    """The loss on the final P of the mutual matches that are wrong."""
+    wrong = matches.valid & ~right_matches(matches, truth, width1)
+    log_prob, held = per_pair(log_prob_at)(coarse.matrix, matches.cell0, matches.cell1)
+    return wrong_match_loss(log_prob, wrong & held, matches.valid.sum())
+
+
 def coarse_scores(
     matches: CoarseMatches, truth: GroundTruth, width1: int
 ) -> dict[str, Float[Array, ""]]:
@@ -143,10 +159,7 @@ def coarse_scores(
     that were found) and matches (mean number a pair)."""
     at = jnp.maximum(matches.cell0, 0)
     exact = matches.valid & (matches.cell1 == jnp.take_along_axis(truth.cell1, at, axis=1))
-    centres1 = cell_centres(matches.cell1, width1, COARSE_STRIDE)
-    points1 = jnp.take_along_axis(truth.points1, at[..., None], axis=1)
-    off = jnp.abs(points1 - centres1).max(axis=-1)
-    right = matches.valid & jnp.take_along_axis(truth.visible, at, axis=1) & (off < COARSE_STRIDE)
+    right = right_matches(matches, truth, width1)
     count, possible = matches.valid.sum(), (truth.cell1 >= 0).sum()
     return {
         "precision": right.sum() / jnp.maximum(count, 1),
@@ -169,6 +182,9 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
     matches = jax.lax.stop_gradient(coarse_matches(coarse, f0.mask8, f1.mask8, model_config, n))
     parts |= coarse_scores(matches, truth, f1.mask8.shape[2])
     loss = parts["coarse"] + config.spot_weight * parts["spot"]
+    if config.wrong_weight and "H_0to1" in batch:  # measured depth has holes: what is in them?
+        parts["wrong"] = wrong_part(coarse, matches, truth, f1.mask8.shape[2])
+        loss += config.wrong_weight * parts["wrong"]
     if fine:
         predicted = per_pair(lambda i, j: jnp.full(n + 1, -1).at[i].set(j)[:n])(
             matches.cell0, matches.cell1
