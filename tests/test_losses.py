@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.losses import fine_loss, focal_loss
+from astr_jax.losses import fine_loss, focal_loss, wrong_match_loss
 from astr_jax.ops.matching import EMPTY
 
 
@@ -29,6 +29,24 @@ def test_the_clamp_leaves_the_slope_so_that_a_hopeless_pair_still_learns():
 
 def test_a_perfect_match_costs_nothing():
     assert focal_loss(jnp.zeros(3), jnp.ones(3, bool)) == 0
+
+
+def test_wrong_matches_cost_by_their_probability():
+    p = np.array([0.9, 0.5, 0.7])
+    wrong = np.array([True, True, False])
+    expected = sum(-0.75 * q**2 * np.log(1 - q) for q in (0.9, 0.5)) / 5
+    np.testing.assert_allclose(wrong_match_loss(np.log(p), wrong, 5), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("log_prob", [EMPTY, 0.0, -3.0])
+def test_the_loss_of_wrong_matches_pushes_them_alone_and_stays_finite(log_prob):
+    wrong = jnp.array([True, False])
+    value, slope = jax.value_and_grad(wrong_match_loss)(jnp.full(2, log_prob), wrong, 2)
+    assert 0 <= value < 10
+    assert np.isfinite(slope).all()
+    assert slope[0] >= 0  # a step against it lowers P
+    assert slope[1] == 0
+    assert wrong_match_loss(jnp.full(2, log_prob), jnp.zeros(2, bool), 0) == 0
 
 
 @pytest.mark.parametrize("log_prob", [EMPTY, 0.0, -3.0])

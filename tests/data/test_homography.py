@@ -153,6 +153,21 @@ def test_what_one_image_sees_the_other_sees_too_unless_something_is_in_the_way()
         assert agree.mean() > 0.97  # all but the pixels cut by the photograph's edge
 
 
+@pytest.mark.parametrize("name", ["cloud_probability", "skyline_probability"])
+def test_clouds_are_not_visible_and_the_rest_stays_where_it_is(name):
+    photo = make_photo(0, sigma=1.5) // 3
+    if name == "cloud_probability":
+        photo[:90] = 200  # a sky to be found
+    config = HomographyConfig(**SMALL, light=NO_LIGHT, **{name: 1.0})
+    hidden, errors = [], []
+    for seed in range(20):
+        pair = make_pair(photo, np.random.default_rng(seed), 0.3, config)
+        hidden.append(1 - pair.visible0.mean())
+        errors.append(content_error(pair) if len(seen_in_both(pair)[0]) else 0.0)
+    assert 0.05 < np.mean(hidden) < 0.8
+    assert np.median(errors) < 4
+
+
 def test_a_pair_depends_on_seed_index_and_difficulty_alone():
     config = HomographyConfig(**SMALL)
     ahead = HomographyPairs(PHOTOS, config, seed=3)
@@ -204,6 +219,8 @@ def test_nonsense_is_refused_with_a_reason():
         {"min_overlap": 0.9},
         {"max_depth_range": 1.0},
         {"mirror_probability": 2.0},
+        {"cloud_probability": -0.1},
+        {"skyline_probability": 1.1},
     ],
 )
 def test_a_config_refuses_nonsense(change):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from astr_jax.model.astr import ASTR
@@ -122,6 +123,30 @@ def test_without_a_true_match_the_loss_is_zero_and_its_gradient_finite(
         loss, parts, _ = gradient(micro_variables, batch | change)
         assert loss == 0
         assert parts["recall"] == 0
+
+
+def test_wrong_matches_are_held_against_the_model(micro_config, micro_variables, batch):
+    """Nothing of image 0 is seen in image 1, so that every match is wrong."""
+    hidden = batch | {"visible0": np.zeros((B, HEIGHT, WIDTH), bool)}
+    differentiate = jax.jit(
+        jax.value_and_grad(
+            functools.partial(
+                loss_and_scores,
+                model_config=micro_config,
+                config=TrainConfig(wrong_weight=2.0),
+                fine=False,
+                train=True,
+            ),
+            has_aux=True,
+        )
+    )
+    given = micro_variables["batch_stats"], hidden, keys_for_step(0, 0, B)
+    params = micro_variables["params"]
+    (loss, (parts, _)), slope = differentiate(params, *given)
+    assert parts["matches"] > 0
+    assert loss == 2 * parts["wrong"] > 0
+    moved = jax.tree.map(lambda p, g: p - 1e-2 * g / optax.tree.norm(slope), params, slope)
+    assert differentiate(moved, *given)[0][0] < loss
 
 
 @pytest.mark.parametrize("masked", [("mask0",), ("mask1",), ("mask0", "mask1")])
