@@ -17,19 +17,11 @@ def experiment():
     return Experiment(
         name="tiny",
         model=model(),
-        train=TrainConfig(learning_rate=7e-4, warmup_pairs=800, wrong_weight=1.0, seed=2),
-        data=HomographyConfig(cloud_probability=1.0, skyline_probability=0.15),
+        train=TrainConfig(learning_rate=5e-4, warmup_pairs=800, wrong_weight=10.0, seed=2),
+        data=HomographyConfig(cloud_probability=1.0, skyline_probability=0.3),
         stages=(
             Stage(
-                pairs=2400,
-                height=192,
-                width=224,
-                batch_size=8,
-                start_difficulty=0.6,
-                end_difficulty=0.8,
-            ),
-            Stage(
-                pairs=6400,
+                pairs=5600,
                 height=256,
                 width=320,
                 batch_size=8,

@@ -20,8 +20,8 @@ Mask = Bool[np.ndarray, "h w"]
 
 
 def find_sky(photo: UInt8[np.ndarray, "h w"]) -> Mask:
-    """What may be sky: smooth, bright, and reaching the upper edge. Takes plain walls for it too,
-    and misses clouds; all False where there is none."""
+    """What may be sky: smooth, bright, and reaching the upper edge. Takes plain walls for it too;
+    all False where there is none."""
     small = _shrunk(cv2.GaussianBlur(photo, (0, 0), 1.0)).astype(np.float32)
     slope = np.hypot(*(cv2.Sobel(small, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
     grain = _shrunk(cv2.absdiff(photo, cv2.GaussianBlur(photo, (0, 0), 1.0)))
@@ -38,6 +38,7 @@ def find_sky(photo: UInt8[np.ndarray, "h w"]) -> Mask:
         return np.zeros(photo.shape, bool)
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
     sky = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_CLOSE, around)  # no pepper
+    sky = np.maximum.accumulate(sky[::-1], axis=0)[::-1]  # what is above sky is sky: clouds
     sky = cv2.dilate(sky, np.ones((3, 3), np.uint8))
     return cv2.resize(sky, photo.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
