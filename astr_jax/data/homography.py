@@ -71,12 +71,9 @@ class HomographyConfig:
             )
         if self.max_depth_range < 1.5:
             raise ValueError(f"max_depth_range must be 1.5 or more; got {self.max_depth_range}.")
-        if not (self.max_shift >= 0 and 0 <= self.mirror_probability <= 1):
-            raise ValueError(
-                "max_shift must not be negative and mirror_probability must be in [0, 1]; "
-                f"got {self.max_shift} and {self.mirror_probability}."
-            )
-        for name in ("cloud_probability", "skyline_probability"):
+        if self.max_shift < 0:
+            raise ValueError(f"max_shift must not be negative; got {self.max_shift}.")
+        for name in ("mirror_probability", "cloud_probability", "skyline_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
 
@@ -213,12 +210,11 @@ def _take_picture(photo, still, view, rng, strength, config, occluders):
     """Returns (image, visible): the view of the photograph, with all that befalls a picture."""
     visible = cameras.inside_photo(view, photo.shape, config.size)
     image = cameras.render(photo, view, config.size)
-    moving = None if still is None else cameras.render(still, view, config.size) < 128
     if rng.random() < 0.7 and not visible.all():  # else the photograph goes on, mirrored
         around = photometry.filling(config.size, rng, occluders)
         image = cv2.copyTo(image, visible.view(np.uint8), around)
-    if moving is not None:  # after the filling, which the sky is not
-        visible &= ~moving
+    if still is not None:  # after the filling, which the sky is not
+        visible &= cameras.render(still, view, config.size) >= 128
     image, visible = photometry.occlude(image, visible, rng, strength, config.light, occluders)
     image = photometry.relight(image, rng, strength, config.light)
     image = photometry.retone(image, rng, strength, config.light)

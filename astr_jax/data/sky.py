@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-WIDTH = 320  # pixels across, at which skies are found and drawn
+WIDTH = 320  # pixels across, at which skies are found
 MAX_SLOPE = 5.0  # grey levels a pixel
 MAX_GRAIN = 2.0  # grey levels
 MIN_LEVEL = 70
 MIN_SHARE, MIN_TOP = 0.04, 0.25  # of the area, and of the upper edge, that a sky takes
 BRIGHTER = 15  # grey levels, than the rest of the photograph
 OCTAVES = 6
+DRIFT = 0.12  # of clouds at most: of their width, and in scale
 
 Mask = Bool[np.ndarray, "h w"]
 
@@ -22,9 +23,10 @@ Mask = Bool[np.ndarray, "h w"]
 def find_sky(photo: UInt8[np.ndarray, "h w"]) -> Mask:
     """What may be sky: smooth, bright, and reaching the upper edge. Takes plain walls for it too;
     all False where there is none."""
-    small = _shrunk(cv2.GaussianBlur(photo, (0, 0), 1.0)).astype(np.float32)
+    blurred = cv2.GaussianBlur(photo, (0, 0), 1.0)
+    small = _shrunk(blurred).astype(np.float32)
     slope = np.hypot(*(cv2.Sobel(small, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1))))
-    grain = _shrunk(cv2.absdiff(photo, cv2.GaussianBlur(photo, (0, 0), 1.0)))
+    grain = _shrunk(cv2.absdiff(photo, blurred))
     smooth = (slope < MAX_SLOPE) & (grain < MAX_GRAIN) & (small > MIN_LEVEL)
     smooth = cv2.erode(smooth.astype(np.uint8), np.ones((3, 3), np.uint8))
     _, label, stats, _ = cv2.connectedComponentsWithStats(smooth, connectivity=4)
@@ -78,7 +80,7 @@ def with_clouds(
     blue, white = rng.uniform(60, 200), rng.uniform(200, 255)
     share = cv2.GaussianBlur(sky.astype(np.float32), (0, 0), 1.0)
     views = []
-    for drift in (0.0, 0.12):
+    for drift in (0.0, DRIFT):
         grown = 1 + drift * rng.uniform(-1, 1)
         moved = drift * width * rng.uniform(-1, 1, 2)
         matrix = np.array([[grown, 0, moved[0]], [0, grown, moved[1]]])

@@ -164,7 +164,7 @@ def test_clouds_are_not_visible_and_the_rest_stays_where_it_is(name):
         pair = make_pair(photo, np.random.default_rng(seed), 0.3, config)
         hidden.append(1 - pair.visible0.mean())
         errors.append(content_error(pair) if len(seen_in_both(pair)[0]) else 0.0)
-    assert 0.05 < np.mean(hidden) < 0.8
+    assert 0.15 < np.mean(hidden) < 0.8  # without clouds: 0.05, beyond the edge
     assert np.median(errors) < 4
 
 
