@@ -20,6 +20,7 @@ from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.scaling import ESTIMATORS, scale_ratio
 from astr_jax.params import Params, find_weights, load_params
+from astr_jax.turns import TURNS, matches_turned_back, turned_camera
 from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches, Matches
 
 RESIZE = 640  # default limit of the long side, pixels
@@ -47,6 +48,7 @@ def match(
     threshold: float | None = None,
     resize: int = RESIZE,
     estimator: str | None = None,
+    upright: bool = True,
 ) -> Matches:
     """Matches two images, or two batches of images.
 
@@ -55,15 +57,17 @@ def match(
     True where usable. K0, K1: intrinsics [3 3] in pixels of the images as given. threshold: least
     confidence, None for the weights' own. resize: the long side is shrunk to this at most, and
     more pixels mean more and finer matches. estimator: of the scale ratio, "pose" (needs K0 and
-    K1), "affine", "none"; None chooses the first that it can.
+    K1), "affine", "none"; None chooses the first that it can. upright: both images stand the same
+    way up; False tries img1 at four quarter turns, which takes up to four times as long, and keeps
+    the turn of the largest sum of confidences (not for batches).
 
     Returns Matches in pixels of the images as given, sorted by confidence; images without anything
     in common give an empty one. Deterministic. Raises ValueError for input it cannot read.
     """
-    matcher = Matcher(params, max_matches, threshold, resize, estimator)
+    matcher = Matcher(params, max_matches, threshold, resize, estimator, upright=upright)
     image0 = matcher.encode(img0, mask0, "img0")
-    image1 = matcher.encode(img1, mask1, "img1")
-    return matcher.match(image0, image1, K0, K1)
+    turns1 = matcher.encode_turns(img1, mask1, "img1")
+    return matcher.match(image0, turns1, K0, K1)
 
 
 def match_pairs(
@@ -75,15 +79,17 @@ def match_pairs(
     threshold: float | None = None,
     resize: int = RESIZE,
     estimator: str | None = None,
+    upright: bool = True,
     keep: int = 64,
 ) -> Iterator[Matches]:
     """Matches many pairs (img0, img1), yielding Matches in order; each image is encoded once.
 
     Images are as in match; paths are told apart by name, arrays by identity. intrinsics: None, or
-    a function from an image to its K [3 3]. keep: how many images' features stay in memory; order
-    the pairs so that images recur soon. Options are checked at the call, images in their turn.
+    a function from an image to its K [3 3]. keep: how many images' features stay in memory (four
+    turns of each where upright is False); order the pairs so that images recur soon. Options are
+    checked at the call, images in their turn.
     """
-    matcher = Matcher(params, max_matches, threshold, resize, estimator)
+    matcher = Matcher(params, max_matches, threshold, resize, estimator, upright=upright)
     return _matches_of_pairs(matcher, pairs, intrinsics, keep)
 
 
@@ -93,23 +99,23 @@ def _matches_of_pairs(matcher: "Matcher", pairs, intrinsics, keep: int) -> Itera
     def features(image, name):
         key = os.fspath(image) if isinstance(image, str | os.PathLike) else id(image)
         # The image itself is kept too, so that its identity is not given to another one.
-        found = encoded.pop(key, None) or (image, matcher.encode(image, None, name))
+        found = encoded.pop(key, None) or (image, matcher.encode_turns(image, None, name))
         encoded[key] = found  # newest last
         while len(encoded) > max(2, keep):
             encoded.pop(next(iter(encoded)))
         return found[1]
 
     for number, (img0, img1) in enumerate(pairs):
-        image0 = features(img0, f"img0 of pair {number}")
-        image1 = features(img1, f"img1 of pair {number}")
+        image0, *_ = features(img0, f"img0 of pair {number}")
+        turns1 = features(img1, f"img1 of pair {number}")
         K0, K1 = (intrinsics(img0), intrinsics(img1)) if intrinsics else (None, None)
-        yield matcher.match(image0, image1, K0, K1)
+        yield matcher.match(image0, turns1, K0, K1)
 
 
 class Matcher:
     """Checked options, and the three compiled stages of a match."""
 
-    def __init__(self, params, max_matches, threshold, resize, estimator):
+    def __init__(self, params, max_matches, threshold, resize, estimator, *, upright=True):
         if not isinstance(params, Params):
             raise ValueError(f"params must come from astr_jax.load(); got {type(params).__name__}.")
         if max_matches is not None and max_matches < 1:
@@ -121,12 +127,25 @@ class Matcher:
         if estimator not in (None, *ESTIMATORS):
             raise ValueError(f"estimator must be one of {ESTIMATORS} or None; got {estimator!r}.")
         self.params, self.resize, self.estimator = params, int(resize), estimator
+        self.turns = TURNS[:1] if upright else TURNS
         self.max_matches = 2**30 if max_matches is None else max_matches
         self.threshold = params.calibration.threshold if threshold is None else threshold
 
     def encode(self, image, mask, name: str) -> tuple[Prepared, Features]:
-        """One backbone pass of an image or a batch."""
+        """One backbone pass of an image or a batch, as given."""
+        return self._features(prepare(image, mask, resize=self.resize, name=name))
+
+    def encode_turns(self, image, mask, name: str) -> list[tuple[Prepared, Features]]:
+        """The same of each turn that is tried, as given first."""
         prepared = prepare(image, mask, resize=self.resize, name=name)
+        if prepared.batched and len(self.turns) > 1:
+            raise ValueError(
+                f"{name} is a batch, of which each image could lie otherwise; upright=False takes "
+                "one pair at a time. match_pairs takes many."
+            )
+        return [self._features(prepared.turned(turn)) for turn in self.turns]
+
+    def _features(self, prepared: Prepared) -> tuple[Prepared, Features]:
         canvas = canvas_of(prepared.shape, self.resize)
         long_side = np.full(len(prepared.pixels), float(max(prepared.shape)), np.float32)
         return prepared, run_encode(
@@ -137,36 +156,52 @@ class Matcher:
             square=canvases(self.resize)[-1],
         )
 
-    def match(self, image0, image1, K0, K1) -> Matches:
-        """Coarse and fine matching of two encoded images."""
+    def match(self, image0, turns1: list, K0, K1) -> Matches:
+        """Coarse and fine matching of an encoded image 0 and image 1 at the turns to try."""
+        estimator = self.choose_estimator(K0, K1)
+        camera0 = working_intrinsics(K0, image0[0], "K0")
+        cameras1 = [working_intrinsics(K1, prepared1, "K1") for prepared1, _ in turns1]
+        coarse = [self._coarse(image0, image1) for image1 in turns1]
+        best = 0
+        if len(coarse) > 1:
+            best = int(np.argmax([(m.confidence * m.valid).sum() for _, m, _ in coarse]))
+        return self._fine(
+            image0, turns1[best], coarse[best], camera0, cameras1[best], estimator=estimator
+        )
+
+    def _coarse(self, image0, image1) -> tuple:
         (prepared0, features0), (prepared1, features1) = image0, image1
         if len(prepared0.pixels) != len(prepared1.pixels):
             raise ValueError(
                 "the two batches must have as many images; "
                 f"got {len(prepared0.pixels)} and {len(prepared1.pixels)}."
             )
-        estimator = self.choose_estimator(K0, K1)
-        cameras = [
-            working_intrinsics(K, prepared, name)
-            for K, prepared, name in ((K0, prepared0, "K0"), (K1, prepared1, "K1"))
-        ]
         rows = max(canvas_of(p.shape, self.resize)[0] for p in (prepared0, prepared1))
-        coarse, matches, count = run_coarse(
-            self.params, features0, features1, np.float32(self.threshold), rows=rows
-        )
+        return run_coarse(self.params, features0, features1, np.float32(self.threshold), rows=rows)
+
+    def _fine(self, image0, image1, coarse: tuple, camera0, camera1, *, estimator) -> Matches:
+        (prepared0, features0), (prepared1, features1) = image0, image1
+        features, matches, count = coarse
         capacity = capacity_for(int(count), matches.cell0.shape[1])
         found = run_fine(
             self.params,
             features0,
             features1,
-            coarse,
+            features,
             matches,
-            cameras[0],
-            cameras[1],
+            camera0,
+            camera1,
             np.array([prepared0.scale, prepared1.scale], np.float32),
             np.int32(min(self.max_matches, capacity)),
             capacity=capacity,
             estimator=estimator,
+        )
+        found = matches_turned_back(
+            found,
+            prepared1.turn,
+            shape=prepared1.given_shape,
+            working_shape=prepared1.shape,
+            width=features1.mask8.shape[2],
         )
         if prepared0.batched or prepared1.batched:
             return found
@@ -200,7 +235,8 @@ def capacity_for(count: int, cells: int) -> int:
 
 
 def working_intrinsics(K, prepared: Prepared, name: str) -> np.ndarray:
-    """K [b 3 3] in pixels of the working image: c' = (c + 0.5) / a - 0.5. Without K, anything."""
+    """K [b 3 3] in pixels of the working image, turned as it is: c' = (c + 0.5) / a - 0.5. Without
+    K, anything."""
     b = len(prepared.pixels)
     if K is None:
         return np.broadcast_to(np.eye(3, dtype=np.float32), (b, 3, 3))
@@ -211,6 +247,7 @@ def working_intrinsics(K, prepared: Prepared, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be finite; got {K.tolist()}.")
     if (K[..., 0, 0] <= 0).any() or (K[..., 1, 1] <= 0).any():
         raise ValueError(f"{name} must have positive focal lengths, in pixels; got {K.tolist()}.")
+    K = turned_camera(K, prepared.given_shape, prepared.turn)
     shrink = np.diag([1 / prepared.scale[0], 1 / prepared.scale[1], 1.0])
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     K = np.linalg.inv(half) @ shrink @ half @ K

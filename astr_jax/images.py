@@ -16,17 +16,30 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 class Prepared:
     """One or more images of one shape at the working size.
 
-    A point x' of the working image is x = (x' + 0.5) * scale - 0.5 in the image as given.
+    A point x' of the working image is x = (x' + 0.5) * scale - 0.5 in the image as given; where
+    turn is not 0, in that image turned by so many quarters anticlockwise.
     """
 
     pixels: Float[np.ndarray, "b h w"]
     mask: Bool[np.ndarray, "b h w"]  # True = usable
     scale: tuple[float, float]  # given / working, of x and y
     batched: bool  # the caller gave a batch
+    turn: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.pixels.shape[1:]
+
+    @property
+    def given_shape(self) -> tuple[int, int]:
+        """Height and width of the image as given, but turned."""
+        return tuple(round(n * s) for n, s in zip(self.shape, self.scale[::-1], strict=True))
+
+    def turned(self, turn: int) -> "Prepared":
+        """The same images, lying turned by so many quarters anticlockwise."""
+        pixels, mask = (np.rot90(x, turn, axes=(1, 2)) for x in (self.pixels, self.mask))
+        scale = self.scale[::-1] if turn % 2 else self.scale
+        return Prepared(pixels, mask, scale, self.batched, (self.turn + turn) % 4)
 
 
 def prepare(image, mask, *, resize: int, name: str) -> Prepared:

@@ -19,6 +19,7 @@ FLOORS = (  # from the ground up
         "astr_jax.params",
         "astr_jax.data",
         "astr_jax.metrics",
+        "astr_jax.turns",
         "astr_jax.viz",
     ),
     ("astr_jax.evaluation",),

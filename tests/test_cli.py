@@ -98,6 +98,19 @@ def test_exif_orientation_is_respected(astr):
             np.testing.assert_array_equal(turned[name], upright[name])
 
 
+def test_an_image_that_lies_turned_is_matched_as_if_it_stood(astr, folder):
+    with Image.open(folder / "left.png") as left:
+        left.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.png")
+    for image, *options in (("left.png",), ("lying.png", "--no-upright")):
+        assert astr(*match("left.png", image, *options, "--save", f"{image}.npz"))[0] == 0
+    with np.load("left.png.npz") as stands, np.load("lying.png.npz") as lies:
+        assert len(stands["confidence"]) > 0
+        np.testing.assert_allclose(lies["confidence"], stands["confidence"], rtol=1e-3)
+        x, y = stands["keypoints1"].T
+        there = np.stack([y, 127 - x], axis=-1)  # left.png is 128 pixels wide
+        np.testing.assert_allclose(lies["keypoints1"], there, atol=0.01)
+
+
 @pytest.mark.parametrize("other", ["pixel.png", "black.png"])
 def test_nothing_in_common_gives_no_match_and_no_error(astr, other):
     code, out, err = astr(

@@ -20,18 +20,23 @@ from astr_jax.params import Calibration, find_weights
 
 
 def astr_matcher(
-    weights: str | None, resize: int | None, calibration: Calibration | None = None
+    weights: str | None,
+    resize: int | None,
+    calibration: Calibration | None = None,
+    *,
+    upright: bool = True,
 ) -> NamedMatcher:
     """The model as a matcher, and its settings for the protocol.
 
     weights: a name or path, None for the best that ship. resize: the long side is shrunk to it.
-    calibration: instead of the weights' own.
+    calibration: instead of the weights' own. upright: as in astr_jax.match.
     """
     path = find_weights(weights)
     params = load(path)
     params = params.replace(calibration=calibration or params.calibration)
     threshold = params.calibration.threshold
     options = {"resize": resize or RESIZE, "threshold": threshold, "max_matches": None}
+    options["upright"] = upright
 
     def astr(img0, img1, K0=None, K1=None):
         estimator = "affine" if K0 is None else "pose"
@@ -45,6 +50,8 @@ def astr_matcher(
         "match_threshold": options["threshold"],
         "scale_estimator": "pose with intrinsics, else affine",
     }
+    if not upright:
+        settings["upright"] = False
     return NamedMatcher(match=astr, settings=settings, device=jax.local_devices()[0])
 
 
@@ -68,7 +75,7 @@ def astr_candidates(weights: str, resize: int, temperatures):
 
     def candidates(img0, img1, K0=None, K1=None):
         image0, image1 = (matcher.encode(image, None, "image") for image in (img0, img1))
-        found = matcher.match(image0, image1, K0, K1)
+        found = matcher.match(image0, [image1], K0, K1)
         rows = max(canvas_of(image.shape, resize)[0] for image, _ in (image0, image1))
         both = [features for _, features in (image0, image1)]
         coarse, _, _ = run_coarse(params, *both, np.float32(0.0), rows=rows)
@@ -104,11 +111,14 @@ def imported_matcher(path: str) -> NamedMatcher:
     return NamedMatcher(match=without, settings=stated)
 
 
-def find_matcher(name: str, weights: str | None, resize: int | None) -> NamedMatcher:
+def find_matcher(
+    name: str, weights: str | None, resize: int | None, *, upright: bool = True
+) -> NamedMatcher:
     """A matcher by its name on the command line."""
     if name == "astr":
-        return astr_matcher(weights, resize)
-    for option, value in (("--weights", weights), ("--resize", resize)):
+        return astr_matcher(weights, resize, upright=upright)
+    turned = None if upright else "turned"
+    for option, value in (("--weights", weights), ("--resize", resize), ("--no-upright", turned)):
         if value is not None:
             raise ValueError(f"{option} is of astr; the matcher {name} has none.")
     if name in MATCHERS:

@@ -45,8 +45,9 @@ class NamedMatcher:
     device: object = None
 
 
-# find_matcher(name, weights, resize) -> NamedMatcher; resize: the long side that it matches at
-FindMatcher = Callable[[str, str | None, int | None], NamedMatcher]
+# find_matcher(name, weights, resize, upright=True) -> NamedMatcher; resize: the long side that it
+# matches at; upright: as in astr_jax.match
+FindMatcher = Callable[..., NamedMatcher]
 
 
 def read_benchmark(name: str, folders: list[str], **options) -> Benchmark:
@@ -130,7 +131,7 @@ def run_benchmark(
     resize = arguments.resize
     if resize is None and arguments.matcher == "astr":
         resize = longest_side(benchmark)
-    matcher = find_matcher(arguments.matcher, arguments.weights, resize)
+    matcher = find_matcher(arguments.matcher, arguments.weights, resize, upright=arguments.upright)
     name = arguments.name or arguments.matcher
     stated = {"seeds": seeds, "settings": matcher.settings, "device": matcher.device}
     partial = out and out.with_name(f"{out.name}.partial.jsonl")
@@ -201,7 +202,7 @@ def run_localisation(
         resize = dataclasses.replace(resize, long_side=arguments.long_side)
     astr = arguments.matcher == "astr"
     side = arguments.resize or (resize.long_side if astr else None)
-    matcher = find_matcher(arguments.matcher, arguments.weights, side)
+    matcher = find_matcher(arguments.matcher, arguments.weights, side, upright=arguments.upright)
     images = arguments.images or arguments.dataset
     with _progress(console) as bar:
         task = bar.add_task(arguments.matcher, total=None)

@@ -50,7 +50,8 @@ def matcher_of(
         path = pathlib.PurePath(stated["weights"])
         weights = path.stem if path.stem in SHIPPED else path.name
     try:
-        found = find_matcher(name, weights, stated.get("match_resize") if astr else None)
+        side = stated.get("match_resize") if astr else None
+        found = find_matcher(name, weights, side, upright=stated.get("upright", True))
     except FileNotFoundError as error:
         if "weights" not in stated:
             raise

@@ -207,8 +207,8 @@ def asked():
     """A finder of matchers that knows astr by two weights and orb, and what it was asked for."""
     calls = []
 
-    def find(name, weights, resize):
-        calls.append((name, weights, resize))
+    def find(name, weights, resize, upright=True):
+        calls.append((name, weights, resize, *([] if upright else ["turned"])))
         if name != "astr":
             return NamedMatcher(match=grid_matcher, settings={"matcher": name})
         if weights not in ("tiny", "moved/tiny_again.safetensors", "other.safetensors"):
@@ -231,6 +231,7 @@ ASTR = {"weights": "tiny.safetensors", "weights_sha256": "ab12", "match_resize":
     [
         (ASTR, {}, ("astr", "tiny", 480)),
         (ASTR, {"name": "astr"}, ("astr", "tiny", 480)),
+        (ASTR | {"upright": False}, {}, ("astr", "tiny", 480, "turned")),
         (
             ASTR,
             {"weights": "moved/tiny_again.safetensors"},

@@ -272,6 +272,10 @@ def test_the_report_names_the_weights_and_how_they_match(
     assert called[1]["resize"] == 480  # the images of the benchmark are not shrunk once more
     command("pairs", pairs_folder, "--weights", weights, "--resize", 320, "--out", out)
     assert called[2]["resize"] == 320
+    assert all(options["upright"] for options in called)
+    assert "upright" not in read_report(out).protocol
+    command("pairs", pairs_folder, "--weights", weights, "--no-upright", "--out", out)
+    assert called[3]["upright"] is read_report(out).protocol["upright"] is False
 
 
 @pytest.mark.parametrize(
@@ -284,6 +288,7 @@ def test_the_report_names_the_weights_and_how_they_match(
         (["--weights", "no_such_file"], "no_such_file"),
         (["--sets", "nowhere"], "no set nowhere"),
         (["--matcher", "orb", "--resize", "320"], "--resize is of astr; the matcher orb has none"),
+        (["--matcher", "orb", "--no-upright"], "--no-upright is of astr; the matcher orb has none"),
         (
             ["--matcher", "orb", "--homography-estimators", "usac@1"],
             "no homography estimator 'usac@1'",

@@ -1,0 +1,69 @@
+"""Quarter turns, for images of which nobody knows which side is up.
+
+A turn is the number of quarter turns anticlockwise, as in np.rot90, by which an image lies turned
+when it is matched. What is found in it goes back to the image as given.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from astr_jax.ops.grids import COARSE_STRIDE, cell_xy
+from astr_jax.types import Matches
+
+TURNS = (0, 1, 2, 3)
+
+
+def turned_back(shape: tuple[int, int], turn: int) -> Float[np.ndarray, "3 3"]:
+    """From pixels of a turned image (height, width) to pixels of the image before it was turned."""
+    back, (height, width) = np.eye(3), shape
+    for _ in range(turn):
+        back = np.array([[0, -1, height - 1], [1, 0, 0], [0, 0, 1]]) @ back
+        height, width = width, height
+    return back
+
+
+def turned_camera(
+    K: Float[np.ndarray, "*b 3 3"], shape: tuple[int, int], turn: int
+) -> Float[np.ndarray, "*b 3 3"]:
+    """The intrinsics of the camera that was turned about its axis together with its image.
+
+    K: of the image before. shape: (height, width) of the turned image.
+    """
+    forth = np.linalg.inv(turned_back(shape, turn))
+    rotation = np.eye(3)
+    rotation[:2, :2] = forth[:2, :2]
+    return forth @ K @ rotation.T
+
+
+def matches_turned_back(
+    matches: Matches,
+    turn: int,
+    *,
+    shape: tuple[int, int],
+    working_shape: tuple[int, int],
+    width: int,
+) -> Matches:
+    """The same matches, image 1 no longer turned.
+
+    shape, working_shape: (height, width) of the turned image 1, as given and at its working size.
+    width: coarse cells in a row of cell1. The two grids do not coincide: a match gets the cell of
+    the image that is nearest to its own.
+    """
+    if turn == 0:
+        return matches
+
+    def back(points, shape):
+        affine = turned_back(shape, turn)
+        return points @ affine[:2, :2].T + affine[:2, 2]
+
+    cells = np.asarray(cell_xy(matches.cell1, width))
+    nearest = np.round(back(cells * COARSE_STRIDE, working_shape) / COARSE_STRIDE).astype(np.int32)
+    height_before, width_before = working_shape[::-1] if turn % 2 else working_shape
+    last = -(-np.array([width_before, height_before]) // COARSE_STRIDE) - 1
+    column, row = np.moveaxis(np.clip(nearest, 0, last), -1, 0)
+    keypoints1 = back(np.asarray(matches.keypoints1, np.float64), shape).astype(np.float32)
+    valid = np.asarray(matches.valid)
+    return matches.replace(
+        keypoints1=np.where(valid[..., None], keypoints1, np.float32(0)),
+        cell1=np.where(valid, row * width + column, -1).astype(np.int32),
+    )

@@ -1,0 +1,142 @@
+"""Quarter turns: what is found in a turned image comes back to the image as given."""
+
+import numpy as np
+import pytest
+
+import astr_jax
+from astr_jax.images import prepare
+from astr_jax.params import Calibration, Params, fold_params
+from astr_jax.turns import TURNS, matches_turned_back, turned_back, turned_camera
+from astr_jax.types import Matches
+
+RESIZE = 128
+TURNED = TURNS[1:]
+K = np.array([[90.0, 0.0, 60.0], [0.0, 110.0, 50.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def params(micro_config, micro_variables):
+    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """A smooth random picture, and the same a little darker, of sides that 8 does not divide."""
+    rng = np.random.default_rng(0)
+    x, y = np.meshgrid(np.arange(126), np.arange(93))
+    waves = [
+        np.sin(a * x + b * y + c)
+        for a, b, c in zip(*rng.uniform(-0.5, 0.5, (2, 40)), rng.uniform(0, 6, 40), strict=True)
+    ]
+    image = np.sum(waves, axis=0)
+    image = np.uint8(255 * (image - image.min()) / np.ptp(image))
+    return image, np.uint8(0.9 * image + 10)
+
+
+def find(params, img0, img1, **options):
+    found = astr_jax.match(params, img0, img1, resize=RESIZE, **options).compact()
+    assert len(found) > 5
+    return found
+
+
+def laid(image, turn):
+    """The image as it lies in a file if it must be turned so far to stand."""
+    return np.rot90(image, -turn)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_pixel_of_the_turned_image_is_found_in_the_image(turn):
+    image = np.arange(5 * 7).reshape(5, 7)
+    turned = np.rot90(image, turn)
+    y, x = np.indices(turned.shape).reshape(2, -1)
+    back = turned_back(turned.shape, turn) @ np.stack([x, y, np.ones_like(x)])
+    column, row, _ = back.astype(int)
+    np.testing.assert_array_equal(image[row, column], turned.ravel())
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_turned_camera_sees_what_the_camera_sees(turn):
+    shape = (126, 93) if turn % 2 else (93, 126)
+    points = np.random.default_rng(turn).uniform([-1, -1, 2], [1, 1, 4], (20, 3))
+    pixels = points @ K.T
+    angle = turn * np.pi / 2  # anticlockwise in the picture, whose y points down
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotated = points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]).T
+    turned = rotated @ turned_camera(K, shape, turn).T
+    back = turned / turned[:, 2:] @ turned_back(shape, turn).T
+    np.testing.assert_allclose(back[:, :2], pixels[:, :2] / pixels[:, 2:], atol=1e-9)
+
+
+@pytest.mark.parametrize("turn", TURNED)
+def test_a_cell_becomes_the_nearest_cell(turn):
+    width, shape = 16, (93, 126)  # 12 x 16 cells; the last ones reach out of the image
+    turned_shape = shape[::-1] if turn % 2 else shape
+    rows, columns = (-(-n // 8) for n in turned_shape)
+    cells = (np.arange(rows)[:, None] * width + np.arange(columns)).ravel()
+    zeros = np.zeros(len(cells))
+    points = np.stack([zeros, zeros], axis=-1)
+    valid = cells % 3 > 0
+    matches = Matches(points, points, zeros, zeros, zeros, cells, cells, valid)
+    found = matches_turned_back(
+        matches, turn, shape=turned_shape, working_shape=turned_shape, width=width
+    )
+    centres = np.stack([cells % width, cells // width, np.full(len(cells), 1 / 8)]) * 8
+    centres = (turned_back(turned_shape, turn) @ centres)[:2].T[valid]
+    every = np.stack(np.meshgrid(np.arange(16), np.arange(12)), axis=-1).reshape(-1, 2) * 8
+    nearest = np.abs(centres[:, None] - every).sum(axis=-1).min(axis=1)
+    its_own = np.stack([found.cell1 % width, found.cell1 // width], axis=-1)[valid] * 8
+    np.testing.assert_allclose(np.abs(centres - its_own).sum(axis=-1), nearest)
+    assert (found.cell1[~valid] == -1).all()
+    assert (found.keypoints1[~valid] == 0).all()
+
+
+@pytest.mark.parametrize("turn", TURNED)
+def test_an_image_that_lies_turned_gives_the_matches_of_the_image_that_stands(params, pair, turn):
+    img0, img1 = pair
+    mask = np.ones(img1.shape, bool)
+    mask[:16, :24] = False
+    expected = find(params, img0, img1, mask1=mask, K0=K, K1=K)
+    given = laid(img1, turn)
+    K1 = turned_camera(K, given.shape, -turn % 4)
+    found = find(params, img0, given, mask1=laid(mask, turn), K0=K, K1=K1, upright=False)
+    np.testing.assert_array_equal(found.keypoints0, expected.keypoints0)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)
+    np.testing.assert_allclose(found.scale, expected.scale, rtol=1e-4)
+    points = np.c_[expected.keypoints1, np.ones(len(expected))]
+    there = points @ turned_back(img1.shape, turn).T
+    np.testing.assert_allclose(found.keypoints1, there[:, :2], atol=1e-3)
+
+
+def test_an_image_that_stands_gives_the_same_bits(params, pair):
+    expected, found = find(params, *pair), find(params, *pair, upright=False)
+    for name, value in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
+
+
+def test_match_pairs_tries_the_turns_of_each_image_once(params, pair, monkeypatch):
+    img0, img1 = pair
+    given = np.ascontiguousarray(laid(img1, 1))
+    calls, encode = [], astr_jax.api.run_encode
+    monkeypatch.setattr(
+        astr_jax.api, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k)
+    )
+    pairs = [(img0, given), (given, img0)]
+    found = list(astr_jax.match_pairs(params, pairs, resize=RESIZE, upright=False))
+    assert len(calls) == 8
+    for both, matches in zip(pairs, found, strict=True):
+        expected = find(params, *both, upright=False)
+        np.testing.assert_array_equal(matches.compact().keypoints1, expected.keypoints1)
+
+
+def test_a_batch_is_refused(params, pair):
+    batch = np.stack([pair[0]] * 2)[..., None]
+    with pytest.raises(ValueError, match=r"img1 is a batch, .* one pair at a time"):
+        astr_jax.match(params, batch, batch, resize=RESIZE, upright=False)
+
+
+def test_a_turned_image_knows_its_size_as_given():
+    prepared = prepare(np.zeros((301, 517), np.uint8), None, resize=100, name="image")
+    turned = prepared.turned(1)
+    assert turned.given_shape == (517, 301)
+    assert turned.shape == prepared.shape[::-1]
+    assert turned.turned(3).given_shape == prepared.given_shape == (301, 517)
