@@ -1,5 +1,9 @@
 """Makes JAX strict, and quick to compile; what the tests of the model share."""
 
+import os
+import shutil
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +22,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on several
 # Compiling is most of what the suite does: this saves about half of it and keeps the results.
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_configure(config):
+    """Programs that were compiled once are there for all workers, and for processes that tests
+    start. A JAX_COMPILATION_CACHE_DIR of one's own outlives the session."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = tempfile.mkdtemp(prefix="compiled-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    jax.config.update("jax_compilation_cache_dir", folder)
+
 
 MICRO = ModelConfig(
     backbone=BackboneConfig(widths=(4, 8, 16, 16, 16), blocks=(1, 1, 1, 1, 1), fine_stride=4),
