@@ -31,8 +31,10 @@ def pytest_configure(config):
         return
     folder = tempfile.mkdtemp(prefix="compiled-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    jax.config.update("jax_compilation_cache_dir", folder)
+    # A limit makes JAX lock the folder: nobody reads what another is still writing.
+    for name, value in (("dir", folder), ("max_size", 2**31)):
+        os.environ[f"JAX_COMPILATION_CACHE_{name.upper()}"] = str(value)
+        jax.config.update(f"jax_compilation_cache_{name}", value)
 
 
 MICRO = ModelConfig(
