@@ -110,9 +110,11 @@ def validation_scores(
 
 
 def mean_scores(scores: list[dict]) -> dict[str, float]:
-    """Means over steps of the scores that are numbers; a score that never is one is left out."""
+    """Means over steps of the scores that are numbers; a score that never is one is left out, and
+    the steps of some kinds of pairs lack some scores."""
     scores = jax.device_get(scores)
-    values = {name: np.array([s[name] for s in scores]) for name in scores[0]}
+    names = dict.fromkeys(name for s in scores for name in s)
+    values = {name: np.array([s[name] for s in scores if name in s]) for name in names}
     return {
         name: float(v[np.isfinite(v)].mean()) for name, v in values.items() if np.isfinite(v).any()
     }

@@ -194,3 +194,8 @@ def test_the_best_checkpoint_is_that_of_the_pose_or_else_of_both_precision_and_r
 def test_a_score_that_is_a_number_in_some_steps_is_averaged_over_them():
     rows = [{"a": 1.0, "b": np.nan}, {"a": np.nan, "b": np.inf}, {"a": 3.0, "b": np.nan}]
     assert validation.mean_scores(rows) == {"a": 2.0}
+
+
+def test_a_score_of_one_kind_of_pairs_alone_is_averaged_over_the_steps_that_have_it():
+    rows = [{"a": 1.0}, {"a": 2.0, "wrong": 3.0}, {"a": 3.0, "wrong": 5.0}]
+    assert validation.mean_scores(rows) == {"a": 2.0, "wrong": 4.0}
