@@ -58,16 +58,18 @@ def match(
     confidence, None for the weights' own. resize: the long side is shrunk to this at most, and
     more pixels mean more and finer matches. estimator: of the scale ratio, "pose" (needs K0 and
     K1), "affine", "none"; None chooses the first that it can. upright: both images stand the same
-    way up; False tries img1 at four quarter turns, which takes up to four times as long, and keeps
-    the turn of the largest sum of confidences (not for batches).
+    way up; False tries img1 at four quarter turns, which takes three to five times as long, and
+    keeps the turn of the largest sum of confidences (not for batches).
 
     Returns Matches in pixels of the images as given, sorted by confidence; images without anything
     in common give an empty one. Deterministic. Raises ValueError for input it cannot read.
     """
     matcher = Matcher(params, max_matches, threshold, resize, estimator, upright=upright)
-    image0 = matcher.encode(img0, mask0, "img0")
-    turns1 = matcher.encode_turns(img1, mask1, "img1")
-    return matcher.match(image0, turns1, K0, K1)
+    matcher.choose_estimator(K0, K1)  # refuses one without the other
+    prepared0 = matcher.prepare(img0, mask0, "img0")
+    turns1 = matcher.turns_of(matcher.prepare(img1, mask1, "img1"), "img1")
+    image0, *images1 = [matcher.encode(prepared) for prepared in (prepared0, *turns1)]
+    return matcher.match(image0, images1, K0, K1)
 
 
 def match_pairs(
@@ -85,9 +87,9 @@ def match_pairs(
     """Matches many pairs (img0, img1), yielding Matches in order; each image is encoded once.
 
     Images are as in match; paths are told apart by name, arrays by identity. intrinsics: None, or
-    a function from an image to its K [3 3]. keep: how many images' features stay in memory (four
-    turns of each where upright is False); order the pairs so that images recur soon. Options are
-    checked at the call, images in their turn.
+    a function from an image to its K [3 3]. keep: how many images' features stay in memory (where
+    upright is False, of an img1 four times as many); order the pairs so that images recur soon.
+    Options are checked at the call, images in their turn.
     """
     matcher = Matcher(params, max_matches, threshold, resize, estimator, upright=upright)
     return _matches_of_pairs(matcher, pairs, intrinsics, keep)
@@ -96,20 +98,25 @@ def match_pairs(
 def _matches_of_pairs(matcher: "Matcher", pairs, intrinsics, keep: int) -> Iterator[Matches]:
     encoded: dict[Hashable, tuple] = {}
 
-    def features(image, name):
+    def features(image, name, turned):
         key = os.fspath(image) if isinstance(image, str | os.PathLike) else id(image)
         # The image itself is kept too, so that its identity is not given to another one.
-        found = encoded.pop(key, None) or (image, matcher.encode_turns(image, None, name))
+        found = encoded.pop(key, None) or (image, matcher.prepare(image, None, name), {})
         encoded[key] = found  # newest last
         while len(encoded) > max(2, keep):
             encoded.pop(next(iter(encoded)))
-        return found[1]
+        _, prepared, of_turn = found
+        wanted = matcher.turns_of(prepared, name) if turned else [prepared]
+        for view in wanted:
+            if view.turn not in of_turn:
+                of_turn[view.turn] = matcher.encode(view)
+        return [of_turn[view.turn] for view in wanted]
 
     for number, (img0, img1) in enumerate(pairs):
-        image0, *_ = features(img0, f"img0 of pair {number}")
-        turns1 = features(img1, f"img1 of pair {number}")
+        (image0,) = features(img0, f"img0 of pair {number}", turned=False)
+        images1 = features(img1, f"img1 of pair {number}", turned=True)
         K0, K1 = (intrinsics(img0), intrinsics(img1)) if intrinsics else (None, None)
-        yield matcher.match(image0, turns1, K0, K1)
+        yield matcher.match(image0, images1, K0, K1)
 
 
 class Matcher:
@@ -131,21 +138,21 @@ class Matcher:
         self.max_matches = 2**30 if max_matches is None else max_matches
         self.threshold = params.calibration.threshold if threshold is None else threshold
 
-    def encode(self, image, mask, name: str) -> tuple[Prepared, Features]:
-        """One backbone pass of an image or a batch, as given."""
-        return self._features(prepare(image, mask, resize=self.resize, name=name))
+    def prepare(self, image, mask, name: str) -> Prepared:
+        """An image or a batch at the working size."""
+        return prepare(image, mask, resize=self.resize, name=name)
 
-    def encode_turns(self, image, mask, name: str) -> list[tuple[Prepared, Features]]:
-        """The same of each turn that is tried, as given first."""
-        prepared = prepare(image, mask, resize=self.resize, name=name)
+    def turns_of(self, prepared: Prepared, name: str) -> list[Prepared]:
+        """Image 1 at every turn that is tried, as given first."""
         if prepared.batched and len(self.turns) > 1:
             raise ValueError(
-                f"{name} is a batch, of which each image could lie otherwise; upright=False takes "
+                f"{name} is a batch, and each image of it may lie differently; upright=False takes "
                 "one pair at a time. match_pairs takes many."
             )
-        return [self._features(prepared.turned(turn)) for turn in self.turns]
+        return [prepared.turned(turn) for turn in self.turns]
 
-    def _features(self, prepared: Prepared) -> tuple[Prepared, Features]:
+    def encode(self, prepared: Prepared) -> tuple[Prepared, Features]:
+        """One backbone pass."""
         canvas = canvas_of(prepared.shape, self.resize)
         long_side = np.full(len(prepared.pixels), float(max(prepared.shape)), np.float32)
         return prepared, run_encode(
@@ -156,17 +163,17 @@ class Matcher:
             square=canvases(self.resize)[-1],
         )
 
-    def match(self, image0, turns1: list, K0, K1) -> Matches:
-        """Coarse and fine matching of an encoded image 0 and image 1 at the turns to try."""
+    def match(self, image0, images1: list, K0, K1) -> Matches:
+        """Coarse and fine matching of an encoded image 0 and image 1, encoded at turns to try."""
         estimator = self.choose_estimator(K0, K1)
         camera0 = working_intrinsics(K0, image0[0], "K0")
-        cameras1 = [working_intrinsics(K1, prepared1, "K1") for prepared1, _ in turns1]
-        coarse = [self._coarse(image0, image1) for image1 in turns1]
+        cameras1 = [working_intrinsics(K1, prepared1, "K1") for prepared1, _ in images1]
+        coarse = [self._coarse(image0, image1) for image1 in images1]
         best = 0
         if len(coarse) > 1:
             best = int(np.argmax([(m.confidence * m.valid).sum() for _, m, _ in coarse]))
         return self._fine(
-            image0, turns1[best], coarse[best], camera0, cameras1[best], estimator=estimator
+            image0, images1[best], coarse[best], camera0, cameras1[best], estimator=estimator
         )
 
     def _coarse(self, image0, image1) -> tuple:

@@ -47,7 +47,7 @@ def matches_turned_back(
 
     shape, working_shape: (height, width) of the turned image 1, as given and at its working size.
     width: coarse cells in a row of cell1. The two grids do not coincide: a match gets the cell of
-    the image that is nearest to its own.
+    the image that is nearest to its own, no two the same but at the edge.
     """
     if turn == 0:
         return matches
@@ -57,10 +57,11 @@ def matches_turned_back(
         return points @ affine[:2, :2].T + affine[:2, 2]
 
     cells = np.asarray(cell_xy(matches.cell1, width))
-    nearest = np.round(back(cells * COARSE_STRIDE, working_shape) / COARSE_STRIDE).astype(np.int32)
+    # Not np.round, which takes halves to even numbers: two neighbours would become one cell.
+    nearest = np.floor(back(cells * COARSE_STRIDE, working_shape) / COARSE_STRIDE + 0.5)
     height_before, width_before = working_shape[::-1] if turn % 2 else working_shape
     last = -(-np.array([width_before, height_before]) // COARSE_STRIDE) - 1
-    column, row = np.moveaxis(np.clip(nearest, 0, last), -1, 0)
+    column, row = np.moveaxis(np.clip(nearest, 0, last), -1, 0).astype(np.int32)
     keypoints1 = back(np.asarray(matches.keypoints1, np.float64), shape).astype(np.float32)
     valid = np.asarray(matches.valid)
     return matches.replace(

@@ -71,7 +71,7 @@ class Matches:
     sigma: Float[Array, "*b k"]  # standard deviation of keypoints1, pixels of image 1 as given
     scale: Float[Array, "*b k"]  # how much larger things look in image 1 (working sizes)
     cell0: Int[Array, "*b k"]  # coarse cell of image 0: the same image gives the same cells
-    cell1: Int[Array, "*b k"]
+    cell1: Int[Array, "*b k"]  # of image 1 as given; if it was matched turned, the nearest
     valid: Bool[Array, "*b k"]
 
     def compact(self) -> "Matches":

@@ -26,12 +26,12 @@ jax.config.update("jax_disable_most_optimizations", True)
 
 def pytest_configure(config):
     """Programs that were compiled once are there for all workers, and for processes that tests
-    start. A JAX_COMPILATION_CACHE_DIR of one's own outlives the session."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
+    start, until the session ends."""
+    if hasattr(config, "workerinput"):
+        return  # a worker has the environment of the session
     folder = tempfile.mkdtemp(prefix="compiled-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    # A limit makes JAX lock the folder: nobody reads what another is still writing.
+    # With a limit JAX locks the folder, so that none reads what another is still writing.
     for name, value in (("dir", folder), ("max_size", 2**31)):
         os.environ[f"JAX_COMPILATION_CACHE_{name.upper()}"] = str(value)
         jax.config.update(f"jax_compilation_cache_{name}", value)

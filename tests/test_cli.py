@@ -235,6 +235,10 @@ def test_other_failures_of_the_machine_are_not_called_memory(astr, monkeypatch):
         (match("left.png", "right.jpg", "--out", "no/m.png"), "there is no folder no"),
         (match("left.png", "right.jpg", "--save", "m.txt"), "m.txt must end in .npz; got '.txt'"),
         (match("left.png", "right.jpg", "--attention", "9"), "a point is x,y"),
+        (
+            match("left.png", "right.jpg", "--attention", "9,9", "--no-upright"),
+            "--attention shows RIGHT as it lies",
+        ),
         (match("left.png", "right.jpg", "--attention", "128,3"), "is outside LEFT (128 x 96)"),
         (match("left.png", "right.jpg", "--threshold", "2"), "threshold must lie in"),
         (match("left.png", "right.jpg", "--intrinsics", "1,2"), "--intrinsics takes fx,fy,cx,cy"),

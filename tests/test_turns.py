@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 import astr_jax
+from astr_jax.api import working_intrinsics
 from astr_jax.images import prepare
+from astr_jax.ops.pose import pixel_rays
 from astr_jax.params import Calibration, Params, fold_params
 from astr_jax.turns import TURNS, matches_turned_back, turned_back, turned_camera
 from astr_jax.types import Matches
 
 RESIZE = 128
 TURNED = TURNS[1:]
-K = np.array([[90.0, 0.0, 60.0], [0.0, 110.0, 50.0], [0.0, 0.0, 1.0]])
+K = np.array([[90.0, 3.0, 60.0], [0.0, 110.0, 50.0], [0.0, 0.0, 1.0]])  # with skew
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,22 @@ def test_the_turned_camera_sees_what_the_camera_sees(turn):
     angle = turn * np.pi / 2  # anticlockwise in the picture, whose y points down
     cos, sin = np.cos(angle), np.sin(angle)
     rotated = points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]).T
-    turned = rotated @ turned_camera(K, shape, turn).T
-    back = turned / turned[:, 2:] @ turned_back(shape, turn).T
+    camera = turned_camera(K, shape, turn)
+    turned = rotated @ camera.T
+    turned /= turned[:, 2:]
+    back = turned @ turned_back(shape, turn).T
     np.testing.assert_allclose(back[:, :2], pixels[:, :2] / pixels[:, 2:], atol=1e-9)
+    rays = pixel_rays(np.float32(turned[:, :2]), np.float32(camera))
+    np.testing.assert_allclose(rays, rotated / rotated[:, 2:], atol=1e-5)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_camera_of_a_turned_image_is_the_camera_of_the_image_turned_when_it_is_small(turn):
+    stands = prepare(np.zeros((301, 517), np.uint8), None, resize=100, name="image")
+    lies = stands.turned(turn)
+    assert lies.scale == (stands.scale[::-1] if turn % 2 else stands.scale)
+    expected = turned_camera(working_intrinsics(K, stands, "K1"), lies.shape, turn)
+    np.testing.assert_allclose(working_intrinsics(K, lies, "K1"), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("turn", TURNED)
@@ -77,15 +92,19 @@ def test_a_cell_becomes_the_nearest_cell(turn):
     points = np.stack([zeros, zeros], axis=-1)
     valid = cells % 3 > 0
     matches = Matches(points, points, zeros, zeros, zeros, cells, cells, valid)
-    found = matches_turned_back(
-        matches, turn, shape=turned_shape, working_shape=turned_shape, width=width
-    )
+    given = tuple(3 * n for n in turned_shape)
+    found = matches_turned_back(matches, turn, shape=given, working_shape=turned_shape, width=width)
+    corner = turned_back(given, turn)[:2, 2]
+    np.testing.assert_array_equal(found.keypoints1[valid], np.tile(corner, (valid.sum(), 1)))
     centres = np.stack([cells % width, cells // width, np.full(len(cells), 1 / 8)]) * 8
     centres = (turned_back(turned_shape, turn) @ centres)[:2].T[valid]
     every = np.stack(np.meshgrid(np.arange(16), np.arange(12)), axis=-1).reshape(-1, 2) * 8
     nearest = np.abs(centres[:, None] - every).sum(axis=-1).min(axis=1)
     its_own = np.stack([found.cell1 % width, found.cell1 // width], axis=-1)[valid] * 8
     np.testing.assert_allclose(np.abs(centres - its_own).sum(axis=-1), nearest)
+    inside = valid & (cells % width > 0) & (cells // width > 0)
+    inside &= (cells % width < columns - 1) & (cells // width < rows - 1)
+    assert len(set(found.cell1[inside])) == inside.sum() > 50
     assert (found.cell1[~valid] == -1).all()
     assert (found.keypoints1[~valid] == 0).all()
 
@@ -120,9 +139,11 @@ def test_match_pairs_tries_the_turns_of_each_image_once(params, pair, monkeypatc
     monkeypatch.setattr(
         astr_jax.api, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k)
     )
-    pairs = [(img0, given), (given, img0)]
-    found = list(astr_jax.match_pairs(params, pairs, resize=RESIZE, upright=False))
-    assert len(calls) == 8
+    pairs = [(img0, given), (img0, img1), (given, img0)]
+    found = astr_jax.match_pairs(params, pairs, resize=RESIZE, upright=False)
+    found = [(matches, len(calls)) for matches in found]
+    found, counts = zip(*found, strict=True)
+    assert counts == (1 + 4, 1 + 4 + 4, 4 + 4 + 4)  # an image 0 is not turned
     for both, matches in zip(pairs, found, strict=True):
         expected = find(params, *both, upright=False)
         np.testing.assert_array_equal(matches.compact().keypoints1, expected.keypoints1)

@@ -69,7 +69,7 @@ def add_arguments(parser) -> None:
         "--no-upright",
         dest="upright",
         action="store_false",
-        help="RIGHT may lie turned by a quarter or a half; 4 times the time",
+        help="RIGHT may lie turned by a quarter or a half; 3 to 5 times the time",
     )
     parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
     parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
@@ -90,6 +90,11 @@ def run(options) -> None:
     for path in (options.out, options.grids, options.attention and options.attention_out):
         check_output(path, PICTURES)
     check_output(options.save, ("npz",))
+    if options.attention and not options.upright:
+        raise ValueError(
+            "--attention shows RIGHT as it lies, --no-upright may match it turned: take one of "
+            "them, or turn the file."
+        )
     K0, K1 = read_intrinsics(options.intrinsics)
     point = read_point(options.attention) if options.attention else None
     left, right = read_image(options.left, "LEFT"), read_image(options.right, "RIGHT")
@@ -141,9 +146,10 @@ def compiling() -> Iterator[None]:
 
 def match_pair(matcher: api.Matcher, left, right, K0, K1) -> tuple:
     """Both encoded images, and the compact matches."""
-    image0 = matcher.encode(left, None, "LEFT")
-    turns1 = matcher.encode_turns(right, None, "RIGHT")
-    return image0, turns1[0], matcher.match(image0, turns1, K0, K1).compact()
+    prepared0 = matcher.prepare(left, None, "LEFT")
+    turns1 = matcher.turns_of(matcher.prepare(right, None, "RIGHT"), "RIGHT")
+    image0, *images1 = [matcher.encode(prepared) for prepared in (prepared0, *turns1)]
+    return image0, images1[0], matcher.match(image0, images1, K0, K1).compact()
 
 
 def frame_of(encoded: tuple) -> CellFrame:

@@ -74,7 +74,8 @@ def astr_candidates(weights: str, resize: int, temperatures):
         return jax.lax.map(at, jnp.asarray(temperatures, jnp.float32))
 
     def candidates(img0, img1, K0=None, K1=None):
-        image0, image1 = (matcher.encode(image, None, "image") for image in (img0, img1))
+        prepared = (matcher.prepare(image, None, "image") for image in (img0, img1))
+        image0, image1 = map(matcher.encode, prepared)
         found = matcher.match(image0, [image1], K0, K1)
         rows = max(canvas_of(image.shape, resize)[0] for image, _ in (image0, image1))
         both = [features for _, features in (image0, image1)]
@@ -117,8 +118,8 @@ def find_matcher(
     """A matcher by its name on the command line."""
     if name == "astr":
         return astr_matcher(weights, resize, upright=upright)
-    turned = None if upright else "turned"
-    for option, value in (("--weights", weights), ("--resize", resize), ("--no-upright", turned)):
+    asked = {"--weights": weights, "--resize": resize, "--no-upright": None if upright else True}
+    for option, value in asked.items():
         if value is not None:
             raise ValueError(f"{option} is of astr; the matcher {name} has none.")
     if name in MATCHERS:

@@ -117,9 +117,11 @@ def sampson_error(
 
 
 def pixel_rays(points: Float[Array, "k 2"], K: Float[Array, "3 3"]) -> Float[Array, "k 3"]:
-    """Returns K^-1 (x, y, 1): the ray through each pixel, with z = 1."""
-    y = (points[:, 1] - K[1, 2]) / K[1, 1]
-    x = (points[:, 0] - K[0, 2] - K[0, 1] * y) / K[0, 0]
+    """Returns K^-1 (x, y, 1): the ray through each pixel, with z = 1. K ends in (0, 0, 1)."""
+    x, y = points[:, 0] - K[0, 2], points[:, 1] - K[1, 2]
+    shear = K[1, 0] / K[0, 0]  # 0, unless a camera with skew is turned
+    y = (y - shear * x) / (K[1, 1] - shear * K[0, 1])
+    x = (x - K[0, 1] * y) / K[0, 0]
     return jnp.stack([x, y, jnp.ones_like(x)], axis=1)
 
 

@@ -30,7 +30,8 @@ def draw_grids(
 
     The matches shown are confident and far from each other. The colour is the scale ratio
     r = s_j / s_i: where things look larger in image 1, its grid is larger, and the reverse. The
-    grids are those of the fine stage, about the coarse centres.
+    grids are those of the fine stage, about the coarse centres (of an image 1 that was matched
+    turned, about the centre of the nearest cell).
     """
     matches = matches.compact()
     figure, axes, place0, place1 = panels.pair_panel(to_rgb(img0), to_rgb(img1), dim=0.8)

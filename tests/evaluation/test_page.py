@@ -210,6 +210,7 @@ def asked():
     def find(name, weights, resize, upright=True):
         calls.append((name, weights, resize, *([] if upright else ["turned"])))
         if name != "astr":
+            assert upright, "--no-upright is of astr"
             return NamedMatcher(match=grid_matcher, settings={"matcher": name})
         if weights not in ("tiny", "moved/tiny_again.safetensors", "other.safetensors"):
             raise FileNotFoundError(f"{weights} is no file.")
@@ -265,6 +266,7 @@ def test_pairs_are_matched_again_by_what_the_report_states(
             "with the weights mine.safetensors, sha256 ab12: give that file by --weights",
         ),
         (ASTR, {"name": "orb"}, "with weights tiny.safetensors, here it is none"),
+        (ASTR | {"upright": False}, {"name": "orb"}, "with weights tiny.safetensors, here it is"),
         (ASTR | {"matcher": "astr 2"}, {}, "with matcher astr 2, here it is none"),
         ({"matcher": "sift"}, {"name": "orb"}, "with matcher sift, here it is orb"),
         ({}, {}, "the report of grid states no matcher: give --matcher"),
