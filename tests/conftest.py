@@ -1,9 +1,5 @@
 """Makes JAX strict, and quick to compile; what the tests of the model share."""
 
-import os
-import shutil
-import tempfile
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,20 +18,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on several
 # Compiling is most of what the suite does: this saves about half of it and keeps the results.
 jax.config.update("jax_disable_most_optimizations", True)
-
-
-def pytest_configure(config):
-    """Programs that were compiled once are there for all workers, and for processes that tests
-    start, until the session ends."""
-    if hasattr(config, "workerinput"):
-        return  # a worker has the environment of the session
-    folder = tempfile.mkdtemp(prefix="compiled-")
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    # With a limit JAX locks the folder, so that none reads what another is still writing.
-    for name, value in (("dir", folder), ("max_size", 2**31)):
-        os.environ[f"JAX_COMPILATION_CACHE_{name.upper()}"] = str(value)
-        jax.config.update(f"jax_compilation_cache_{name}", value)
-
 
 MICRO = ModelConfig(
     backbone=BackboneConfig(widths=(4, 8, 16, 16, 16), blocks=(1, 1, 1, 1, 1), fine_stride=4),
