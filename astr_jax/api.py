@@ -66,9 +66,7 @@ def match(
     """
     matcher = Matcher(params, max_matches, threshold, resize, estimator, upright=upright)
     matcher.choose_estimator(K0, K1)  # refuses one without the other
-    prepared0 = matcher.prepare(img0, mask0, "img0")
-    turns1 = matcher.turns_of(matcher.prepare(img1, mask1, "img1"), "img1")
-    image0, *images1 = [matcher.encode(prepared) for prepared in (prepared0, *turns1)]
+    image0, images1 = matcher.encode_pair(img0, img1, mask0, mask1)
     return matcher.match(image0, images1, K0, K1)
 
 
@@ -162,6 +160,14 @@ class Matcher:
             long_side,
             square=canvases(self.resize)[-1],
         )
+
+    def encode_pair(
+        self, img0, img1, mask0=None, mask1=None, names: tuple[str, str] = ("img0", "img1")
+    ) -> tuple[tuple[Prepared, Features], list[tuple[Prepared, Features]]]:
+        """Image 0, and image 1 at every turn that is tried; both are checked before the work."""
+        prepared0 = self.prepare(img0, mask0, names[0])
+        turns1 = self.turns_of(self.prepare(img1, mask1, names[1]), names[1])
+        return self.encode(prepared0), [self.encode(prepared1) for prepared1 in turns1]
 
     def match(self, image0, images1: list, K0, K1) -> Matches:
         """Coarse and fine matching of an encoded image 0 and image 1, encoded at turns to try."""

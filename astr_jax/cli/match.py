@@ -146,9 +146,7 @@ def compiling() -> Iterator[None]:
 
 def match_pair(matcher: api.Matcher, left, right, K0, K1) -> tuple:
     """Both encoded images, and the compact matches."""
-    prepared0 = matcher.prepare(left, None, "LEFT")
-    turns1 = matcher.turns_of(matcher.prepare(right, None, "RIGHT"), "RIGHT")
-    image0, *images1 = [matcher.encode(prepared) for prepared in (prepared0, *turns1)]
+    image0, images1 = matcher.encode_pair(left, right, names=("LEFT", "RIGHT"))
     return image0, images1[0], matcher.match(image0, images1, K0, K1).compact()
 
 

@@ -74,8 +74,7 @@ def astr_candidates(weights: str, resize: int, temperatures):
         return jax.lax.map(at, jnp.asarray(temperatures, jnp.float32))
 
     def candidates(img0, img1, K0=None, K1=None):
-        prepared = (matcher.prepare(image, None, "image") for image in (img0, img1))
-        image0, image1 = map(matcher.encode, prepared)
+        image0, (image1,) = matcher.encode_pair(img0, img1)
         found = matcher.match(image0, [image1], K0, K1)
         rows = max(canvas_of(image.shape, resize)[0] for image, _ in (image0, image1))
         both = [features for _, features in (image0, image1)]

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from typing import Protocol
 
 from PIL import Image
 from rich.console import Console
@@ -45,9 +45,13 @@ class NamedMatcher:
     device: object = None
 
 
-# find_matcher(name, weights, resize, upright=True) -> NamedMatcher; resize: the long side that it
-# matches at; upright: as in astr_jax.match
-FindMatcher = Callable[..., NamedMatcher]
+class FindMatcher(Protocol):
+    """A matcher by its name. resize: the long side that it matches at; upright: as in
+    astr_jax.match."""
+
+    def __call__(
+        self, name: str, weights: str | None, resize: int | None, *, upright: bool = True
+    ) -> NamedMatcher: ...
 
 
 def read_benchmark(name: str, folders: list[str], **options) -> Benchmark:
