@@ -27,7 +27,11 @@ def experiment():
         name="small",
         model=model(),
         train=TrainConfig(
-            learning_rate=1e-3, validate_every=16_000, checkpoint_every=16_000, log_every=50
+            learning_rate=1e-3,
+            spot_weight=4.0,
+            validate_every=16_000,
+            checkpoint_every=16_000,
+            log_every=50,
         ),
         data=HomographyConfig(),
         stages=(

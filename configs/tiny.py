@@ -27,7 +27,7 @@ def experiment():
     return Experiment(
         name="tiny",
         model=model(),
-        train=TrainConfig(learning_rate=2e-3),
+        train=TrainConfig(learning_rate=2e-3, spot_weight=4.0),
         data=HomographyConfig(),
         stages=(
             Stage(

@@ -18,7 +18,7 @@ def experiment():
     return Experiment(
         name="tiny",
         model=model(),
-        train=TrainConfig(learning_rate=6e-4, warmup_pairs=480),
+        train=TrainConfig(learning_rate=6e-4, warmup_pairs=480, spot_weight=4.0),
         data=HomographyConfig(),
         stages=(
             Stage(
