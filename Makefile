@@ -9,12 +9,18 @@
 #   From weights alone, on another machine: MORE='--init weights.safetensors --set train.start_pairs=N',
 #   N as the run before said at its end.
 
+# make measure PAIRS=DIR PHOTOS=DIR POSED='DIR ...'
+#   What the documents say of the tiny that ships: its report, the tables of README.md, the pictures of
+#   the model card, and on the screen the other figures. An hour and a half on two CPU cores.
+
 PYTHON ?= python3
 RUN ?= runs/small
 MINUTES ?= 9
 BIN := .venv/bin
 
-.PHONY: demo test aot train-gpu lint format clean
+REPORTS := $(foreach name,tiny sift rootsift orb akaze,docs/results/$(name).json)
+
+.PHONY: demo test aot train-gpu measure lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
@@ -29,6 +35,20 @@ train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:
 	$(PYTHON) train.py small --photos $(PHOTOS) --workdir $(RUN) --minutes $(MINUTES) \
 	  --set model.dtype=bfloat16 $(MORE)
+
+measure: .venv/installed
+	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --name 'astr tiny' --out docs/results/tiny.json
+	$(BIN)/python eval.py table $(REPORTS) --into README.md
+	$(BIN)/python eval.py compare docs/results/sift.json docs/results/tiny.json
+	$(BIN)/python eval.py sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
+	  --weights tiny --matcher sift orb --png docs/sweep.png
+	$(BIN)/python eval.py gallery --weights tiny --out docs/gallery.jpg
+	$(BIN)/python -m astr_jax.evaluation.spots --weights tiny --photos $(PHOTOS)
+	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --photos $(PHOTOS) --pairs 128
+	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
+	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --posed folders $(POSED) --pairs 128
+	$(BIN)/astr demo --out demo.png
+	$(BIN)/astr demo town --out docs/demo.png
 
 lint: .venv/installed
 	$(BIN)/ruff check .
