@@ -11,7 +11,7 @@
 
 # make measure PAIRS=DIR PHOTOS=DIR POSED='DIR ...'
 #   What the documents say of the tiny that ships: its report, the tables of README.md, the pictures of
-#   the model card, and on the screen the other figures. An hour and a half on two CPU cores.
+#   the model card, and on the screen the other figures. Over an hour on two CPU cores, by estimate.
 
 PYTHON ?= python3
 RUN ?= runs/small
@@ -43,6 +43,10 @@ measure: .venv/installed
 	$(BIN)/python eval.py sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
 	  --weights tiny --matcher sift orb --png docs/sweep.png
 	$(BIN)/python eval.py gallery --weights tiny --out docs/gallery.jpg
+	mkdir -p build
+	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --sets et,crazyhorse,kermit,monstree \
+	  --no-upright --name turned --out build/turned.json
+	$(BIN)/python eval.py compare docs/results/tiny.json build/turned.json
 	$(BIN)/python -m astr_jax.evaluation.spots --weights tiny --photos $(PHOTOS)
 	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --photos $(PHOTOS) --pairs 128
 	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
