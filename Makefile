@@ -37,9 +37,11 @@ train-gpu:
 	  --set model.dtype=bfloat16 $(MORE)
 
 measure: .venv/installed
+	@: $(foreach name,PAIRS PHOTOS POSED,$(if $($(name)),,$(error make measure needs $(name)=DIR)))
 	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --name 'astr tiny' --out docs/results/tiny.json
 	$(BIN)/python eval.py table $(REPORTS) --into README.md
 	$(BIN)/python eval.py compare docs/results/sift.json docs/results/tiny.json
+	$(BIN)/python eval.py compare docs/results/orb.json docs/results/tiny.json
 	$(BIN)/python eval.py sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
 	  --weights tiny --matcher sift orb --png docs/sweep.png
 	$(BIN)/python eval.py gallery --weights tiny --out docs/gallery.jpg

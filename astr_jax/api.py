@@ -164,7 +164,8 @@ class Matcher:
     def encode_pair(
         self, img0, img1, mask0=None, mask1=None, names: tuple[str, str] = ("img0", "img1")
     ) -> tuple[tuple[Prepared, Features], list[tuple[Prepared, Features]]]:
-        """Image 0, and image 1 at every turn that is tried; both are checked before the work."""
+        """Image 0, and image 1 at every turn that is tried, as given first; all checked before the
+        work. Images and masks are as in match; names: what errors call the images."""
         prepared0 = self.prepare(img0, mask0, names[0])
         turns1 = self.turns_of(self.prepare(img1, mask1, names[1]), names[1])
         return self.encode(prepared0), [self.encode(prepared1) for prepared1 in turns1]

@@ -61,7 +61,7 @@ class TrainConfig:
     least_learning_rate: float = 1e-5  # at the end of the cosine
     weight_decay: float = 0.1
     clip: float = 0.5  # global norm of the gradient
-    spot_weight: float = 1.0
+    spot_weight: float = 1.0  # of the loss on the blocks' P; the paper states none
     wrong_weight: float = 0.0  # of the loss on wrong matches of homographies; 0, as the paper
     fine_weight: float = 1.0
     fine_uncertainty: bool = True  # weigh the fine loss by 1 / the heat map's standard deviation
