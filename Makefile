@@ -49,10 +49,10 @@ measure: .venv/installed
 	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --sets et,crazyhorse,kermit,monstree \
 	  --no-upright --name turned --out build/turned.json
 	$(BIN)/python eval.py compare docs/results/tiny.json build/turned.json
-	$(BIN)/python -m astr_jax.evaluation.spots --weights tiny --photos $(PHOTOS)
-	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --photos $(PHOTOS) --pairs 128
-	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
-	$(BIN)/python -m astr_jax.evaluation.scaling --weights tiny --posed folders $(POSED) --pairs 128
+	$(BIN)/python -m astr_jax.evaluation.studies.spots --weights tiny --photos $(PHOTOS)
+	$(BIN)/python -m astr_jax.evaluation.studies.scaling --weights tiny --photos $(PHOTOS) --pairs 128
+	$(BIN)/python -m astr_jax.evaluation.studies.scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
+	$(BIN)/python -m astr_jax.evaluation.studies.scaling --weights tiny --posed folders $(POSED) --pairs 128
 	$(BIN)/astr demo --out demo.png
 	$(BIN)/astr demo town --out docs/demo.png
 

@@ -172,15 +172,15 @@ def main(argv: list[str] | None = None) -> None:
         elif arguments.command == "page":
             command.run_page(arguments, find_matcher, console)
         elif arguments.command == "sweep":
-            from astr_jax.evaluation.sweep_command import run_sweep
+            from astr_jax.evaluation.studies.sweep_command import run_sweep
 
             run_sweep(arguments, find_matcher, console)
         elif arguments.command == "gallery":
-            from astr_jax.evaluation.gallery import run_gallery
+            from astr_jax.evaluation.studies.gallery import run_gallery
 
             run_gallery(arguments, find_matcher, console)
         elif arguments.command == "calibrate":
-            from astr_jax.evaluation.calibrate_command import run_calibrate
+            from astr_jax.evaluation.studies.calibrate_command import run_calibrate
 
             run_calibrate(arguments, astr_matcher, astr_candidates, console)
         elif arguments.command == "compare":

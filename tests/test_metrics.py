@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astr_jax import metrics
+from astr_jax.evaluation.scores import metrics
 
 
 def rotation_about_z(degrees):

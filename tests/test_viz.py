@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from PIL import Image
 
 from astr_jax.config import BackboneConfig, FineConfig, ModelConfig
-from astr_jax.model.attention_maps import AttentionMaps
+from astr_jax.instruments.attention_maps import AttentionMaps
 from astr_jax.types import Matches
 from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches, panels, pixels_of
 from astr_jax.viz.grids import grid_samples

@@ -17,7 +17,7 @@ import dataclasses
 import configs
 from astr_jax.cli.memory import inference_memory, matching_matrix
 from astr_jax.config import ModelConfig
-from astr_jax.model import cost
+from astr_jax.instruments import cost
 from astr_jax.params import SHIPPED, find_weights, read_header
 
 SIZES = ((240, 320), (480, 640), (832, 832))  # h, w

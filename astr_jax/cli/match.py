@@ -33,7 +33,7 @@ from astr_jax.cli.files import (
 )
 from astr_jax.files import replacing
 from astr_jax.images import read_image
-from astr_jax.model.attention_maps import attention_maps
+from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches

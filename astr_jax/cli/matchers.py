@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from astr_jax.api import RESIZE, Matcher, canvas_of, load, match, run_coarse
-from astr_jax.evaluation.classic import MATCHERS
 from astr_jax.evaluation.command import NamedMatcher
+from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.ops.matching import dual_softmax, log_prob_at
 from astr_jax.params import Calibration, find_weights
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from astr_jax import api
 from astr_jax.config import ModelConfig
-from astr_jax.model.cost import abstract_variables
+from astr_jax.instruments.cost import abstract_variables
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
 

@@ -9,10 +9,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.compare import compare, comparison_tables, verdicts
-from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.report import (
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import read_pairs
+from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.reports.compare import compare, comparison_tables, verdicts
+from astr_jax.evaluation.reports.report import (
     Report,
     read_report,
     score_sets,
@@ -20,10 +21,14 @@ from astr_jax.evaluation.report import (
     told_apart,
     write_report,
 )
-from astr_jax.evaluation.resizing import Resize
-from astr_jax.evaluation.runner import Matcher, check_estimators, evaluate, protocol
-from astr_jax.evaluation.scoring import kind_of
-from astr_jax.evaluation.tables import markdown_tables, print_table, published_tables, screen_table
+from astr_jax.evaluation.reports.runner import Matcher, check_estimators, evaluate, protocol
+from astr_jax.evaluation.reports.tables import (
+    markdown_tables,
+    print_table,
+    published_tables,
+    screen_table,
+)
+from astr_jax.evaluation.scores.scoring import kind_of
 from astr_jax.files import replacing
 
 PAIRS_RESIZE = Resize(long_side=640, multiple=32)
@@ -198,7 +203,7 @@ def run_localisation(
     arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console
 ) -> None:
     """Writes what hloc reads, and prints its command to go on."""
-    from astr_jax.evaluation.localisation import PROTOCOLS, next_command, write_matches
+    from astr_jax.evaluation.localisation.export import PROTOCOLS, next_command, write_matches
 
     rule = PROTOCOLS[arguments.command]
     resize = rule.resize
@@ -277,9 +282,9 @@ def run_compare(arguments: argparse.Namespace, console: Console) -> None:
 
 def run_page(arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console) -> None:
     """Writes the HTML page, the curves as PNG, or both."""
-    from astr_jax.evaluation.figures import draw_curves
-    from astr_jax.evaluation.page import page_of
-    from astr_jax.evaluation.pictures import draw_pairs, matcher_of
+    from astr_jax.evaluation.reports.figures import draw_curves
+    from astr_jax.evaluation.reports.page import page_of
+    from astr_jax.evaluation.reports.pictures import draw_pairs, matcher_of
 
     checked_place(arguments.out), checked_place(arguments.png)
     if not arguments.out and not arguments.png:

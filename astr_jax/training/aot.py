@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from astr_jax.config import ModelConfig, override
-from astr_jax.model.cost import abstract_variables
+from astr_jax.instruments.cost import abstract_variables
 from astr_jax.training.experiment import TrainConfig
 from astr_jax.training.step import make_optimizer, make_schedule, make_state, make_train_step
 from pallas_kernels import gpu_compiler

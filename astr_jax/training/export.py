@@ -11,7 +11,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from astr_jax.config import ModelConfig, from_json
-from astr_jax.model.cost import abstract_variables
+from astr_jax.instruments.cost import abstract_variables
 from astr_jax.params import Params
 from astr_jax.training.checkpoints import SCORE, UNSCORED
 from pallas_kernels.target import one_line

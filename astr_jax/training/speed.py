@@ -6,7 +6,7 @@ import time
 from jax.sharding import Mesh
 
 from astr_jax.config import ModelConfig
-from astr_jax.model.cost import count_flops
+from astr_jax.instruments.cost import count_flops
 from astr_jax.training.experiment import Stage
 
 # Dense peak of a device, FLOP/s, as its maker publishes it: of bfloat16, and of TF32, in which

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from astr_jax import metrics
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyPairs
+from astr_jax.evaluation.scores import metrics
+from astr_jax.instruments.attention_entropy import coarse_with_entropy
 from astr_jax.model.astr import ASTR, coarse_matches
-from astr_jax.model.attention_entropy import coarse_with_entropy
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.scaling import scale_ratio
 from astr_jax.supervision import warp_by_depth

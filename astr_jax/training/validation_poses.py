@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astr_jax import metrics
 from astr_jax.data.worlds import atlas_of_some, render_pairs
-from astr_jax.evaluation.estimators import find_estimator
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.estimators import find_estimator
 from astr_jax.training.experiment import Experiment, Stage
 from astr_jax.types import Matches
 

@@ -8,7 +8,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from astr_jax.images import to_rgb
-from astr_jax.model.attention_maps import AttentionMaps
+from astr_jax.instruments.attention_maps import AttentionMaps
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.viz import panels
 from astr_jax.viz.frames import CellFrame

@@ -6,8 +6,8 @@ import runpy
 import pytest
 from miniatures import make_megadepth, make_scannet, make_town
 
-from astr_jax.evaluation.classic import MATCHERS
-from astr_jax.evaluation.report import read_report, score_sets
+from astr_jax.evaluation.matchers.classic import MATCHERS
+from astr_jax.evaluation.reports.report import read_report, score_sets
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 LAYOUTS = {  # benchmark -> its maker, its folders, pairs of a miniature, words of its protocol

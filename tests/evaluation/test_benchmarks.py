@@ -22,13 +22,13 @@ from miniatures import (
 )
 from PIL import Image
 
-from astr_jax import metrics
 from astr_jax.data.readers import UnreadableFile
-from astr_jax.evaluation.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks import colmap, hpatches, megadepth1500, scannet1500
-from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.resizing import Resize
-from astr_jax.evaluation.runner import evaluate
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import read_pairs
+from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.reports.runner import evaluate
+from astr_jax.evaluation.scores import metrics
 
 
 @pytest.fixture

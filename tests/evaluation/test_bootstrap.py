@@ -7,14 +7,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from astr_jax import metrics
-from astr_jax.evaluation import bootstrap
-from astr_jax.evaluation.bootstrap import (
+from astr_jax.evaluation.reports import bootstrap
+from astr_jax.evaluation.reports.bootstrap import (
     draw_weights,
     number_clusters,
     weighted_auc,
     weighted_mean,
 )
+from astr_jax.evaluation.scores import metrics
 
 ERRORS = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 5.0, 10.0, 20.0, math.inf]))
 

@@ -15,8 +15,12 @@ from rich.console import Console
 
 from astr_jax import api
 from astr_jax.cli.matchers import astr_candidates, astr_matcher
-from astr_jax.evaluation.calibrate_command import run_calibrate, write_calibrated
-from astr_jax.evaluation.calibration_fit import (
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import LoadedPair
+from astr_jax.evaluation.command import NamedMatcher
+from astr_jax.evaluation.scores.scoring import Found
+from astr_jax.evaluation.studies.calibrate_command import run_calibrate, write_calibrated
+from astr_jax.evaluation.studies.calibration_fit import (
     TEMPERATURES,
     Candidates,
     Score,
@@ -26,10 +30,6 @@ from astr_jax.evaluation.calibration_fit import (
     interpolated,
     records_at,
 )
-from astr_jax.evaluation.command import NamedMatcher
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import LoadedPair
-from astr_jax.evaluation.scoring import Found
 from astr_jax.params import Calibration, Params, load_params, read_header, save_params
 
 EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.calibration import (
+from astr_jax.evaluation.scores.calibration import (
     SIGMA_EDGES,
     confidence_histogram,
     expected_calibration_error,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.classic import MATCHERS, ratio_and_mutual
+from astr_jax.evaluation.matchers.classic import MATCHERS, ratio_and_mutual
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from astr_jax.cli.matchers import find_matcher
-from astr_jax.evaluation.classic import MATCHERS
+from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.command import longest_side, read_benchmark
-from astr_jax.evaluation.report import read_report
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.matchers.classic import MATCHERS
+from astr_jax.evaluation.reports.report import read_report
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 SHIFT = 16

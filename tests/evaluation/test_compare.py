@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from astr_jax.evaluation.compare import compare, comparison_tables, verdicts
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import MEAN, Report, score_sets, told_apart
+from astr_jax.evaluation.reports.compare import compare, comparison_tables, verdicts
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.report import MEAN, Report, score_sets, told_apart
 
 
 def make_report(name, errors, *, kind="pose", seeds=(0,), precision=0.5):

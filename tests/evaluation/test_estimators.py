@@ -5,8 +5,8 @@ import numpy as np
 import poselib
 import pytest
 
-from astr_jax import metrics
-from astr_jax.evaluation.estimators import find_estimator, stated_limits
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.estimators import find_estimator, stated_limits
 
 K = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
 POSES = ("poselib@1", "ransac@0.5", "magsac@1")

@@ -9,21 +9,21 @@ import pytest
 from PIL import Image
 from scipy.spatial import KDTree
 
-from astr_jax.evaluation.hloc_files import DenseMatches
-from astr_jax.evaluation.localisation import (
+from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.localisation.export import (
     PROTOCOLS,
     next_command,
     read_pair_list,
     write_matches,
 )
-from astr_jax.evaluation.resizing import Resize
-from astr_jax.evaluation.scoring import Found
-from astr_jax.evaluation.shared_keypoints import (
+from astr_jax.evaluation.localisation.hloc_files import DenseMatches
+from astr_jax.evaluation.localisation.shared_keypoints import (
     Quantisation,
     choose_keypoints,
     nearest_keypoints,
     one_to_one,
 )
+from astr_jax.evaluation.scores.scoring import Found
 
 SIZE = (160, 120)  # (w, h) of the files; matched at half of it
 RESIZE = Resize(long_side=80)
@@ -220,8 +220,8 @@ def test_a_process_killed_in_the_midst_of_a_pair_leaves_the_pairs_before(tmp_pat
     script = """
 import os, pathlib, sys
 import numpy as np
-from astr_jax.evaluation.hloc_files import DenseMatches
-from astr_jax.evaluation.scoring import Found
+from astr_jax.evaluation.localisation.hloc_files import DenseMatches
+from astr_jax.evaluation.scores.scoring import Found
 found = Found(points0=np.ones((9, 2)), points1=np.ones((9, 2)), confidence=np.ones(9))
 dense = DenseMatches(pathlib.Path(sys.argv[1]), {"size": 8}, print)
 dense.write(("a/1.jpg", "b/2.jpg"), found)

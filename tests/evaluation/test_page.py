@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax import metrics
-from astr_jax.evaluation import figures
-from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import read_pairs
+from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.command import NamedMatcher
-from astr_jax.evaluation.page import page_of
-from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.pictures import draw_pairs, matcher_of
-from astr_jax.evaluation.report import Report, read_report
-from astr_jax.evaluation.resizing import Resize
-from astr_jax.evaluation.runner import evaluate, protocol
+from astr_jax.evaluation.reports import figures
+from astr_jax.evaluation.reports.page import page_of
+from astr_jax.evaluation.reports.pictures import draw_pairs, matcher_of
+from astr_jax.evaluation.reports.report import Report, read_report
+from astr_jax.evaluation.reports.runner import evaluate, protocol
+from astr_jax.evaluation.scores import metrics
 from astr_jax.viz import panels
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"

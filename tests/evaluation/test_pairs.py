@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax.evaluation import runner
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.pairs import read_pairs
-from astr_jax.evaluation.report import score_sets
-from astr_jax.evaluation.resizing import Resize, load_image
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import read_pairs
+from astr_jax.evaluation.benchmarks.resizing import Resize, load_image
+from astr_jax.evaluation.reports import runner
+from astr_jax.evaluation.reports.report import score_sets
 
 SIZE = (1000, 690)  # (width, height) -> 640 x 416 at work: another factor on each axis
 SCALE = np.array([640 / 1000, 416 / 690])

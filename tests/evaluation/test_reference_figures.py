@@ -12,10 +12,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.classic import MATCHERS
 from astr_jax.evaluation.command import read_benchmark
-from astr_jax.evaluation.report import MEAN, read_report, score_sets
-from astr_jax.evaluation.runner import evaluate
+from astr_jax.evaluation.matchers.classic import MATCHERS
+from astr_jax.evaluation.reports.report import MEAN, read_report, score_sets
+from astr_jax.evaluation.reports.runner import evaluate
 
 RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "results"
 SIFT = {  # set -> by poselib@1, by ransac@0.5

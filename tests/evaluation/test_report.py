@@ -13,18 +13,18 @@ from PIL import Image
 
 from astr_jax import api
 from astr_jax.cli import matchers
-from astr_jax.evaluation.calibration import confidence_histogram, sigma_histogram
 from astr_jax.evaluation.command import write_between
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import (
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.report import (
     MEAN,
     Report,
     read_report,
     score_sets,
     write_report,
 )
-from astr_jax.evaluation.scoring import precision_names
-from astr_jax.evaluation.tables import markdown_tables, published_tables
+from astr_jax.evaluation.reports.tables import markdown_tables, published_tables
+from astr_jax.evaluation.scores.calibration import confidence_histogram, sigma_histogram
+from astr_jax.evaluation.scores.scoring import precision_names
 from astr_jax.params import Calibration, Params, save_params
 from astr_jax.types import Matches
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax import metrics
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.calibration import pooled, sigma_factor
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.report import Report, score_sets
-from astr_jax.evaluation.resizing import Resize
-from astr_jax.evaluation.runner import evaluate, protocol
-from astr_jax.evaluation.scoring import geometry_of_homography, rotation_about_axis
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.reports.report import Report, score_sets
+from astr_jax.evaluation.reports.runner import evaluate, protocol
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.calibration import pooled, sigma_factor
+from astr_jax.evaluation.scores.scoring import geometry_of_homography, rotation_about_axis
 
 SIZE = (320, 256)  # (w, h)
 K = np.array([[300.0, 0, 160], [0, 300.0, 128], [0, 0, 1]])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from astr_jax.data.readers import BadFiles, PairArrays, PosedDataset, UnreadableFile
-from astr_jax.evaluation import scaling
-from astr_jax.evaluation.scaling import WAYS, RefinedMatches, refine, summaries, summary
-from astr_jax.evaluation.scaling_pairs import find_pairs, pair_ratio, posed_batches
+from astr_jax.evaluation.studies import scaling
+from astr_jax.evaluation.studies.scaling import WAYS, RefinedMatches, refine, summaries, summary
+from astr_jax.evaluation.studies.scaling_pairs import find_pairs, pair_ratio, posed_batches
 from astr_jax.params import Calibration, Params
 from astr_jax.supervision import warp_by_depth
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from astr_jax.evaluation import spots
-from astr_jax.evaluation.spots import spot_statistics
+from astr_jax.evaluation.studies import spots
+from astr_jax.evaluation.studies.spots import spot_statistics
 from astr_jax.params import Params
 
 

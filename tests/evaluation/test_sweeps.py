@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.sweep_command import find_matchers
-from astr_jax.evaluation.sweeps import (
+from astr_jax.evaluation.scores.metrics import warp_points
+from astr_jax.evaluation.studies.sweep_command import find_matchers
+from astr_jax.evaluation.studies.sweeps import (
     SWEEPS,
     Change,
     PairScore,
@@ -24,7 +25,6 @@ from astr_jax.evaluation.sweeps import (
     rows_of,
     score_pair,
 )
-from astr_jax.metrics import warp_points
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
 SIZE = 96, 128

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from astr_jax.instruments.attention_entropy import coarse_with_entropy
 from astr_jax.layers.attention import CrossAttention
 from astr_jax.model.astr import ASTR
-from astr_jax.model.attention_entropy import coarse_with_entropy
 
 
 @pytest.fixture(scope="module")

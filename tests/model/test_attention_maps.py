@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.model.astr import ASTR
-from astr_jax.model.attention_maps import attention_maps
 
 QUERY = (37.0, 18.0)  # nearest coarse cell (5, 2), nearest 1/32 cell (1, 1)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.model import cost
+from astr_jax.instruments import cost
 from configs import astr_megadepth, small, tiny
 
 

@@ -16,10 +16,10 @@ from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.colmap import model_folder
 from astr_jax.data.readers.colmap_model import ModelImage, read_images
 from astr_jax.data.readers.overlap import overlap_from_tracks
-from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import Resize
 
 NAME = "colmap"
 RESIZE = Resize(long_side=1200, multiple=8)

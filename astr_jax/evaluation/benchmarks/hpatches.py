@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.data.readers.bad_files import UnreadableFile
-from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import Resize
 
 NAME = "hpatches"
 RESIZE = Resize(short_side=480)

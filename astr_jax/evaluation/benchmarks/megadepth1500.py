@@ -11,10 +11,10 @@ import os
 import pathlib
 
 from astr_jax.data.readers import MegaDepth, PosedPair, UnreadableFile
-from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import Resize
 
 NAME = "megadepth1500"
 RESIZE = Resize(long_side=1200, multiple=8)  # LoFTR 840, ASpanFormer 1152

@@ -14,10 +14,10 @@ import pathlib
 
 from astr_jax.data.readers import PosedPair, ScanNet
 from astr_jax.data.readers.views import View, scaled_intrinsics
-from astr_jax.evaluation.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import Resize
 
 NAME = "scannet1500"
 DEPTH_SIZE = (640, 480)  # (w, h) that the intrinsics are of

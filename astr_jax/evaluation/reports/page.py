@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from astr_jax.evaluation import figures
-from astr_jax.evaluation.calibration import SIGMA_EDGES
-from astr_jax.evaluation.compare import compare, verdicts
-from astr_jax.evaluation.pictures import Picture
-from astr_jax.evaluation.report import Report, score_sets, stated
-from astr_jax.evaluation.tables import COLUMNS, auc_name, right_words, rows_of
+from astr_jax.evaluation.reports import figures
+from astr_jax.evaluation.reports.compare import compare, verdicts
+from astr_jax.evaluation.reports.pictures import Picture
+from astr_jax.evaluation.reports.report import Report, score_sets, stated
+from astr_jax.evaluation.reports.tables import COLUMNS, auc_name, right_words, rows_of
+from astr_jax.evaluation.scores.calibration import SIGMA_EDGES
 
 DPI = 110
 STYLE = """

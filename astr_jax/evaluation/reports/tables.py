@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from astr_jax.evaluation.report import (
+from astr_jax.evaluation.reports.report import (
     MEAN,
     THRESHOLDS,
     UNITS,

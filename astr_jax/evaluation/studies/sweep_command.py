@@ -16,8 +16,9 @@ from rich.table import Table
 
 from astr_jax.data.photos import read_photos
 from astr_jax.evaluation.command import FindMatcher, NamedMatcher, checked_place
-from astr_jax.evaluation.figures import COLOURS
-from astr_jax.evaluation.sweeps import (
+from astr_jax.evaluation.reports.figures import COLOURS
+from astr_jax.evaluation.reports.tables import print_table
+from astr_jax.evaluation.studies.sweeps import (
     ESTIMATOR,
     MEASURES,
     SWEEPS,
@@ -28,7 +29,6 @@ from astr_jax.evaluation.sweeps import (
     parse_sweeps,
     rows_of,
 )
-from astr_jax.evaluation.tables import print_table
 from astr_jax.files import replacing
 
 PANEL = 3.7, 2.6  # inches

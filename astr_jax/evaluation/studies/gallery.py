@@ -20,15 +20,15 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from astr_jax import metrics
 from astr_jax.data.town import paint_town
 from astr_jax.data.worlds import EXACT_TOLERANCE, WorldConfig, make_atlas, render_pairs
 from astr_jax.data.worlds.atlas import paint_windows
 from astr_jax.evaluation.command import FindMatcher, checked_place
-from astr_jax.evaluation.pictures import as_matches
-from astr_jax.evaluation.runner import Matcher
-from astr_jax.evaluation.scoring import RIGHT, checked_matches
-from astr_jax.evaluation.sweeps import Change, make_view
+from astr_jax.evaluation.reports.pictures import as_matches
+from astr_jax.evaluation.reports.runner import Matcher
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.scoring import RIGHT, checked_matches
+from astr_jax.evaluation.studies.sweeps import Change, make_view
 from astr_jax.files import replacing
 from astr_jax.supervision import seen_by_depth
 from astr_jax.viz import draw_matches, panels

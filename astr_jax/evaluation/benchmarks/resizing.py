@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
-from astr_jax.evaluation.pairs import Pair
+from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.images import to_grey
 
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import Resize
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

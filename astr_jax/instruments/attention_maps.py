@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from astr_jax.config import ModelConfig
-from astr_jax.model.coarse_calls import attention_logits, coarse_with_calls
+from astr_jax.instruments.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.ops.grids import COARSE_STRIDE, nearest_cells
 from astr_jax.types import Features
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
-from astr_jax.model.coarse_calls import attention_logits, coarse_with_calls
+from astr_jax.instruments.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.types import CoarseOutput, Features
 from pallas_kernels.sparse_attention import Spots
 

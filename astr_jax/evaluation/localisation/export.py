@@ -21,21 +21,21 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.spatial import KDTree
 
-from astr_jax.evaluation.hloc_files import (
+from astr_jax.evaluation.benchmarks.resizing import Resize, load_image
+from astr_jax.evaluation.localisation.hloc_files import (
     DenseMatches,
     add_keypoints,
     read_keypoints,
     write_hloc_matches,
 )
-from astr_jax.evaluation.resizing import Resize, load_image
-from astr_jax.evaluation.runner import Matcher
-from astr_jax.evaluation.scoring import Found, checked_matches
-from astr_jax.evaluation.shared_keypoints import (
+from astr_jax.evaluation.localisation.shared_keypoints import (
     Quantisation,
     choose_keypoints,
     nearest_keypoints,
     one_to_one,
 )
+from astr_jax.evaluation.reports.runner import Matcher
+from astr_jax.evaluation.scores.scoring import Found, checked_matches
 
 CACHED = 64
 

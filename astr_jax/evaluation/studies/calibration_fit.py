@@ -13,17 +13,17 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from astr_jax import metrics
-from astr_jax.evaluation.calibration import (
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import LoadedPair
+from astr_jax.evaluation.reports.compare import SOLVED
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.calibration import (
     expected_calibration_error,
     pooled,
     sigma_factor,
 )
-from astr_jax.evaluation.compare import SOLVED
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.resizing import LoadedPair
-from astr_jax.evaluation.scoring import Found, kind_of, right_matches, right_name, score_pair
+from astr_jax.evaluation.scores.scoring import Found, kind_of, right_matches, right_name, score_pair
 
 TEMPERATURES = 2.0 ** np.arange(-2, 2.01, 0.25)  # at which log P is computed; times the model's
 STEPS_BETWEEN = 8  # further ones, to which log P is interpolated

@@ -17,10 +17,10 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from astr_jax.evaluation.bootstrap import resampled_scores
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import MEAN, THRESHOLDS, UNITS, Report, told_apart
-from astr_jax.evaluation.tables import SHOWN_PIXELS
+from astr_jax.evaluation.reports.bootstrap import resampled_scores
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.report import MEAN, THRESHOLDS, UNITS, Report, told_apart
+from astr_jax.evaluation.reports.tables import SHOWN_PIXELS
 
 RESAMPLES = 10_000
 SOLVED = {"pose": 10.0, "homography": 5.0}  # errors below, degrees or pixels, count as solved

@@ -1,7 +1,7 @@
 """What adaptive scaling gains where the scale changes.
 
-    python -m astr_jax.evaluation.scaling --weights tiny --photos DIR
-    python -m astr_jax.evaluation.scaling --weights tiny --posed folders DIR
+    python -m astr_jax.evaluation.studies.scaling --weights tiny --photos DIR
+    python -m astr_jax.evaluation.studies.scaling --weights tiny --posed folders DIR
 
 Takes synthetic worlds whose two cameras stand at distances of ratio 2 to 4 from the point looked
 at, or pairs of a data set with depth whose median scale ratio is --min-ratio or more, either way.
@@ -29,8 +29,13 @@ from astr_jax.data.photos import list_photos, read_photos, split_photos
 from astr_jax.data.readers import BadFiles, add_dataset_arguments, open_dataset
 from astr_jax.data.worlds import WorldConfig
 from astr_jax.evaluation.command import checked_place
-from astr_jax.evaluation.scaling_pairs import BATCH, find_pairs, posed_batches, world_batches
-from astr_jax.evaluation.tables import print_table
+from astr_jax.evaluation.reports.tables import print_table
+from astr_jax.evaluation.studies.scaling_pairs import (
+    BATCH,
+    find_pairs,
+    posed_batches,
+    world_batches,
+)
 from astr_jax.files import replacing
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres

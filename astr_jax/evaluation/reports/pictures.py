@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from astr_jax import metrics
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, resize_of
-from astr_jax.evaluation.resizing import LoadedPair, Resize, load_pair
-from astr_jax.evaluation.runner import Matcher
-from astr_jax.evaluation.scoring import Found, checked_matches, kind_of
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import LoadedPair, Resize, load_pair
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.report import THRESHOLDS, UNITS, Report, resize_of
+from astr_jax.evaluation.reports.runner import Matcher
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.scoring import Found, checked_matches, kind_of
 from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches

@@ -9,7 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from astr_jax.evaluation.calibration import (
+from astr_jax.evaluation.reports.compare import SOLVED
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.report import THRESHOLDS, UNITS, Report, score_sets
+from astr_jax.evaluation.scores.calibration import (
     CONFIDENCE_EDGES,
     LARGEST_SIGMA,
     MEDIAN_OF_SIGMA_1,
@@ -18,10 +21,7 @@ from astr_jax.evaluation.calibration import (
     pooled,
     sigma_factor,
 )
-from astr_jax.evaluation.compare import SOLVED
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import THRESHOLDS, UNITS, Report, score_sets
-from astr_jax.evaluation.scoring import RIGHT, precision_names
+from astr_jax.evaluation.scores.scoring import RIGHT, precision_names
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2b9a66", "#8f5bb5", "#b8860b", "#c03a5b", "#3aa6b0", "#6b6b6b")
 PANEL, MOST_IN_ROW = 4.2, 3  # inches, panels

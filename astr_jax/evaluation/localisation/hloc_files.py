@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 import h5py
 import numpy as np
 
-from astr_jax.evaluation.scoring import Found
+from astr_jax.evaluation.scores.scoring import Found
 from astr_jax.files import replacing
 
 DENSE = ("keypoints0", "keypoints1", "scores")

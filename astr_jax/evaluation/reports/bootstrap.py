@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.report import THRESHOLDS
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.report import THRESHOLDS
 
 BLOCK = 2_000_000  # weights at once, so that memory does not grow with the number of draws
 

@@ -1,6 +1,6 @@
 """What the spots hold.
 
-    python -m astr_jax.evaluation.spots --weights tiny --photos DIR
+    python -m astr_jax.evaluation.studies.spots --weights tiny --photos DIR
 
 On homographies of held-back photographs, for every spot-guided block: how many cells a spot has,
 how often the true partner is among them (spot recall), and how much the sparse matching matrix
@@ -19,7 +19,7 @@ from rich.table import Table
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig, HomographyPairs
 from astr_jax.data.photos import list_photos, read_photos, split_photos
-from astr_jax.evaluation.tables import print_table
+from astr_jax.evaluation.reports.tables import print_table
 from astr_jax.model.astr import ASTR
 from astr_jax.ops.matching import log_prob_at
 from astr_jax.params import Params, find_weights, load_params

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from astr_jax import metrics
 from astr_jax.data import cameras
 from astr_jax.data.photos import list_photos
-from astr_jax.evaluation.compare import SOLVED
-from astr_jax.evaluation.estimators import find_estimator
-from astr_jax.evaluation.runner import Matcher
-from astr_jax.evaluation.scoring import RIGHT, checked_matches
+from astr_jax.evaluation.reports.compare import SOLVED
+from astr_jax.evaluation.reports.runner import Matcher
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.estimators import find_estimator
+from astr_jax.evaluation.scores.scoring import RIGHT, checked_matches
 
 ESTIMATOR = "magsac@3"
 VIEW_ANGLE = 15.0  # degrees between the two viewing directions, where they are not swept

@@ -13,8 +13,20 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.calibration_fit import (
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.resizing import load_pair
+from astr_jax.evaluation.command import (
+    NamedMatcher,
+    checked_place,
+    longest_side,
+    read_benchmark,
+)
+from astr_jax.evaluation.reports.compare import SOLVED
+from astr_jax.evaluation.reports.records import PairRecord
+from astr_jax.evaluation.reports.runner import evaluate
+from astr_jax.evaluation.reports.tables import print_table
+from astr_jax.evaluation.scores.scoring import checked_matches, kind_of
+from astr_jax.evaluation.studies.calibration_fit import (
     ESTIMATORS,
     TEMPERATURES,
     THRESHOLDS,
@@ -27,18 +39,6 @@ from astr_jax.evaluation.calibration_fit import (
     records_at,
     score_of,
 )
-from astr_jax.evaluation.command import (
-    NamedMatcher,
-    checked_place,
-    longest_side,
-    read_benchmark,
-)
-from astr_jax.evaluation.compare import SOLVED
-from astr_jax.evaluation.records import PairRecord
-from astr_jax.evaluation.resizing import load_pair
-from astr_jax.evaluation.runner import evaluate
-from astr_jax.evaluation.scoring import checked_matches, kind_of
-from astr_jax.evaluation.tables import print_table
 from astr_jax.params import Calibration, find_weights, load_params, read_header, save_params
 
 # matcher_at(weights, resize, calibration)

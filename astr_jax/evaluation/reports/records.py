@@ -4,8 +4,8 @@ import dataclasses
 import json
 import math
 
-from astr_jax.evaluation.calibration import Histogram
-from astr_jax.evaluation.scoring import precision_names
+from astr_jax.evaluation.scores.calibration import Histogram
+from astr_jax.evaluation.scores.scoring import precision_names
 
 HISTOGRAMS = {"confidence_bins": ("matches", "right", "claimed"), "sigma_bins": ("sigma", "counts")}
 

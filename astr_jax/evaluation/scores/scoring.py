@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
-from astr_jax import metrics
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.calibration import confidence_histogram, sigma_histogram
-from astr_jax.evaluation.estimators import find_estimator
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.resizing import LoadedPair
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import LoadedPair
+from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.calibration import confidence_histogram, sigma_histogram
+from astr_jax.evaluation.scores.estimators import find_estimator
 
 EPIPOLAR_THRESHOLDS = (5e-4, 1e-4)  # squared, on the plane at depth 1
 PIXEL_THRESHOLDS = tuple(range(1, 11))  # off a homography: the mean matching accuracy

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from astr_jax import metrics
-from astr_jax.evaluation.records import PairRecord, record_line, record_of
-from astr_jax.evaluation.resizing import Resize
+from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.reports.records import PairRecord, record_line, record_of
+from astr_jax.evaluation.scores import metrics
 from astr_jax.files import replacing
 
 FORMAT = 2  # of the report file

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 import poselib
 
-from astr_jax.evaluation import estimators, scoring
-from astr_jax.evaluation.benchmark import Benchmark
-from astr_jax.evaluation.pairs import Pair
-from astr_jax.evaluation.records import PairRecord, record_line, record_of
-from astr_jax.evaluation.resizing import load_pair
+from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.resizing import load_pair
+from astr_jax.evaluation.reports.records import PairRecord, record_line, record_of
+from astr_jax.evaluation.scores import estimators, scoring
 
 # match(img0, img1, K0=None, K1=None) -> keypoints0 [k 2], keypoints1 [k 2], confidence [k], and
 # perhaps sigma [k]; the images are uint8 grey [h w].

@@ -1,0 +1,1 @@
+"""Matches for hloc's visual localisation."""

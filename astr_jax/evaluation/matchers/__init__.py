@@ -1,0 +1,1 @@
+"""Matchers by name, to be evaluated beside one another."""

@@ -1,0 +1,1 @@
+"""Errors and scores of matches: robust estimators, metrics, calibration."""

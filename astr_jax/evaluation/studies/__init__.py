@@ -1,0 +1,1 @@
+"""Experiments on weights: what breaks them, what a part of them gains, how they are calibrated."""

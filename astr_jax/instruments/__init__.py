@@ -1,0 +1,1 @@
+"""Looking into the model: what it costs, where it looks, how evenly."""
