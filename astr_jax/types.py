@@ -32,6 +32,11 @@ class CoarseOutput:
     spot_matrices: tuple  # per block (P01, P10): two SparseDualSoftmax, or one DualSoftmax and None
     spots: tuple[tuple[Spots, Spots], ...]  # per block: where image 0 looks in 1, and 1 in 0
 
+    @property
+    def maps(self) -> tuple[Float[Array, "b n c"], Float[Array, "b m c"]]:
+        """The aggregated features of both images: what the fine stage takes as context."""
+        return self.features0, self.features1
+
 
 @flax.struct.dataclass
 class CoarseMatches:

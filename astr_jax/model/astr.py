@@ -1,4 +1,4 @@
-"""ASTR: encode each image, match coarsely, refine (spec section 0)."""
+"""ASTR: encode each image, match coarsely, refine (docs/paper.md §0)."""
 
 import functools
 
@@ -12,7 +12,7 @@ from astr_jax.layers.backbone import Backbone, level_mask, masked
 from astr_jax.layers.position import normalised_positional_encoding
 from astr_jax.model.aggregation import Aggregation, final_matrix, flat
 from astr_jax.model.fine import FineMatching, padded_cells
-from astr_jax.ops.grids import eroded
+from astr_jax.ops.grids import eroded, long_sides
 from astr_jax.ops.matching import best_matches, mutual_matches
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches
@@ -36,17 +36,16 @@ class ASTR(nn.Module):
         self,
         images: Float[Array, "b h w 1"],
         mask: Bool[Array, "b h w"],
-        long_side: Float[Array, " b"],
         *,
         train: bool = False,
     ) -> Features:
         """One backbone pass and the positional encoding.
 
-        images: grey in [0, 1], sides multiples of 32; mask: True on usable pixels; long_side: of
-        each image within the padding, in pixels, for every image counts as the square of its long
-        side (spec section 2).
+        images: grey in [0, 1], sides multiples of 32; mask: True on usable pixels. Every image
+        counts as the square of its long side within the padding (docs/paper.md §2).
         """
         check_images(images, mask)
+        side = long_sides(mask)
         coarse32, coarse8, fine = self.backbone(images, mask, train=train)
         mask8, mask32 = level_mask(mask, 8), level_mask(mask, 32)
 
@@ -56,8 +55,8 @@ class ASTR(nn.Module):
                 x.shape[-1],
                 train_width=self.config.train_side,
                 train_height=self.config.train_side,
-                width=long_side,
-                height=long_side,
+                width=side,
+                height=side,
             )
             return masked(x + position.astype(x.dtype), at)
 
@@ -88,23 +87,26 @@ class ASTR(nn.Module):
         self,
         features0: Features,
         features1: Features,
-        coarse: CoarseOutput,
+        context0: Float[Array, "b n c"],
+        context1: Float[Array, "b m c"],
         matches: CoarseMatches,
         ratio: Float[Array, "b k"],
     ) -> FineMatches:
-        """Sub-pixel matches; ratio is r = s_j / s_i of each match (spec section 6)."""
-        return self.fine_matching(
-            features0, features1, coarse.features0, coarse.features1, matches, ratio
-        )
+        """Sub-pixel matches.
+
+        context0, context1: the aggregated maps of the coarse stage, flattened. ratio: r = s_j / s_i
+        of each match (docs/paper.md §6).
+        """
+        return self.fine_matching(features0, features1, context0, context1, matches, ratio)
 
     def __call__(self, images0, images1, mask0, mask1, *, train: bool = False):
         """Runs every part once, to make the variables."""
-        side = jnp.full(images0.shape[0], float(max(images0.shape[1:3])))
-        features0 = self.encode(images0, mask0, side, train=train)
-        features1 = self.encode(images1, mask1, side, train=train)
+        features0 = self.encode(images0, mask0, train=train)
+        features1 = self.encode(images1, mask1, train=train)
         coarse = self.coarse(features0, features1)
         matches = coarse_matches(coarse, features0.mask8, features1.mask8, self.config, 16)
-        return self.fine(features0, features1, coarse, matches, jnp.ones(matches.cell0.shape))
+        context, ratio = (coarse.features0, coarse.features1), jnp.ones(matches.cell0.shape)
+        return self.fine(features0, features1, *context, matches, ratio)
 
 
 def check_images(images, mask) -> None:
@@ -126,7 +128,7 @@ def coarse_matches(
     *,
     threshold: float | Array | None = None,
 ) -> CoarseMatches:
-    """Mutual nearest neighbours above the threshold, away from the border (spec section 5).
+    """Mutual nearest neighbours above the threshold, away from the border (docs/paper.md §5).
 
     The `capacity` most confident are kept, sorted by confidence.
     """

@@ -1,4 +1,4 @@
-"""Fine matching: adaptive crops, a small transformer, and an expectation (spec section 7)."""
+"""Fine matching: adaptive crops, a small transformer, and an expectation (docs/paper.md §7)."""
 
 import flax.linen as nn
 import jax
@@ -69,31 +69,34 @@ class FineMatching(nn.Module):
         self,
         features0: Features,
         features1: Features,
-        coarse0: Float[Array, "b n c"],
-        coarse1: Float[Array, "b m c"],
+        context0: Float[Array, "b n c"],
+        context1: Float[Array, "b m c"],
         matches: CoarseMatches,
         ratio: Float[Array, "b k"],
     ) -> FineMatches:
-        """ratio is r = s_j / s_i of each match; rows that are not valid give finite nonsense."""
+        """context0, context1: the aggregated coarse maps. ratio: r = s_j / s_i of each match.
+
+        Rows that are not valid give finite nonsense.
+        """
         window, step = self.config.window, COARSE_STRIDE // self.stride
         size0, size1 = grid_sizes(ratio, base=window, largest=self.config.max_ratio)
         width = features0.fine.shape[-1]
         narrow = nn.Dense(width, dtype=self.dtype, name="coarse")
         merge = nn.Dense(width, dtype=self.dtype, name="merge")
 
-        def tokens(features, coarse, cells, sizes):
+        def tokens(features, context, cells, sizes):
             cells = jnp.maximum(cells, 0)
             centres = cell_centres(cells, features.mask8.shape[2], step)
             sample = per_pair(lambda f, m, c, s: crops(f, m, c, s, window))
             crop, seen = sample(features.fine, features.fine_mask, centres, sizes)
-            context = narrow(jnp.take_along_axis(coarse, cells[..., None], axis=1))
-            context = jnp.broadcast_to(context[:, :, None], crop.shape).astype(crop.dtype)
-            crop = merge(jnp.concatenate([crop, context], axis=-1))
+            around = narrow(jnp.take_along_axis(context, cells[..., None], axis=1))
+            around = jnp.broadcast_to(around[:, :, None], crop.shape).astype(crop.dtype)
+            crop = merge(jnp.concatenate([crop, around], axis=-1))
             b, k, s, c = crop.shape
             return crop.reshape(b * k, s, c), seen.reshape(b * k, s)
 
-        x0, seen0 = tokens(features0, coarse0, matches.cell0, size0)
-        x1, seen1 = tokens(features1, coarse1, matches.cell1, size1)
+        x0, seen0 = tokens(features0, context0, matches.cell0, size0)
+        x1, seen1 = tokens(features1, context1, matches.cell1, size1)
         self_layer = FineAttention(self.config.head_dim, self.dtype, name="self")
         cross_layer = FineAttention(self.config.head_dim, self.dtype, name="cross")
         x0, x1 = self_layer(x0, x0, seen0), self_layer(x1, x1, seen1)

@@ -33,6 +33,17 @@ def nearest_cells(
     return jnp.where(inside, y * width + x, -1)
 
 
+def long_sides(mask: Bool[Array, "b h w"]) -> Float[Array, " b"]:
+    """The long side of each image within its padding, pixels: up to the last row or column with a
+    usable pixel, so that padding changes nothing. An image without one counts whole."""
+    ends = [
+        jnp.max(jnp.where(mask.any(axis=other), jnp.arange(1, mask.shape[axis] + 1)[None], 0), 1)
+        for axis, other in ((1, 2), (2, 1))
+    ]
+    side = jnp.maximum(*ends)
+    return jnp.where(side > 0, side, max(mask.shape[1:])).astype(jnp.float32)
+
+
 def shifted(x: Array, dy: int, dx: int, fill=0) -> Array:
     """out[y, x] = x[y + dy, x + dx] over the two leading axes; fill outside."""
     height, width = x.shape[:2]

@@ -1,0 +1,76 @@
+"""Ground truth for training: where each image's cells lie in the other (docs/paper.md §8)."""
+
+import flax.struct
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from astr_jax.ops.geometry import seen_at, seen_by_depth, warp_by_homography
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
+
+DEPTH_TOLERANCE = 0.2  # relative: what differs more is occluded (docs/paper.md §8)
+
+
+@flax.struct.dataclass
+class GroundTruth:
+    """For each coarse cell of image 0: its true partner. Shapes: [*b n]."""
+
+    cell1: Int[Array, "*b n"]  # mutual nearest cell of image 1; -1 where there is none
+    points1: Float[Array, "*b n 2"]  # where the cell's centre lies in image 1, pixels
+    visible: Bool[Array, "*b n"]  # that place is seen in both images
+    ratio: Float[Array, "*b n"]  # local scale of image 1 against image 0 (r of docs/paper.md §6)
+
+
+def homography_ground_truth(
+    homography: Float[Array, "3 3"],
+    visible0: Bool[Array, "h w"],
+    visible1: Bool[Array, "h1 w1"],
+) -> GroundTruth:
+    """Ground truth of one pair related by image-0-to-image-1 pixels; visible: not occluded."""
+    grid0, grid1, centres0, centres1 = _cells(visible0.shape, visible1.shape)
+    points1, ratio = warp_by_homography(homography, centres0)
+    points0, _ = warp_by_homography(jnp.linalg.inv(homography), centres1)
+    visible = seen_at(visible0, centres0) & seen_at(visible1, points1)
+    back_visible = seen_at(visible1, centres1) & seen_at(visible0, points0)
+    cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
+    return GroundTruth(cell1, points1, visible, ratio)
+
+
+def depth_ground_truth(
+    depth0: Float[Array, "h w"],
+    depth1: Float[Array, "h1 w1"],
+    K0: Float[Array, "3 3"],
+    K1: Float[Array, "3 3"],
+    cam1_from_cam0: Float[Array, "4 4"],
+    tolerance: float | Float[Array, ""] = DEPTH_TOLERANCE,
+) -> GroundTruth:
+    """Ground truth of one pair by z-depth (0 = unknown) and pose.
+
+    A point is visible where the depth of the image it falls into agrees to the tolerance, a share
+    of the depth. The ratio is that of the depths, (z0 / f0) / (z1 / f1) (docs/paper.md §6).
+    """
+    grid0, grid1, centres0, centres1 = _cells(depth0.shape, depth1.shape)
+    points1, visible, ratio = seen_by_depth(
+        depth0, depth1, K0, K1, cam1_from_cam0, centres0, tolerance
+    )
+    back = jnp.linalg.inv(cam1_from_cam0)
+    points0, back_visible, _ = seen_by_depth(depth1, depth0, K1, K0, back, centres1, tolerance)
+    cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
+    return GroundTruth(cell1, points1, visible, ratio)
+
+
+def _cells(shape0: tuple[int, int], shape1: tuple[int, int]):
+    """The grids of both images, and the pixels of their cells' centres."""
+    grids = [(h // COARSE_STRIDE, w // COARSE_STRIDE) for h, w in (shape0, shape1)]
+    return *grids, *(cell_centres(jnp.arange(h * w), w, COARSE_STRIDE) for h, w in grids)
+
+
+def _mutual_cells(there, back) -> Int[Array, " n"]:
+    """Mutual nearest cells. there: of image 0's cells, their points in image 1, whether they are
+    visible there, and image 1's grid; back: of image 1's cells the same."""
+    forward, backward = (
+        jnp.where(visible, nearest_cells(points, grid, COARSE_STRIDE), -1)
+        for points, visible, grid in (there, back)
+    )
+    number = jnp.arange(len(forward))
+    mutual = (forward >= 0) & (backward[jnp.maximum(forward, 0)] == number)
+    return jnp.where(mutual, forward, -1)

@@ -1,0 +1,98 @@
+"""A batch of training pairs, and what is known of where their points belong.
+
+A truth is of one pair, or, with a leading axis [b] on every array, of a batch. Data make it of
+NumPy arrays; it is a pytree, so that a compiled step takes it. Its methods are for ONE pair and
+JAX: `per_pair(lambda truth: truth.ground_truth())(batch.truth)`.
+"""
+
+from typing import ClassVar
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+
+from astr_jax.ops.geometry import seen_at, seen_by_depth, warp_by_homography
+from astr_jax.supervision.ground_truth import (
+    GroundTruth,
+    depth_ground_truth,
+    homography_ground_truth,
+)
+
+Some = Array | np.ndarray
+
+
+@flax.struct.dataclass
+class PlaneTruth:
+    """The two images show one plane: exact everywhere, with nothing left unknown.
+
+    A pixel is visible where it shows the plane: not beyond its edge, not behind an occluder.
+    """
+
+    complete: ClassVar[bool] = True  # what has no partner here has none at all
+
+    homography: Float[Some, "*b 3 3"]  # pixels of image 0 to pixels of image 1
+    visible0: Bool[Some, "*b h w"]
+    visible1: Bool[Some, "*b h1 w1"]
+
+    def ground_truth(self) -> GroundTruth:
+        """Of one pair: the true partner of each coarse cell of image 0."""
+        return homography_ground_truth(self.homography, self.visible0, self.visible1)
+
+    def locate(self, points0: Float[Some, "k 2"]) -> tuple[Float[Array, "k 2"], Bool[Array, " k"]]:
+        """Where points of image 0 lie in image 1, and whether both images show them; of one pair.
+
+        Far away behind the horizon.
+        """
+        homography = jnp.asarray(self.homography)
+        points0 = jnp.asarray(points0, homography.dtype)
+        points1, _ = warp_by_homography(homography, points0)
+        visible0, visible1 = jnp.asarray(self.visible0), jnp.asarray(self.visible1)
+        return points1, seen_at(visible0, points0) & seen_at(visible1, points1)
+
+
+@flax.struct.dataclass
+class DepthTruth:
+    """Depth of both images and the way between their cameras; unknown where there is no depth."""
+
+    complete: ClassVar[bool] = False
+
+    depth0: Float[Some, "*b h w"]  # z-depth; 0 = unknown
+    depth1: Float[Some, "*b h1 w1"]
+    K0: Float[Some, "*b 3 3"]  # pixels of these images
+    K1: Float[Some, "*b 3 3"]
+    cam1_from_cam0: Float[Some, "*b 4 4"]  # in the unit of the depths
+    tolerance: Float[Some, "*b"]  # share of the depth by which depths that are seen may disagree
+
+    def ground_truth(self) -> GroundTruth:
+        """Of one pair: the true partner of each coarse cell of image 0 (docs/paper.md §8)."""
+        cameras = self.K0, self.K1, self.cam1_from_cam0
+        return depth_ground_truth(self.depth0, self.depth1, *cameras, self.tolerance)
+
+    def locate(self, points0: Float[Some, "k 2"]) -> tuple[Float[Array, "k 2"], Bool[Array, " k"]]:
+        """Where points of image 0 lie in image 1, and whether both images show them; of one pair.
+
+        By the depth of the nearest pixel; far away without one.
+        """
+        given = self.depth0, self.depth1, self.K0, self.K1, self.cam1_from_cam0
+        points0 = jnp.asarray(points0, jnp.float32)
+        points1, seen, _ = seen_by_depth(*map(jnp.asarray, given), points0, self.tolerance)
+        return points1, seen
+
+
+Truth = PlaneTruth | DepthTruth
+
+
+@flax.struct.dataclass
+class PairBatch:
+    """Pairs of images with their truth: of one shape each, padded at the right and the bottom."""
+
+    image0: UInt8[Some, "*b h w"]  # grey
+    image1: UInt8[Some, "*b h1 w1"]
+    mask0: Bool[Some, "*b h w"]  # True on the picture
+    mask1: Bool[Some, "*b h1 w1"]
+    truth: Truth
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return self.image0.shape[0]
