@@ -15,7 +15,7 @@ products, the matching matrices among them; sides are padded to multiples of 32,
 import dataclasses
 
 import configs
-from astr_jax.cli.memory import inference_memory, matching_matrix
+from astr_jax.instruments.memory import inference_memory, matching_matrix
 from astr_jax.config import ModelConfig
 from astr_jax.instruments import cost
 from astr_jax.params import SHIPPED, find_weights, read_header

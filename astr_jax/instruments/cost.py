@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from astr_jax.config import ModelConfig
+from astr_jax.matching import stages
 from astr_jax.model.astr import ASTR
+from astr_jax.params import Params
 from astr_jax.types import CoarseMatches
 
 MATCHES_PER_CELL = 1 / 8  # that the fine stage is counted with
@@ -50,35 +52,25 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     The spot attention is counted as the operator defines it: listed keys only.
     """
     config = _counted(config)
-    variables = abstract_variables(config)
-    images, mask, side = _inputs(height, width)
-    model = ASTR(config)
-
-    def encode(variables, images, mask, side):
-        return model.apply(variables, images, mask, side, method="encode")
-
-    features = jax.eval_shape(encode, variables, images, mask, side)
-
-    def coarse(variables, features):
-        return model.apply(variables, features, features, method="coarse")
-
-    output = jax.eval_shape(coarse, variables, features)
+    params = Params(abstract_variables(config), config)
+    images, mask = _inputs(height, width)
+    features = jax.eval_shape(stages.encode, params, images, mask)
+    coarse = jax.eval_shape(stages.aggregate, params, features, features)
     k = math.ceil(features.mask8.size * MATCHES_PER_CELL)
     cells = jax.ShapeDtypeStruct((1, k), jnp.int32)
     numbers = jax.ShapeDtypeStruct((1, k), jnp.float32)
     matches = CoarseMatches(cells, cells, numbers, jax.ShapeDtypeStruct((1, k), jnp.bool_))
 
-    def fine(variables, features, output, matches, ratio):
-        pair = features, features
-        return model.apply(variables, *pair, output, matches, ratio, method="fine")
+    def fine(params, *given):
+        return ASTR(params.config).apply(params.variables, *given, method="fine")
 
     def flops(stage, *args):
         return _jaxpr_flops(jax.make_jaxpr(stage)(*args).jaxpr)
 
     return Flops(
-        encode=2.0 * flops(encode, variables, images, mask, side),
-        coarse=float(flops(coarse, variables, features)),
-        fine=float(flops(fine, variables, features, output, matches, numbers)),
+        encode=2.0 * flops(stages.encode, params, images, mask),
+        coarse=float(flops(stages.aggregate, params, features, features)),
+        fine=float(flops(fine, params, features, features, *coarse.maps, matches, numbers)),
     )
 
 
@@ -95,9 +87,8 @@ def _counted(config: ModelConfig) -> ModelConfig:
 def _inputs(height: int, width: int):
     h, w = -(-height // 32) * 32, -(-width // 32) * 32
     return (
-        jax.ShapeDtypeStruct((1, h, w, 1), jnp.float32),
+        jax.ShapeDtypeStruct((1, h, w), jnp.float32),
         jax.ShapeDtypeStruct((1, h, w), jnp.bool_),
-        jax.ShapeDtypeStruct((1,), jnp.float32),
     )
 
 

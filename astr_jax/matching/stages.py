@@ -1,11 +1,11 @@
 """From two images to matches, stage by stage; for a batch of pairs, to be compiled.
 
-    features0 = encode(params, images0, mask0)                       # [b h/s w/s c] at 1/32, 1/8, fine
+    features0 = encode(params, images0, mask0)                     # maps at 1/32, 1/8 and 1/2
     features1 = encode(params, images1, mask1)
-    coarse    = aggregate(params, features0, features1)              # maps [b n c], [b m c]; P
-    cells     = pick(params, coarse, features0, features1, ...)      # cell0, cell1, confidence [b k]
-    ratio     = scale_ratios(cells, features0, features1, K0, K1)    # [b k]
-    matches   = refine(params, features0, features1, *coarse.maps, cells, ratio)    # points [b k 2]
+    coarse = aggregate(params, features0, features1)               # maps [b n c], [b m c]; P
+    cells = pick(params, coarse, features0, features1, ...)        # cell0, cell1 [b k]
+    ratio = scale_ratios(cells, features0, features1, K0, K1)      # [b k]
+    matches = refine(params, features0, features1, *coarse.maps, cells, ratio)  # [b k 2]
 
 Everything is in pixels of the images as they come in: the working images.
 """
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from astr_jax.config import MatchingConfig
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import DualSoftmax, dual_softmax
@@ -37,17 +38,24 @@ def aggregate(params: Params, features0: Features, features1: Features) -> Coars
     """What the two images know together, and P at the calibrated temperature."""
     model = ASTR(params.config)
     coarse = model.apply(params.variables, features0, features1, method="coarse")
-    factor = params.calibration.temperature
-    return coarse if factor == 1.0 else coarse.replace(matrix=matrix_at(params, coarse, factor))
+    factor, given = params.calibration.temperature, (*coarse.maps, coarse.mask0, coarse.mask1)
+    if factor == 1.0:
+        return coarse
+    return coarse.replace(matrix=matrix_of(params.config.matching, *given, factor))
 
 
-def matrix_at(params: Params, coarse: CoarseOutput, factor: float | Array) -> DualSoftmax:
-    """P of the aggregated maps at another temperature: `factor` times the model's own."""
-    config = params.config.matching
-    at_temperature = functools.partial(
-        dual_softmax, temperature=config.temperature * factor, block=config.block
-    )
-    return per_pair(at_temperature)(*coarse.maps, coarse.mask0, coarse.mask1)
+def matrix_of(
+    config: MatchingConfig,
+    f0: Float[Array, "b n c"],
+    f1: Float[Array, "b m c"],
+    mask0: Bool[Array, "b n"],
+    mask1: Bool[Array, "b m"],
+    factor: float | Float[Array, ""],
+) -> DualSoftmax:
+    """P of aggregated maps at `factor` times the model's own temperature."""
+    temperature = config.temperature * factor
+    softmax = functools.partial(dual_softmax, temperature=temperature, block=config.block)
+    return per_pair(softmax)(f0, f1, mask0, mask1)
 
 
 def pick(

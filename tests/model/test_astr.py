@@ -23,7 +23,7 @@ def on_canvas(images, size, canvas):
     whole[:, : size[0], : size[1]] = images
     mask = np.zeros(whole.shape[:3], bool)
     mask[:, : size[0], : size[1]] = True
-    return whole, mask, np.full(len(images), float(max(size)), np.float32)
+    return whole, mask
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def run(micro_config, micro_variables):
         n = coarse.mask0.shape[1]
         matches = coarse_matches(coarse, f0.mask8, f1.mask8, config, n)
         ratio = jnp.full(matches.cell0.shape, 1.5)
-        fine = model.apply(micro_variables, f0, f1, coarse, matches, ratio, method="fine")
+        fine = model.apply(micro_variables, f0, f1, *coarse.maps, matches, ratio, method="fine")
         return {"f0": f0, "f1": f1, "coarse": coarse, "matches": matches, "fine": fine}
 
     return lambda *images: types.SimpleNamespace(**stages(*images))
@@ -141,8 +141,8 @@ def test_spots_keep_to_the_masks(own):
 
 def test_an_image_without_a_valid_pixel_gives_an_empty_finite_result(run, pair):
     image0 = on_canvas(pair[0][:1], SIZES[0], OWN)
-    whole, mask, side = on_canvas(pair[1][:1], SIZES[1], OWN)
-    image1 = whole, np.zeros_like(mask), side
+    whole, mask = on_canvas(pair[1][:1], SIZES[1], OWN)
+    image1 = whole, np.zeros_like(mask)
     for images in ((image0, image1), (image1, image0), (image1, image1)):
         found = run(*images)
         assert not found.matches.valid.any()
@@ -151,9 +151,15 @@ def test_an_image_without_a_valid_pixel_gives_an_empty_finite_result(run, pair):
 
 
 def test_the_encoding_is_added_to_the_coarse_maps_only(micro_config, micro_variables, pair):
-    encode = jax.jit(functools.partial(ASTR(micro_config).apply, micro_variables, method="encode"))
-    whole, mask, side = on_canvas(pair[0][:1], SIZES[0], OWN)
-    one, two = encode(whole, mask, side), encode(whole, mask, 2 * side)
+    side, given = (
+        np.full(1, float(max(SIZES[0])), np.float32),
+        on_canvas(pair[0][:1], SIZES[0], OWN),
+    )
+    half = dataclasses.replace(micro_config, train_side=micro_config.train_side // 2)
+    one, two = (
+        jax.jit(functools.partial(ASTR(config).apply, method="encode"))(micro_variables, *given)
+        for config in (micro_config, half)
+    )
     np.testing.assert_array_equal(one.fine, two.fine)
     for name, map_mask in (("coarse8", one.mask8), ("coarse32", one.mask32)):
         a, b = getattr(one, name), getattr(two, name)
@@ -221,9 +227,7 @@ def test_coarse_matches_are_mutual_confident_and_off_the_border(rng, micro_confi
 def test_images_of_wrong_shape_are_refused(micro_config, micro_variables, shape, mask, message):
     model = ASTR(micro_config)
     with pytest.raises(ValueError, match=message):
-        model.apply(
-            micro_variables, np.zeros(shape), np.ones(mask, bool), np.ones(1), method="encode"
-        )
+        model.apply(micro_variables, np.zeros(shape), np.ones(mask, bool), method="encode")
 
 
 def shapes_of(config, size=(64, 96)):
@@ -234,12 +238,12 @@ def shapes_of(config, size=(64, 96)):
     variables = jax.eval_shape(lambda: init_variables(config, jax.random.key(0)))
 
     def stages(variables, image, mask):
-        side = jnp.full(1, float(max(size)))
-        features = model.apply(variables, image, mask, side, method="encode")
+        features = model.apply(variables, image, mask, method="encode")
         coarse = model.apply(variables, features, features, method="coarse")
         matches = coarse_matches(coarse, features.mask8, features.mask8, config, 16)
         ratio = jnp.ones((1, 16))
-        fine = model.apply(variables, features, features, coarse, matches, ratio, method="fine")
+        both = features, features
+        fine = model.apply(variables, *both, *coarse.maps, matches, ratio, method="fine")
         return features, coarse, matches, fine
 
     return variables, *jax.eval_shape(stages, variables, image, mask)

@@ -37,12 +37,11 @@ from astr_jax.evaluation.studies.scaling_pairs import (
     world_batches,
 )
 from astr_jax.files import replacing
-from astr_jax.model.astr import ASTR, coarse_matches
-from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
-from astr_jax.ops.matching import dual_softmax
-from astr_jax.ops.scaling import EXTREME, scale_ratio
+from astr_jax.matching import stages
+from astr_jax.ops.grids import COARSE_STRIDE
+from astr_jax.ops.scaling import EXTREME
 from astr_jax.params import Params, find_weights, load_params
-from astr_jax.supervision import depth_ground_truth
+from astr_jax.supervision import PairBatch
 from astr_jax.types import CoarseMatches
 
 WAYS = ("off", "on", "true")  # ratio 1, the estimated one, the true one
@@ -50,7 +49,6 @@ EDGES = (1.0, 1.5, 2.0, 3.0, np.inf)  # of the bins of true ratios, the larger b
 WITHIN = (1.0, 3.0, 5.0)  # pixels of image 1
 MOST_MATCHES = 512  # of a pair, the most confident
 RESAMPLES = 1000
-TRUTH = ("depth0", "depth1", "K0", "K1", "T_0to1", "depth_tolerance")  # of a batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,57 +98,32 @@ def true_matches(cell1: Int[Array, "b n"]) -> CoarseMatches:
 
 
 @functools.partial(jax.jit, static_argnames=("estimator", "cells"))
-def _refine(params: Params, batch, *, estimator: str, cells: str):
+def _refine(params: Params, batch: PairBatch, *, estimator: str, cells: str) -> dict[str, Array]:
     """Per match [b k]: whether its truth is known, the two ratios, and the error in each way."""
-    config, model = params.config, functools.partial(ASTR(params.config).apply, params.variables)
-    features = []
-    for i in "01":
-        mask = batch[f"mask{i}"]
-        side = jnp.maximum(mask.any(axis=2).sum(axis=1), mask.any(axis=1).sum(axis=1))
-        image = batch[f"image{i}"][..., None].astype(jnp.float32) / 255
-        features.append(model(image, mask, side.astype(jnp.float32), method="encode"))
-    coarse = model(*features, method="coarse")
-    temperature = config.matching.temperature * params.calibration.temperature
-    calibrated = functools.partial(
-        dual_softmax, temperature=temperature, block=config.matching.block
+    features0, features1 = (
+        stages.encode(params, image.astype(jnp.float32) / 255, mask)
+        for image, mask in ((batch.image0, batch.mask0), (batch.image1, batch.mask1))
     )
-    matrix = jax.vmap(calibrated)(coarse.features0, coarse.features1, coarse.mask0, coarse.mask1)
-    matches = coarse_matches(
-        coarse.replace(matrix=matrix),
-        *(f.mask8 for f in features),
-        config,
-        MOST_MATCHES,
-        threshold=params.calibration.threshold,
-    )
-
-    depths = (batch[name] for name in TRUTH)
-    truth = jax.vmap(depth_ground_truth)(*depths)
+    coarse = stages.aggregate(params, features0, features1)
+    truth = jax.vmap(lambda truth: truth.ground_truth())(batch.truth)
     if cells == "true":
         matches = true_matches(truth.cell1)
+    else:
+        limits = {"threshold": params.calibration.threshold, "capacity": MOST_MATCHES}
+        matches = stages.pick(params, coarse, features0, features1, **limits)
     at = jax.vmap(lambda values, cells: values[jnp.maximum(cells, 0)])
     known = matches.valid & at(truth.visible, matches.cell0)
     true_ratio = jnp.clip(at(truth.ratio, matches.cell0), 1 / EXTREME, EXTREME)
-    width = features[0].mask8.shape[2]
-    centres = [cell_centres(c, width, COARSE_STRIDE) for c in (matches.cell0, matches.cell1)]
-    estimate = jax.vmap(
-        lambda p0, p1, valid, K0, K1: scale_ratio(
-            p0,
-            p1,
-            valid,
-            estimator=estimator,
-            K0=K0,
-            K1=K1,
-            cell=COARSE_STRIDE,
-            key=jax.random.key(0),
-        )
-    )(*centres, matches.valid, batch["K0"], batch["K1"])
+    cameras = {"K0": batch.truth.K0, "K1": batch.truth.K1, "estimator": estimator}
+    estimate = stages.scale_ratios(matches, features0, features1, **cameras)
     ratios = {"off": jnp.ones_like(estimate), "on": estimate, "true": true_ratio}
     found = {"known": known, "ratio": true_ratio, "estimate": estimate}
     true1 = at(truth.points1, matches.cell0)
     for way, ratio in ratios.items():
-        fine = model(*features, coarse, matches, ratio, method="fine")
-        found[way] = jnp.linalg.norm(fine.points1 - true1, axis=-1)
-    return found | {"coarse": jnp.linalg.norm(centres[1] - true1, axis=-1)}
+        refined = stages.refine(params, features0, features1, *coarse.maps, matches, ratio)
+        found[way] = jnp.linalg.norm(refined.keypoints1 - true1, axis=-1)
+    _, centres1 = stages.centres(matches, features0, features1)
+    return found | {"coarse": jnp.linalg.norm(centres1 - true1, axis=-1)}
 
 
 def summary(matches: RefinedMatches, chosen: Bool[np.ndarray, " k"]) -> dict:

@@ -13,17 +13,17 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from rich.console import Console
 from rich.table import Table
 
-from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig, HomographyPairs
 from astr_jax.data.photos import list_photos, read_photos, split_photos
 from astr_jax.evaluation.reports.tables import print_table
-from astr_jax.model.astr import ASTR
+from astr_jax.matching import stages
 from astr_jax.ops.matching import log_prob_at
-from astr_jax.params import Params, find_weights, load_params
-from astr_jax.supervision import homography_ground_truth
+from astr_jax.params import Calibration, Params, find_weights, load_params
+from astr_jax.supervision import PairBatch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,10 @@ class SpotStatistics:
     inflation: float  # median of P here / P of the final features, at the true pairs that P holds
 
 
-def spot_statistics(params: Params, batches: list[dict]) -> list[SpotStatistics]:
-    """Measures every block on batches of homography pairs (as HomographyPairs makes them)."""
-    rows = [_measure(params.variables, batch, config=params.config) for batch in batches]
+def spot_statistics(params: Params, batches: list[PairBatch]) -> list[SpotStatistics]:
+    """Measures every block on batches of homography pairs, as HomographyPairs makes them."""
+    own = params.replace(calibration=Calibration())  # the model's own temperature, as the blocks
+    rows = [_measure(own, batch) for batch in batches]
     blocks = []
     for number in range(params.config.aggregation.blocks):
         parts = [jax.device_get(row[number]) for row in rows]
@@ -54,16 +55,13 @@ def spot_statistics(params: Params, batches: list[dict]) -> list[SpotStatistics]
     return blocks
 
 
-def _measure_batch(variables, batch, config: ModelConfig):
-    model = ASTR(config)
-    features = []
-    for name in ("image0", "image1"):
-        images = batch[name][..., None].astype(jnp.float32) / 255
-        side = jnp.full(images.shape[0], float(max(images.shape[1:3])))
-        mask = jnp.ones(images.shape[:3], bool)
-        features.append(model.apply(variables, images, mask, side, method="encode"))
-    coarse = model.apply(variables, *features, method="coarse")
-    truth = jax.vmap(homography_ground_truth)(batch["H_0to1"], batch["visible0"], batch["visible1"])
+def _measure_batch(params: Params, batch: PairBatch) -> list[dict[str, Array]]:
+    features0, features1 = (
+        stages.encode(params, image.astype(jnp.float32) / 255, mask)
+        for image, mask in ((batch.image0, batch.mask0), (batch.image1, batch.mask1))
+    )
+    coarse = stages.aggregate(params, features0, features1)
+    truth = jax.vmap(lambda truth: truth.ground_truth())(batch.truth)
     b, n = truth.cell1.shape
     true0 = jnp.where(truth.cell1 >= 0, jnp.broadcast_to(jnp.arange(n), (b, n)), -1)
     final, _ = jax.vmap(log_prob_at)(coarse.matrix, true0, truth.cell1)
@@ -88,7 +86,7 @@ def _measure_batch(variables, batch, config: ModelConfig):
     return blocks
 
 
-_measure = jax.jit(_measure_batch, static_argnames="config")
+_measure = jax.jit(_measure_batch)
 
 
 def main(argv: list[str] | None = None) -> None:

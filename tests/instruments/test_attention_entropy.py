@@ -17,8 +17,7 @@ from astr_jax.model.astr import ASTR
 def features(micro_config, micro_variables, make_images):
     mask = jnp.ones((2, 64, 96), bool).at[1, :, 64:].set(False)  # of the second pair, a part
     encode = jax.jit(functools.partial(ASTR(micro_config).apply, method="encode"))
-    long_side = jnp.full(2, 96.0)
-    return [encode(micro_variables, make_images(i, (2, 64, 96)), mask, long_side) for i in (0, 1)]
+    return [encode(micro_variables, make_images(i, (2, 64, 96)), mask) for i in (0, 1)]
 
 
 entropies = jax.jit(coarse_with_entropy, static_argnums=0)

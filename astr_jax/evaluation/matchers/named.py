@@ -1,4 +1,4 @@
-"""The matchers that eval.py knows by name: the model, classic ones, and functions of modules."""
+"""Matchers by name, to be evaluated: the model, classic ones, and functions of modules."""
 
 import dataclasses
 import hashlib
@@ -7,16 +7,35 @@ import inspect
 import os
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from astr_jax.api import RESIZE, Matcher, canvas_of, load, match, run_coarse
-from astr_jax.evaluation.command import NamedMatcher
 from astr_jax.evaluation.matchers.classic import MATCHERS
-from astr_jax.ops.matching import dual_softmax, log_prob_at
-from astr_jax.params import Calibration, find_weights
+from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
+from astr_jax.params import Calibration, find_weights, load_params
+
+
+def as_given(image):
+    """What a matcher without an encoding of its own keeps of an image: the image."""
+    return image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedMatcher:
+    """A matcher, its settings for the protocol, and the JAX device it runs on, if any.
+
+    match(image0, image1, K0=None, K1=None) returns keypoints0 [k 2], keypoints1 [k 2], confidence
+    [k] and perhaps sigma [k]. An image is uint8 grey [h w], or what `encode` made of one, which is
+    worth keeping where an image is in many pairs.
+    """
+
+    match: Callable[..., tuple[np.ndarray, ...]]
+    settings: dict
+    device: jax.Device | None = None
+    encode: Callable = as_given
 
 
 def astr_matcher(
@@ -32,60 +51,54 @@ def astr_matcher(
     calibration: instead of the weights' own. upright: as in astr_jax.match.
     """
     path = find_weights(weights)
-    params = load(path)
+    params = load_params(path)
     params = params.replace(calibration=calibration or params.calibration)
-    threshold = params.calibration.threshold
-    options = {"resize": resize or RESIZE, "threshold": threshold, "max_matches": None}
-    options["upright"] = upright
+    matcher = Matcher(params, MatchOptions(resize=resize or RESIZE, upright=upright))
 
     def astr(img0, img1, K0=None, K1=None):
-        estimator = "affine" if K0 is None else "pose"
-        found = match(params, img0, img1, K0=K0, K1=K1, estimator=estimator, **options).compact()
+        image0, image1 = (
+            image if isinstance(image, EncodedImage) else matcher.encode(image, name=name)
+            for image, name in ((img0, "img0"), (img1, "img1"))
+        )
+        found = matcher.match(image0, image1, K0, K1).compact()
         return found.keypoints0, found.keypoints1, found.confidence, found.sigma
 
     settings = {
         "weights": path.name,
         "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "match_resize": options["resize"],
-        "match_threshold": options["threshold"],
+        "match_resize": matcher.options.resize,
+        "match_threshold": matcher.threshold,
         "scale_estimator": "pose with intrinsics, else affine",
     }
     if not upright:
         settings["upright"] = False
-    return NamedMatcher(match=astr, settings=settings, device=jax.local_devices()[0])
+    device = jax.local_devices()[0]
+    return NamedMatcher(match=astr, settings=settings, device=device, encode=matcher.encode)
 
 
-def astr_candidates(weights: str, resize: int, temperatures):
-    """A function of a pair: all its mutual matches, whatever their confidence, sigma without its
-    factor; and log P [t k] of each at every temperature, as a calibration counts it."""
-    params = load(weights)
-    raw = dataclasses.replace(params.calibration, sigma_factor=1.0)
-    params = params.replace(calibration=raw)
-    matcher = Matcher(params, None, 0.0, resize, None)
-    own = params.config.matching
+class AstrCandidates:
+    """All mutual matches of a pair, whatever their confidence: what a calibration is found on.
 
-    @jax.jit
-    def log_probs(f0, f1, mask0, mask1, cell0, cell1):
-        def at(factor):
-            temperature = own.temperature * factor
-            matrix = dual_softmax(f0, f1, mask0, mask1, temperature=temperature, block=own.block)
-            return log_prob_at(matrix, cell0, cell1)[0]
+    Called with two images and, if known, K0 and K1. Returns what a matcher returns, sigma without
+    its factor, and log P [t k] of each match at every temperature.
+    """
 
-        return jax.lax.map(at, jnp.asarray(temperatures, jnp.float32))
+    def __init__(self, weights: str, resize: int, temperatures: Sequence[float]):
+        params = load_params(find_weights(weights))
+        raw = dataclasses.replace(params.calibration, sigma_factor=1.0)
+        options = MatchOptions(threshold=0.0, resize=resize)
+        self.matcher = Matcher(params.replace(calibration=raw), options)
+        self.temperatures = temperatures
 
-    def candidates(img0, img1, K0=None, K1=None):
-        image0, (image1,) = matcher.encode_pair(img0, img1)
-        found = matcher.match(image0, [image1], K0, K1)
-        rows = max(canvas_of(image.shape, resize)[0] for image, _ in (image0, image1))
-        both = [features for _, features in (image0, image1)]
-        coarse, _, _ = run_coarse(params, *both, np.float32(0.0), rows=rows)
-        cells = rows // 8 * both[0].mask8.shape[2]  # the others are padding
-        maps = [x[0][:cells] for x in (*coarse, *(f.mask8.reshape(1, -1) for f in both))]
-        log_prob = np.asarray(log_probs(*maps, found.cell0, found.cell1))
-        log_prob, found = log_prob[:, found.valid], found.compact()
-        return (found.keypoints0, found.keypoints1, found.confidence, found.sigma), log_prob
-
-    return candidates
+    def __call__(
+        self, img0, img1, K0=None, K1=None
+    ) -> tuple[tuple[np.ndarray, ...], Float[np.ndarray, "t k"]]:
+        image0, image1 = (self.matcher.encode(image) for image in (img0, img1))
+        candidates = self.matcher.candidates(image0, image1)
+        found = self.matcher.refine(candidates, K0, K1).compact()
+        log_prob = np.asarray(self.matcher.log_probs(candidates, self.temperatures))
+        given = found.keypoints0, found.keypoints1, found.confidence, found.sigma
+        return given, log_prob[:, 0, : len(found)]
 
 
 def imported_matcher(path: str) -> NamedMatcher:

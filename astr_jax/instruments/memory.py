@@ -8,9 +8,10 @@ import re
 import jax
 import jax.numpy as jnp
 
-from astr_jax import api
 from astr_jax.config import ModelConfig
 from astr_jax.instruments.cost import abstract_variables
+from astr_jax.matching import programs
+from astr_jax.matching.canvases import capacity_for
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
 
@@ -41,22 +42,18 @@ def inference_memory(config: ModelConfig, side: int) -> list[Memory]:
 
     stages = []
 
-    def stage(function, *args, **static):
-        stages.append(function.lower(*args, **static).compile())
-        return jax.eval_shape(functools.partial(function, **static), *args)
+    def stage(program, *args, **static):
+        stages.append(program.lower(params, *args, **static).compile())
+        return jax.eval_shape(functools.partial(program, **static), params, *args)
 
     pixels, mask = array(1, side, side), array(1, side, side, dtype=bool)
-    image = stage(api.run_encode, params, pixels, mask, array(1), square=(side, side))
-    coarse, matches, _ = stage(api.run_coarse, params, image, image, array(), rows=side)
-    cameras = array(1, 3, 3), array(1, 3, 3)
-    cells = (side // COARSE_STRIDE) ** 2
-    stage(
-        api.run_fine,
-        *(params, image, image, coarse, matches, *cameras),
-        *(array(2, 2), array(dtype=jnp.int32)),
-        capacity=api.capacity_for(cells, cells),
-        estimator="affine",
-    )
+    image = stage(programs.run_encode, pixels, mask, square=(side, side))
+    maps, cells, _ = stage(programs.run_coarse, image, image, array(), rows=side)
+    cameras, sizes = (array(1, 3, 3), array(1, 3, 3)), array(2, 2)
+    capacity = capacity_for(cells.cell0.shape[1], cells.cell0.shape[1])
+    static = {"capacity": capacity, "estimator": "affine"}
+    most = array(dtype=jnp.int32)
+    stage(programs.run_fine, image, image, maps, cells, *cameras, sizes, most, **static)
     return [
         Memory(name, c.memory_analysis().temp_size_in_bytes, largest_buffer(c.as_text()))
         for name, c in zip(("encode", "coarse", "fine"), stages, strict=True)

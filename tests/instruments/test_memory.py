@@ -1,4 +1,4 @@
-from astr_jax.cli.memory import inference_memory, largest_buffer, matching_matrix
+from astr_jax.instruments.memory import inference_memory, largest_buffer, matching_matrix
 
 
 def test_the_largest_buffer_is_read_from_the_program():

@@ -16,8 +16,7 @@ def model(micro_config, micro_variables, make_images):
     images = make_images(3, (2, 64, 96))
     mask = np.ones((2, 64, 96), bool)
     mask[1, :, 72:] = False
-    side = np.full(2, 96.0, np.float32)
-    both = ASTR(micro_config).apply(micro_variables, images, mask, side, method="encode")
+    both = ASTR(micro_config).apply(micro_variables, images, mask, method="encode")
     features = [jax.tree.map(lambda x, k=k: x[k : k + 1], both) for k in range(2)]
     coarse, kept = ASTR(micro_config).apply(
         micro_variables,

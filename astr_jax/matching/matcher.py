@@ -1,0 +1,181 @@
+"""The matcher: weights and options, and what leads from two images to their matches."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from astr_jax.images import Prepared, padded, prepare
+from astr_jax.matching import programs
+from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
+from astr_jax.matching.encoded import EncodedImage, View
+from astr_jax.matching.options import MatchOptions
+from astr_jax.matching.turns import TURNS, matches_turned_back, turned_camera
+from astr_jax.params import Params
+from astr_jax.types import CoarseMatches, Features, Matches
+
+ALL = 2**30  # matches: more than there are
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """The coarse matches of a pair, before they are refined."""
+
+    view0: View
+    view1: View  # at the turn that was chosen
+    maps: programs.Maps  # aggregated features [b n c], [b m c] of the square canvas
+    cells: CoarseMatches  # [b n], sorted by confidence
+    count: int  # the largest number of matches of a pair
+
+
+class Matcher:
+    """Matches pairs of images by one set of weights and one choice of options.
+
+        matcher = Matcher(params, MatchOptions(resize=832))
+        image0, image1 = matcher.encode("left.jpg"), matcher.encode("right.jpg")
+        matches = matcher.match(image0, image1)
+
+    A folder of any sizes runs through at most six compiled programs at one `resize`. Raises
+    ValueError where params are none.
+    """
+
+    def __init__(self, params: Params, options: MatchOptions | None = None):
+        if not isinstance(params, Params):
+            raise ValueError(f"params must come from astr_jax.load(); got {type(params).__name__}.")
+        self.params, self.options = params, options or MatchOptions()
+        own = params.calibration.threshold
+        self.threshold = own if self.options.threshold is None else self.options.threshold
+        self.turns = TURNS[:1] if self.options.upright else TURNS
+
+    def encode(self, image, mask=None, *, name: str = "image") -> EncodedImage:
+        """Reads an image or a batch, and checks it; its backbone pass follows at the first match.
+
+        image, mask: as in `astr_jax.match`. name: what errors call it.
+        """
+        prepared = prepare(image, mask, resize=self.options.resize, name=name)
+        return EncodedImage(prepared, self._features, name)
+
+    def match(self, image0: EncodedImage, image1: EncodedImage, K0=None, K1=None) -> Matches:
+        """Matches in pixels of the images as given, sorted by confidence, padded.
+
+        K0, K1: intrinsics [3 3] (of batches also [b 3 3]) in pixels of the images as given.
+        """
+        self.options.estimator_for(K0, K1)  # refuses one without the other before the work
+        return self.refine(self.candidates(image0, image1), K0, K1)
+
+    def candidates(self, image0: EncodedImage, image1: EncodedImage) -> Candidates:
+        """The coarse matches; with upright=False those of the turn with the surest ones."""
+        if image1.prepared.batched and len(self.turns) > 1:
+            raise ValueError(
+                f"{image1.name} is a batch, and each image of it may lie differently; "
+                "upright=False takes one pair at a time. match_pairs takes many."
+            )
+        found = [self._candidates(image0.at(0), image1.at(turn)) for turn in self.turns]
+        if len(found) == 1:
+            return found[0]
+        sure = [float((c.cells.confidence * c.cells.valid).sum()) for c in found]
+        return found[int(np.argmax(sure))]
+
+    def refine(
+        self,
+        candidates: Candidates,
+        K0=None,
+        K1=None,
+        *,
+        ratio: float | Float[Array | np.ndarray, "b k"] | None = None,
+    ) -> Matches:
+        """Sub-pixel matches of coarse ones, as match returns them.
+
+        ratio: how much larger things look in image 1, instead of an estimate: one number, or one
+        for each row of candidates.cells.
+        """
+        estimator = self.options.estimator_for(K0, K1)
+        (prepared0, features0), (prepared1, features1) = candidates.view0, candidates.view1
+        cells = candidates.cells
+        capacity = capacity_for(candidates.count, cells.cell0.shape[1])
+        most = min(self.options.max_matches or ALL, capacity)
+        if ratio is not None:
+            ratio = np.broadcast_to(np.float32(ratio), cells.cell0.shape)
+            beyond = max(0, capacity - ratio.shape[1])
+            ratio = np.pad(ratio[:, :capacity], ((0, 0), (0, beyond)), constant_values=1)
+        found = programs.run_fine(
+            self.params,
+            features0,
+            features1,
+            candidates.maps,
+            cells,
+            working_intrinsics(K0, prepared0, "K0"),
+            working_intrinsics(K1, prepared1, "K1"),
+            np.array([prepared0.scale, prepared1.scale], np.float32),
+            np.int32(most),
+            ratio,
+            capacity=capacity,
+            estimator=estimator,
+        )
+        found = matches_turned_back(
+            found,
+            prepared1.turn,
+            shape=prepared1.given_shape,
+            working_shape=prepared1.shape,
+            width=features1.mask8.shape[2],
+        )
+        if prepared0.batched or prepared1.batched:
+            return found
+        return jax.tree.map(lambda x: np.asarray(x)[0], found)
+
+    def log_probs(
+        self, candidates: Candidates, temperatures: Sequence[float]
+    ) -> Float[Array, "t b k"]:
+        """log P of coarse matches at each temperature, in units of the model's own."""
+        views = candidates.view0, candidates.view1
+        given = *(view.features for view in views), candidates.maps, candidates.cells
+        factors = np.asarray(temperatures, np.float32)
+        return programs.run_log_probs(self.params, *given, factors, rows=self._rows(*views))
+
+    def _features(self, prepared: Prepared) -> Features:
+        """One backbone pass."""
+        canvas = canvas_of(prepared.shape, self.options.resize)
+        pixels, mask = padded(prepared.pixels, canvas), padded(prepared.mask, canvas)
+        square = canvases(self.options.resize)[-1]
+        return programs.run_encode(self.params, pixels, mask, square=square)
+
+    def _candidates(self, view0: View, view1: View) -> Candidates:
+        sizes = [len(view.prepared.pixels) for view in (view0, view1)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"the two batches must have as many images; got {sizes[0]} and {sizes[1]}."
+            )
+        maps, cells, count = programs.run_coarse(
+            self.params,
+            view0.features,
+            view1.features,
+            np.float32(self.threshold),
+            rows=self._rows(view0, view1),
+        )
+        return Candidates(view0, view1, maps, cells, int(count))
+
+    def _rows(self, view0: View, view1: View) -> int:
+        """Pixel rows that the coarse stage looks at: those of the higher canvas."""
+        shapes = (view.prepared.shape for view in (view0, view1))
+        return max(canvas_of(shape, self.options.resize)[0] for shape in shapes)
+
+
+def working_intrinsics(K, prepared: Prepared, name: str) -> Float[np.ndarray, "b 3 3"]:
+    """K in pixels of the working image, turned as it is; NaN without K. Raises ValueError."""
+    b = len(prepared.pixels)
+    if K is None:
+        return np.full((b, 3, 3), np.nan, np.float32)
+    K = np.asarray(K, np.float64)
+    if K.shape not in ((3, 3), (b, 3, 3)):
+        raise ValueError(f"{name} must be a [3 3] matrix of intrinsics; got {K.shape}.")
+    if not np.isfinite(K).all():
+        raise ValueError(f"{name} must be finite; got {K.tolist()}.")
+    if (K[..., 0, 0] <= 0).any() or (K[..., 1, 1] <= 0).any():
+        raise ValueError(f"{name} must have positive focal lengths, in pixels; got {K.tolist()}.")
+    K = turned_camera(K, prepared.given_shape, prepared.turn)
+    shrink = np.diag([1 / prepared.scale[0], 1 / prepared.scale[1], 1.0])
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    K = np.linalg.inv(half) @ shrink @ half @ K
+    return np.broadcast_to(K.astype(np.float32), (b, 3, 3))

@@ -1,0 +1,41 @@
+"""What a caller may choose of a match, checked once."""
+
+import dataclasses
+
+from astr_jax.ops.scaling import ESTIMATORS
+
+RESIZE = 640  # default limit of the long side, pixels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatchOptions:
+    """How images are matched; the keywords of `astr_jax.match` that are no images."""
+
+    max_matches: int | None = None  # the most confident; None: all
+    threshold: float | None = None  # least confidence, in [0, 1); None: the weights' own
+    resize: int = RESIZE  # the long side is shrunk to it at most, pixels
+    estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
+    upright: bool = True  # both images stand the same way up; False: try image 1 at four turns
+
+    def __post_init__(self):
+        if self.max_matches is not None and self.max_matches < 1:
+            raise ValueError(f"max_matches must be at least 1, or None; got {self.max_matches}.")
+        if self.threshold is not None and not 0 <= self.threshold < 1:
+            raise ValueError(f"threshold must lie in [0, 1); got {self.threshold}.")
+        if self.resize < 64:
+            raise ValueError(f"resize must be at least 64 pixels; got {self.resize}.")
+        if self.estimator not in (None, *ESTIMATORS):
+            raise ValueError(
+                f"estimator must be one of {ESTIMATORS} or None; got {self.estimator!r}."
+            )
+
+    def estimator_for(self, K0, K1) -> str:
+        """The named estimator, or the best for what is known of the cameras.
+
+        Raises ValueError for one camera without the other, and for "pose" without any.
+        """
+        if (K0 is None) != (K1 is None):
+            raise ValueError("K0 and K1 belong together: pass both, or neither.")
+        if self.estimator == "pose" and K0 is None:
+            raise ValueError('estimator="pose" needs the intrinsics K0 and K1.')
+        return self.estimator or ("affine" if K0 is None else "pose")

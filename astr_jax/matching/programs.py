@@ -1,0 +1,117 @@
+"""The compiled programs of a match: encode an image, match coarsely, refine.
+
+Features of every image have the maps of the square canvas, whatever its own, so that any two
+images meet in one of few programs; what lies beyond an image is masked.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from astr_jax.matching import stages
+from astr_jax.matching.canvases import to_rows
+from astr_jax.ops.matching import log_prob_at
+from astr_jax.ops.per_pair import per_pair
+from astr_jax.params import Params
+from astr_jax.types import CoarseMatches, Features, Matches
+
+Maps = tuple[Float[Array, "b n c"], Float[Array, "b n c"]]  # the aggregated features of a pair
+
+
+@functools.partial(jax.jit, static_argnames="square")
+def run_encode(
+    params: Params,
+    pixels: Float[Array, "b h w"],
+    mask: Bool[Array, "b h w"],
+    *,
+    square: tuple[int, int],
+) -> Features:
+    """Encodes at the canvas of the input; the maps come out padded to the square canvas."""
+    features = stages.encode(params, pixels, mask)
+    fine = square[0] // params.config.backbone.fine_stride
+    return _with_rows(features, square[0]).replace(
+        fine=to_rows(features.fine, fine), fine_mask=to_rows(features.fine_mask, fine)
+    )
+
+
+@functools.partial(jax.jit, static_argnames="rows")
+def run_coarse(
+    params: Params,
+    features0: Features,
+    features1: Features,
+    threshold: Float[Array, ""],
+    *,
+    rows: int,
+) -> tuple[Maps, CoarseMatches, Int[Array, ""]]:
+    """Matches coarsely on the upper `rows` pixels; returns the aggregated maps and the matches,
+    padded to all cells of the square canvas, and the largest number of matches of a pair."""
+    upper0, upper1 = _with_rows(features0, rows), _with_rows(features1, rows)
+    coarse = stages.aggregate(params, upper0, upper1)
+    cells = stages.pick(params, coarse, upper0, upper1, threshold=threshold)
+    whole = features0.mask8.shape[1] * features0.mask8.shape[2]
+    maps = tuple(to_rows(features, whole) for features in coarse.maps)
+    cells = jax.tree.map(lambda x: to_rows(x, whole), cells)
+    return maps, cells, cells.valid.sum(axis=1).max()
+
+
+@functools.partial(jax.jit, static_argnames=("capacity", "estimator"))
+def run_fine(
+    params: Params,
+    features0: Features,
+    features1: Features,
+    maps: Maps,
+    cells: CoarseMatches,
+    K0: Float[Array, "b 3 3"],
+    K1: Float[Array, "b 3 3"],
+    scales: Float[Array, "2 2"],
+    max_matches: Int[Array, ""],
+    ratio: Float[Array, "b k"] | None = None,
+    *,
+    capacity: int,
+    estimator: str,
+) -> Matches:
+    """Adaptive scaling, or the given ratios, and fine matching of the first `capacity` matches; in
+    pixels of the images as given."""
+    cells = jax.tree.map(lambda x: to_rows(x, capacity), cells)
+    if ratio is None:
+        cameras = {"K0": K0, "K1": K1, "estimator": estimator}
+        ratio = stages.scale_ratios(cells, features0, features1, **cameras)
+    # Cut after the ratios: they are fits to all coarse matches, whatever is asked for.
+    valid = cells.valid & (jnp.arange(capacity) < max_matches)[None]
+    cells = cells.replace(valid=valid)
+    return stages.refine(params, features0, features1, *maps, cells, ratio, scales=scales)
+
+
+@functools.partial(jax.jit, static_argnames="rows")
+def run_log_probs(
+    params: Params,
+    features0: Features,
+    features1: Features,
+    maps: Maps,
+    cells: CoarseMatches,
+    factors: Float[Array, " t"],
+    *,
+    rows: int,
+) -> Float[Array, "t b k"]:
+    """log P of matches on the upper `rows` pixels, at factors of the model's own temperature."""
+    masks = (_with_rows(f, rows).mask8 for f in (features0, features1))
+    mask0, mask1 = (mask.reshape(mask.shape[0], -1) for mask in masks)
+    f0, f1 = (to_rows(features, mask0.shape[1]) for features in maps)
+
+    def at(factor):
+        matrix = stages.matrix_of(params.config.matching, f0, f1, mask0, mask1, factor)
+        return per_pair(log_prob_at)(matrix, cells.cell0, cells.cell1)[0]
+
+    return jax.lax.map(at, factors)
+
+
+def _with_rows(features: Features, rows: int) -> Features:
+    """The features with coarse maps of so many rows of pixels; the fine map stays."""
+    return features.replace(
+        coarse32=to_rows(features.coarse32, rows // 32),
+        mask32=to_rows(features.mask32, rows // 32),
+        coarse8=to_rows(features.coarse8, rows // 8),
+        mask8=to_rows(features.mask8, rows // 8),
+    )
