@@ -28,7 +28,7 @@ from astr_jax.evaluation.scores.scoring import precision_names
 from astr_jax.params import Calibration, Params, save_params
 from astr_jax.types import Matches
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 COMMAND = ROOT / "eval.py"
 PROTOCOL = {
     "benchmark": "pairs",

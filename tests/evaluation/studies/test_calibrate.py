@@ -32,7 +32,7 @@ from astr_jax.evaluation.studies.calibration_fit import (
 )
 from astr_jax.params import Calibration, Params, load_params, read_header, save_params
 
-EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))
+EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[3] / "eval.py"))
 SIZE = 192, 256  # (h, w)
 
 

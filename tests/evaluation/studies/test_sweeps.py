@@ -26,7 +26,7 @@ from astr_jax.evaluation.studies.sweeps import (
     score_pair,
 )
 
-COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
+COMMAND = pathlib.Path(__file__).parents[3] / "eval.py"
 SIZE = 96, 128
 view = functools.partial(make_view, around=np.full(SIZE, 200, np.uint8))
 

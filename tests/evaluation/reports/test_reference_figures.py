@@ -17,7 +17,7 @@ from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.reports.report import MEAN, read_report, score_sets
 from astr_jax.evaluation.reports.runner import evaluate
 
-RESULTS = pathlib.Path(__file__).parents[2] / "docs" / "results"
+RESULTS = pathlib.Path(__file__).parents[3] / "docs" / "results"
 SIFT = {  # set -> by poselib@1, by ransac@0.5
     "buddha": ((16.8, 19.8, 23.0), (10.5, 12.6, 15.0)),
     "crazyhorse": ((95.7, 97.8, 98.9), (83.7, 91.9, 95.9)),

@@ -25,7 +25,7 @@ from astr_jax.evaluation.reports.runner import evaluate, protocol
 from astr_jax.evaluation.scores import metrics
 from astr_jax.viz import panels
 
-COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
+COMMAND = pathlib.Path(__file__).parents[3] / "eval.py"
 GRID = np.mgrid[20:300:12, 20:220:12].reshape(2, -1).T.astype(float)  # [k 2]
 
 

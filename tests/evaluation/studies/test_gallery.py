@@ -14,7 +14,7 @@ from astr_jax.data.worlds.__main__ import true_matches
 from astr_jax.evaluation.command import NamedMatcher
 from astr_jax.evaluation.studies import gallery
 
-EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))
+EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[3] / "eval.py"))
 OFF, ASIDE = np.array([3.0, 4.0]), np.array([20.0, 0.0])
 
 
