@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import astr_jax
-from astr_jax.api import working_intrinsics
 from astr_jax.images import prepare
+from astr_jax.matching import programs
+from astr_jax.matching.matcher import working_intrinsics
+from astr_jax.matching.turns import TURNS, matches_turned_back, turned_back, turned_camera
 from astr_jax.ops.pose import pixel_rays
 from astr_jax.params import Calibration, Params, fold_params
-from astr_jax.turns import TURNS, matches_turned_back, turned_back, turned_camera
 from astr_jax.types import Matches
 
 RESIZE = 128
@@ -135,10 +136,8 @@ def test_an_image_that_stands_gives_the_same_bits(params, pair):
 def test_match_pairs_tries_the_turns_of_each_image_once(params, pair, monkeypatch):
     img0, img1 = pair
     given = np.ascontiguousarray(laid(img1, 1))
-    calls, encode = [], astr_jax.api.run_encode
-    monkeypatch.setattr(
-        astr_jax.api, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k)
-    )
+    calls, encode = [], programs.run_encode
+    monkeypatch.setattr(programs, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
     pairs = [(img0, given), (img0, img1), (given, img0)]
     found = astr_jax.match_pairs(params, pairs, resize=RESIZE, upright=False)
     found = [(matches, len(calls)) for matches in found]
