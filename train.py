@@ -154,7 +154,7 @@ def read_sources(arguments: argparse.Namespace, experiment):
 
     from astr_jax.data.photos import open_photos
     from astr_jax.data.readers import open_dataset
-    from astr_jax.training.loop import Sources
+    from astr_jax.training.batches import Sources
 
     if bool(arguments.posed) != (experiment.posed_share > 0):
         raise ValueError(

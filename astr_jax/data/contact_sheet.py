@@ -12,28 +12,29 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from astr_jax.data.cameras import transform
-from astr_jax.data.homography import HomographyConfig, HomographyPairs, Pair
+from astr_jax.data.homography import HomographyConfig, HomographyPairs
 from astr_jax.data.photos import list_photos, read_photos
+from astr_jax.supervision import PairBatch
 
 
 def draw_pair(
-    pair: Pair, rng: np.random.Generator, *, lines: int = 12
+    pair: PairBatch, rng: np.random.Generator, *, lines: int = 12
 ) -> UInt8[np.ndarray, "H 2*W 3"]:
     """Draws both images side by side, what is not visible in red, with true matches as lines."""
-    sides = []
-    for image, visible in ((pair.image0, pair.visible0), (pair.image1, pair.visible1)):
+    truth, sides = pair.truth, []
+    for image, visible in ((pair.image0, truth.visible0), (pair.image1, truth.visible1)):
         colour = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         colour[~visible] = (colour[~visible] * 0.6 + np.array([0, 0, 100])).astype(np.uint8)
         sides.append(colour)
     sheet = np.hstack(sides)
     height, width = pair.image0.shape
-    rows, columns = np.nonzero(pair.visible0)
+    rows, columns = np.nonzero(truth.visible0)
     points0 = np.stack([columns, rows], -1).astype(float)
-    points1 = transform(pair.H_0to1.astype(float), points0)
+    points1 = transform(truth.homography.astype(float), points0)
     x, y = np.rint(points1).astype(int).T
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     matched = np.flatnonzero(inside)
-    matched = matched[pair.visible1[y[matched], x[matched]]]
+    matched = matched[truth.visible1[y[matched], x[matched]]]
     draw_lines(sheet, points0[matched], points1[matched] + np.array([width, 0]), rng, lines)
     return sheet
 

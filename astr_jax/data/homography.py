@@ -5,15 +5,15 @@ The ground truth is the homography between the two images and what of each image
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from astr_jax.data import cameras, photometry, sky
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.stacking import stacked
+from astr_jax.supervision import PairBatch, PlaneTruth
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,23 +80,6 @@ class HomographyConfig:
     @property
     def size(self) -> tuple[int, int]:
         return self.height, self.width
-
-
-class Pair(NamedTuple):
-    """Two images of one photograph, with exact ground truth.
-
-    H_0to1 maps pixels of image 0 to pixels of image 1, pixel centres at whole numbers. It is not
-    scaled to H[2, 2] = 1: its third row gives depth 1 / depth 0, so it is positive wherever a
-    point is before both cameras. A pixel is visible where it shows the photograph: not beyond its
-    edge, not behind an occluder, not in a sky that was put in. A match needs both its ends visible
-    and inside the images.
-    """
-
-    image0: UInt8[np.ndarray, "H W"]
-    image1: UInt8[np.ndarray, "H W"]
-    visible0: Bool[np.ndarray, "H W"]
-    visible1: Bool[np.ndarray, "H W"]
-    H_0to1: Float32[np.ndarray, "3 3"]
 
 
 def sample_views(
@@ -173,8 +156,14 @@ def make_pair(
     difficulty: float,
     config: HomographyConfig,
     occluders: Sequence[np.ndarray] = (),
-) -> Pair:
-    """Makes one pair from a photograph; occluders are photographs to take foreign pieces from."""
+) -> PairBatch:
+    """Makes one pair from a photograph; occluders are photographs to take foreign pieces from.
+
+    The homography is not scaled to H[2, 2] = 1: its third row gives depth 1 / depth 0, so it is
+    positive wherever a point is before both cameras. Not visible is what lies beyond the
+    photograph's edge, behind an occluder, or in a sky that was put in. A match needs both its ends
+    visible and inside the images.
+    """
     if not (photo.ndim == 2 and photo.dtype == np.uint8 and min(photo.shape) >= 16):
         raise ValueError(
             "A photograph must be uint8 grey [h w] of at least 16 x 16 pixels; "
@@ -189,13 +178,14 @@ def make_pair(
     photos, still = _with_sky(photo, rng, config)
     image0, visible0 = _take_picture(photos[0], still, views[0], rng, strength, config, occluders)
     image1, visible1 = _take_picture(photos[1], still, views[1], rng, strength, config, occluders)
-    H_0to1 = views[1] @ np.linalg.inv(views[0])
-    return Pair(image0, image1, visible0, visible1, H_0to1.astype(np.float32))
+    homography = views[1] @ np.linalg.inv(views[0])
+    truth = PlaneTruth(homography.astype(np.float32), visible0, visible1)
+    return PairBatch(image0, image1, None, None, truth)
 
 
 def _with_sky(photo, rng, config):
-    """Returns the photograph for each view, clouds drifting between them, and what of it stands
-    still; None: all."""
+    """Returns the photograph for each view, with clouds that drift between them, and a mask of what
+    stands still; None where all of it does."""
     found = None
     if config.cloud_probability and rng.random() < config.cloud_probability:
         found = sky.find_sky(photo)
@@ -229,12 +219,12 @@ class HomographyPairs:
             raise ValueError("HomographyPairs needs at least one photograph; got none.")
         self.photos, self.config, self.seed = photos, config, seed
 
-    def pair(self, index: int, difficulty: float) -> Pair:
+    def pair(self, index: int, difficulty: float) -> PairBatch:
         """Makes pair `index`."""
         rng = np.random.default_rng([self.seed, index])
         photo = self.photos[rng.integers(len(self.photos))]
         return make_pair(photo, rng, difficulty, self.config, self.photos)
 
-    def stack(self, indices: Iterable[int], difficulty: float) -> dict[str, np.ndarray]:
-        """Pairs as the fields of Pair, each with a leading axis of pairs."""
+    def stack(self, indices: Iterable[int], difficulty: float) -> PairBatch:
+        """A batch of pairs."""
         return stacked(self.pair(index, difficulty) for index in indices)

@@ -1,13 +1,16 @@
-"""Pairs as tuples of named arrays, put together into a batch."""
+"""Pairs put together into a batch."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from astr_jax.supervision import PairBatch
 
-def stacked(pairs: Iterable[NamedTuple]) -> dict[str, np.ndarray]:
-    """The fields of at least one tuple of a kind, each with a leading axis of pairs, [b ...]."""
-    pairs = list(pairs)
-    columns = zip(*pairs, strict=True)
-    return {name: np.stack(values) for name, values in zip(pairs[0]._fields, columns, strict=True)}
+
+def stacked(pairs: Iterable[PairBatch]) -> PairBatch:
+    """A batch of at least one pair, with a leading axis [b] on every array.
+
+    The pairs have images of the same shapes and truths of the same kind.
+    """
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *pairs)

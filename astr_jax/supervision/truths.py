@@ -8,6 +8,7 @@ JAX: `per_pair(lambda truth: truth.ground_truth())(batch.truth)`.
 from typing import ClassVar
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
@@ -34,6 +35,11 @@ class PlaneTruth:
     homography: Float[Some, "*b 3 3"]  # pixels of image 0 to pixels of image 1
     visible0: Bool[Some, "*b h w"]
     visible1: Bool[Some, "*b h1 w1"]
+
+    def intrinsics(self) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3 3"]]:
+        """K0 and K1, NaN: a homography says nothing of the cameras."""
+        unknown = jnp.full(self.homography.shape, jnp.nan)
+        return unknown, unknown
 
     def ground_truth(self) -> GroundTruth:
         """Of one pair: the true partner of each coarse cell of image 0."""
@@ -64,6 +70,10 @@ class DepthTruth:
     cam1_from_cam0: Float[Some, "*b 4 4"]  # in the unit of the depths
     tolerance: Float[Some, "*b"]  # share of the depth by which depths that are seen may disagree
 
+    def intrinsics(self) -> tuple[Float[Some, "*b 3 3"], Float[Some, "*b 3 3"]]:
+        """K0 and K1."""
+        return self.K0, self.K1
+
     def ground_truth(self) -> GroundTruth:
         """Of one pair: the true partner of each coarse cell of image 0 (docs/paper.md §8)."""
         cameras = self.K0, self.K1, self.cam1_from_cam0
@@ -89,10 +99,20 @@ class PairBatch:
 
     image0: UInt8[Some, "*b h w"]  # grey
     image1: UInt8[Some, "*b h1 w1"]
-    mask0: Bool[Some, "*b h w"]  # True on the picture
-    mask1: Bool[Some, "*b h1 w1"]
+    mask0: Bool[Some, "*b h w"] | None  # True on the picture; None: it fills the image
+    mask1: Bool[Some, "*b h1 w1"] | None
     truth: Truth
+
+    @property
+    def masks(self) -> tuple[Bool[Some, "*b h w"], Bool[Some, "*b h1 w1"]]:
+        """Both masks, all True where they are None."""
+        given = (self.image0, self.mask0), (self.image1, self.mask1)
+        return tuple(jnp.ones(i.shape, bool) if mask is None else mask for i, mask in given)
 
     def __len__(self) -> int:
         """The number of pairs."""
         return self.image0.shape[0]
+
+    def __getitem__(self, index) -> "PairBatch":
+        """One pair of a batch, or some."""
+        return jax.tree.map(lambda x: x[index], self)

@@ -17,21 +17,25 @@ import jax.numpy as jnp
 
 from astr_jax.config import ModelConfig, override
 from astr_jax.instruments.cost import abstract_variables
+from astr_jax.supervision import PairBatch, PlaneTruth
 from astr_jax.training.experiment import TrainConfig
-from astr_jax.training.step import make_optimizer, make_schedule, make_state, make_train_step
+from astr_jax.training.optimiser import make_optimizer, make_schedule
+from astr_jax.training.step import make_state, make_train_step
 from pallas_kernels import gpu_compiler
 from pallas_kernels.target import compile_for, h200_mesh, one_line
 
 
-def abstract_batch(pairs: int, side: int) -> dict[str, jax.ShapeDtypeStruct]:
+def abstract_batch(pairs: int, side: int) -> PairBatch:
     """The shapes of a batch of padded square images, as the training step takes it."""
-    image, mask = ((pairs, side, side), jnp.uint8), ((pairs, side, side), jnp.bool_)
-    arrays = {
-        **{"image0": image, "image1": image, "mask0": mask, "mask1": mask},
-        **{"visible0": mask, "visible1": mask},
-        "H_0to1": ((pairs, 3, 3), jnp.float32),
-    }
-    return {name: jax.ShapeDtypeStruct(*array) for name, array in arrays.items()}
+    image, mask, homography = (
+        jax.ShapeDtypeStruct((pairs, *shape), dtype)
+        for shape, dtype in (
+            ((side, side), jnp.uint8),
+            ((side, side), jnp.bool_),
+            ((3, 3), jnp.float32),
+        )
+    )
+    return PairBatch(image, image, mask, mask, PlaneTruth(homography, mask, mask))
 
 
 def abstract_step(config: ModelConfig, pairs: int, side: int) -> tuple:

@@ -1,6 +1,7 @@
 """The batches of a run, step by step: homographies of photographs, synthetic worlds, real pairs."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
@@ -12,7 +13,8 @@ from rich import print as say
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.data.loader import Prefetch
 from astr_jax.data.readers import PosedDataset, PosedPairs
-from astr_jax.data.worlds import EXACT_TOLERANCE, atlas_of_some, render_pairs
+from astr_jax.data.worlds import atlas_of_some, render_pairs
+from astr_jax.supervision import PairBatch
 from astr_jax.training.devices import make_split
 from astr_jax.training.experiment import Experiment, Stage
 
@@ -21,7 +23,17 @@ TEXTURE_SIDE = 256  # pixels
 WORLDS = 2**31 - 1  # sets the worlds' random numbers apart from those of the steps
 
 # (step, rows, device) -> those pairs of the step's batch
-Source = Callable[[int, range, jax.Device], dict[str, np.ndarray]]
+Source = Callable[[int, range, jax.Device], PairBatch]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What a run trains on, and what it is tried on meanwhile."""
+
+    photos: Sequence[np.ndarray] = ()
+    validation_photos: Sequence[np.ndarray] = ()
+    posed: PosedDataset | None = None  # with depth; some of its scenes are held back
+    skip_bad: bool = False  # leave out the data set's files that cannot be read
 
 
 class Batches:
@@ -55,7 +67,7 @@ class Batches:
                 experiment, stage, photos, difficulty
             )
 
-    def batch(self, step: int) -> dict[str, jax.Array]:
+    def batch(self, step: int) -> PairBatch:
         """The batch of a step, on the mesh."""
         weights = np.array([self.shares[name] for name in self.sources])
         draw = np.random.default_rng([self.seed, step, 1]).choice(
@@ -99,15 +111,14 @@ def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> S
             atlases[device] = jax.device_put(atlas, device)
         numbers = step * stage.batch_size + np.arange(rows.start, rows.stop)
         keys = jax.vmap(lambda number: jax.random.fold_in(root, number))(numbers)
-        pairs = render_pairs(
+        pairs, _ = render_pairs(
             jax.device_put(keys, device),
             atlases[device],
             jnp.float32(difficulty(step)),
             config=config,
             batch=len(rows),
         )
-        kept = {name: value for name, value in pairs.items() if name != "kind"}
-        return kept | {"depth_tolerance": np.full(len(rows), EXACT_TOLERANCE, np.float32)}
+        return pairs
 
     return make
 

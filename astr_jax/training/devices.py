@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from rich import print as say
 
 from astr_jax.ops.per_pair import DATA_AXIS
+from astr_jax.supervision import PairBatch
 from pallas_kernels.target import one_line
 
 
@@ -72,9 +73,7 @@ def check_split(mesh: Mesh, pairs_at_once: int) -> None:
         )
 
 
-def make_split(
-    mesh: Mesh, pairs: int, make: Callable[[range, jax.Device], dict[str, np.ndarray]]
-) -> dict[str, jax.Array]:
+def make_split(mesh: Mesh, pairs: int, make: Callable[[range, jax.Device], PairBatch]) -> PairBatch:
     """Makes a batch on the mesh: make(rows, device) gives the pairs `rows` of it, of all `pairs`,
     for each device of this process."""
     each = pairs // mesh.size
@@ -91,13 +90,13 @@ def make_split(
     return jax.tree.map(whole_array, *blocks)
 
 
-def local_rows(batch: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-    """The pairs of a batch that this process has."""
+def local_rows(batch: PairBatch) -> PairBatch:
+    """The pairs of a batch that this process has, as NumPy arrays."""
 
     def rows(x):
         return np.concatenate([np.asarray(shard.data) for shard in x.addressable_shards])
 
-    return {name: rows(value) for name, value in batch.items()}
+    return jax.tree.map(rows, batch)
 
 
 def local_copy(tree):

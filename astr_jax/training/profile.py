@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from astr_jax.training import devices
-from astr_jax.training.batches import Batches, posed_pairs
+from astr_jax.training.batches import Batches, Sources, posed_pairs
 from astr_jax.training.experiment import Experiment, Stage
-from astr_jax.training.loop import Sources, compiled_step, first_state
 from astr_jax.training.speed import Speed
+from astr_jax.training.start import first_state
+from astr_jax.training.step import compiled_step
 
 PARTS = (  # of the name of an operation, the first that fits
     (r"backbone", "backbone"),

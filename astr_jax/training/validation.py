@@ -11,15 +11,16 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyPairs
-from astr_jax.evaluation.scores import metrics
 from astr_jax.instruments.attention_entropy import coarse_with_entropy
-from astr_jax.model.astr import ASTR, coarse_matches
-from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
-from astr_jax.ops.scaling import scale_ratio
-from astr_jax.supervision import warp_by_depth
+from astr_jax.matching import stages
+from astr_jax.model.astr import ASTR
+from astr_jax.ops.grids import COARSE_STRIDE
+from astr_jax.params import Params
+from astr_jax.supervision import PairBatch
+from astr_jax.training.batch_losses import encode_both, loss_and_scores
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
-from astr_jax.training.step import encode_both, keys_for_step, loss_and_scores
-from astr_jax.training.validation_poses import Batch, pose_scores, posed_batches, world_batches
+from astr_jax.training.step import keys_for_step
+from astr_jax.training.validation_poses import pose_scores, posed_batches, world_batches
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches, pixels_of
 
@@ -81,11 +82,11 @@ def make_validation(
     def validate(variables: PyTree) -> Validated:
         given = variables["params"], variables["batch_stats"]
         scores = mean_scores([of_batch(*given, batch) for batch in batches])
-        matches, entropy = match(variables, to_match(batches[0]))
+        matches, entropy = match(variables, batches[0])
         scores |= named_entropies(entropy)
         if posed_pairs:
             found = [jax.device_get(match(variables, batch)[0]) for batch in posed_pairs]
-            scores |= pose_scores(found, posed_pairs)
+            scores |= pose_scores(found, [batch.truth for batch in posed_pairs])
         return Validated(scores, draw_pair(batches[0], matches, stage.fine))
 
     return validate
@@ -100,10 +101,10 @@ def best_score(scores: dict[str, float]) -> float:
 
 @functools.partial(jax.jit, static_argnames=("model", "config", "fine"))
 def validation_scores(
-    params, batch_stats, batch: dict, *, model: ModelConfig, config: TrainConfig, fine: bool
+    params, batch_stats, batch: PairBatch, *, model: ModelConfig, config: TrainConfig, fine: bool
 ) -> dict:
     """The losses and scores of a batch, with the same random draws each time."""
-    keys = keys_for_step(0, jnp.zeros((), jnp.int32), batch["image0"].shape[0])
+    keys = keys_for_step(0, jnp.zeros((), jnp.int32), len(batch))
     given = params, batch_stats, batch, keys, model, config
     _, (scores, _) = loss_and_scores(*given, fine=fine, train=False)
     return scores
@@ -122,58 +123,24 @@ def mean_scores(scores: list[dict]) -> dict[str, float]:
 
 @functools.partial(jax.jit, static_argnames=("model", "fine"))
 def match_batch(
-    variables: PyTree, batch: dict, *, model: ModelConfig, fine: bool
+    variables: PyTree, batch: PairBatch, *, model: ModelConfig, fine: bool
 ) -> tuple[Matches, Float[Array, "b blocks heads"]]:
     """Matches a batch as `match` does, in pixels of its images, and the entropies of the heads.
 
-    batch: image0, image1, mask0, mask1, and K0, K1, NaN where they are not known. Without `fine`
-    the points of image 1 are centres of cells.
+    The scale ratio comes from the pose, where the truth knows the cameras. Without `fine` the
+    points are centres of cells.
     """
-    astr = ASTR(model)
-    f0, f1, _ = encode_both(astr, variables, batch, train=False)
-    coarse, entropy = coarse_with_entropy(model, variables, f0, f1)
-    found = coarse_matches(coarse, f0.mask8, f1.mask8, model, coarse.mask0.shape[1])
-    points0, points1 = (
-        cell_centres(cells, f.mask8.shape[2], COARSE_STRIDE)
-        for cells, f in ((found.cell0, f0), (found.cell1, f1))
-    )
-
-    def refine(pair):
-        """One pair at a time: memory does not grow with their number."""
-        (f0, f1, found), coarse, (points0, points1, K0, K1) = pair
-        key = jax.random.key(0)
-        given = points0, points1, found.valid
-        ratio = scale_ratio(*given, estimator="pose", K0=K0, K1=K1, cell=COARSE_STRIDE, key=key)
-        alone = jax.tree.map(lambda x: x[None], (f0, f1, coarse, found, ratio))
-        out = astr.apply(variables, *alone, method="fine")
-        return out.points1[0], out.sigma[0], ratio
-
-    sigma, ratio = jnp.full(found.cell0.shape, COARSE_STRIDE / 12**0.5), jnp.ones(found.cell0.shape)
-    if fine:
-        light = coarse.replace(matrix=None, spot_matrices=(), spots=())
-        cameras = batch["K0"], batch["K1"]
-        points1, sigma, ratio = jax.lax.map(
-            refine, ((f0, f1, found), light, (points0, points1, *cameras))
-        )
-    return Matches(
-        keypoints0=points0,
-        keypoints1=points1,
-        confidence=found.confidence,
-        sigma=sigma,
-        scale=ratio,
-        cell0=found.cell0,
-        cell1=found.cell1,
-        valid=found.valid,
-    ), entropy
-
-
-def to_match(batch: Batch) -> Batch:
-    """Any batch as match_batch takes it: with masks, and with intrinsics, unknown or not."""
-    unknown = np.full((len(batch["image0"]), 3, 3), np.nan, np.float32)
-    images = {name: batch[name] for name in ("image0", "image1")}
-    masks = {f"mask{i}": np.ones(images[f"image{i}"].shape, bool) for i in (0, 1)}
-    full = masks | {"K0": unknown, "K1": unknown} | batch
-    return {name: full[name] for name in (*images, *masks, "K0", "K1")}
+    params = Params(variables, model)
+    features0, features1, _ = encode_both(ASTR(model), variables, batch, train=False)
+    coarse, entropy = coarse_with_entropy(model, variables, features0, features1)
+    least = model.matching.threshold
+    cells = stages.pick(params, coarse, features0, features1, threshold=least)
+    if not fine:
+        return stages.unrefined(cells, features0, features1), entropy
+    K0, K1 = batch.truth.intrinsics()
+    given = features0, features1
+    ratio = stages.scale_ratios(cells, *given, K0, K1, estimator="pose")
+    return stages.refine(params, *given, *coarse.maps, cells, ratio), entropy
 
 
 def named_entropies(entropy: Float[Array, "b blocks heads"]) -> dict[str, float]:
@@ -186,23 +153,11 @@ def named_entropies(entropy: Float[Array, "b blocks heads"]) -> dict[str, float]
     }
 
 
-def draw_pair(batch: Batch, matches: Matches, fine: bool) -> UInt8[np.ndarray, "h w 3"]:
+def draw_pair(batch: PairBatch, matches: Matches, fine: bool) -> UInt8[np.ndarray, "h w 3"]:
     """The first pair of a batch with its matches; those of cell centres are right up to the side
     of a cell."""
-    pair = jax.device_get(matches)[0].compact()
-    truth = true_points1({name: value[0] for name, value in batch.items()}, pair.keypoints0)
-    error = np.linalg.norm(truth - pair.keypoints1, axis=-1)
+    pair, found = jax.device_get(batch[0]), jax.device_get(matches)[0].compact()
+    truth, _ = pair.truth.locate(found.keypoints0)
+    error = np.linalg.norm(np.asarray(truth) - found.keypoints1, axis=-1)
     right = RIGHT_PX if fine else float(COARSE_STRIDE)
-    return pixels_of(
-        draw_matches(batch["image0"][0], batch["image1"][0], pair, error=error, right=right)
-    )
-
-
-def true_points1(pair: Batch, points0: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
-    """Where points of image 0 lie in image 1, by the homography of a pair or by its depth; far
-    away where that is not known."""
-    if "H_0to1" in pair:
-        return metrics.warp_points(pair["H_0to1"].astype(float), points0)
-    x, y = np.rint(points0).astype(int).T
-    given = pair["depth0"][y, x], pair["K0"], pair["K1"], pair["T_0to1"]
-    return np.asarray(warp_by_depth(points0, *given)[0])
+    return pixels_of(draw_matches(pair.image0, pair.image1, found, error=error, right=right))

@@ -4,7 +4,7 @@ from astr_jax.data.readers.bad_files import BadFiles, UnreadableFile
 from astr_jax.data.readers.colmap import ColmapModels
 from astr_jax.data.readers.megadepth import MegaDepth
 from astr_jax.data.readers.opening import add_dataset_arguments, open_dataset
-from astr_jax.data.readers.pairs import PairArrays, PosedDataset, PosedPair
+from astr_jax.data.readers.pairs import PosedDataset, PosedPair
 from astr_jax.data.readers.posed_folder import PosedFolders
 from astr_jax.data.readers.sampling import PosedPairs, scene_balanced
 from astr_jax.data.readers.scannet import ScanNet
@@ -14,7 +14,6 @@ __all__ = [
     "BadFiles",
     "ColmapModels",
     "MegaDepth",
-    "PairArrays",
     "PosedDataset",
     "PosedFolders",
     "PosedPair",

@@ -6,13 +6,13 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Float, Int
 
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.views import View, load_view
+from astr_jax.supervision import DEPTH_TOLERANCE, DepthTruth, PairBatch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,30 +22,16 @@ class PosedPair:
     scene: str
     view0: View
     view1: View
-    T_0to1: Float[np.ndarray, "4 4"]  # cam1_from_cam0, in the unit of the depths
+    cam1_from_cam0: Float[np.ndarray, "4 4"]  # in the unit of the depths
     overlap: float = float("nan")  # share of the scene that both see, as the index has it
 
     def __post_init__(self):
-        T_0to1 = np.asarray(self.T_0to1)
-        if T_0to1.shape != (4, 4) or not np.isfinite(T_0to1).all():
+        pose = np.asarray(self.cam1_from_cam0)
+        if pose.shape != (4, 4) or not np.isfinite(pose).all():
             raise UnreadableFile(
                 f"{self.scene}: {self.view0.name}, {self.view1.name}",
-                f"the pose between them must be [4 4] and finite; got {T_0to1.tolist()}",
+                f"the pose between them must be [4 4] and finite; got {pose.tolist()}",
             )
-
-
-class PairArrays(NamedTuple):
-    """A posed pair as arrays: grey, upright, padded at the right and the bottom."""
-
-    image0: UInt8[np.ndarray, "H W"]
-    image1: UInt8[np.ndarray, "H W"]
-    mask0: Bool[np.ndarray, "H W"]  # True on the picture
-    mask1: Bool[np.ndarray, "H W"]
-    depth0: Float32[np.ndarray, "H W"]  # z-depth; 0 = unknown
-    depth1: Float32[np.ndarray, "H W"]
-    K0: Float32[np.ndarray, "3 3"]  # pixels of these images, pixel centres at whole numbers
-    K1: Float32[np.ndarray, "3 3"]
-    T_0to1: Float32[np.ndarray, "4 4"]  # cam1_from_cam0
 
 
 class PosedDataset(abc.ABC):
@@ -80,21 +66,20 @@ class PosedDataset(abc.ABC):
     def read_scene(self, scene: str) -> Sequence[PosedPair]:
         """Reads the index of a scene."""
 
-    def load(self, pair: PosedPair, size: tuple[int, int]) -> PairArrays:
-        """Reads a pair's files into arrays of size (h, w). Raises UnreadableFile."""
+    def load(self, pair: PosedPair, size: tuple[int, int]) -> PairBatch:
+        """Reads a pair's files into arrays of size (h, w): grey, upright, padded at the right and
+        the bottom. Raises UnreadableFile."""
         view0, view1 = load_view(pair.view0, size), load_view(pair.view1, size)
-        T_0to1 = view1.upright_from_cam @ pair.T_0to1 @ view0.upright_from_cam.T
-        return PairArrays(
-            view0.image,
-            view1.image,
-            view0.mask,
-            view1.mask,
-            view0.depth,
-            view1.depth,
-            view0.K.astype(np.float32),
-            view1.K.astype(np.float32),
-            T_0to1.astype(np.float32),
+        cam1_from_cam0 = view1.upright_from_cam @ pair.cam1_from_cam0 @ view0.upright_from_cam.T
+        truth = DepthTruth(
+            depth0=view0.depth,
+            depth1=view1.depth,
+            K0=view0.K.astype(np.float32),
+            K1=view1.K.astype(np.float32),
+            cam1_from_cam0=cam1_from_cam0.astype(np.float32),
+            tolerance=np.float32(DEPTH_TOLERANCE),
         )
+        return PairBatch(view0.image, view1.image, view0.mask, view1.mask, truth)
 
 
 class SceneFolders(PosedDataset):
@@ -143,8 +128,8 @@ def pairs_of_views(
 
     def make(k: int) -> PosedPair:
         i, j = (int(v) for v in index[k])
-        T_0to1 = cam_from_world[j] @ np.linalg.inv(cam_from_world[i])
-        return PosedPair(scene, view(i), view(j), T_0to1, float(overlap[k]))
+        cam1_from_cam0 = cam_from_world[j] @ np.linalg.inv(cam_from_world[i])
+        return PosedPair(scene, view(i), view(j), cam1_from_cam0, float(overlap[k]))
 
     return LazyPairs(len(index), make)
 

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Int
 
 from astr_jax.data.readers.bad_files import BadFiles, UnreadableFile
-from astr_jax.data.readers.pairs import PairArrays, PosedDataset
+from astr_jax.data.readers.pairs import PosedDataset
 from astr_jax.data.stacking import stacked
+from astr_jax.supervision import PairBatch
 
 
 def scene_balanced(
@@ -79,7 +80,7 @@ class PosedPairs:
             self._last = epoch, order
         return order
 
-    def pair(self, index: int) -> PairArrays:
+    def pair(self, index: int) -> PairBatch:
         """Reads pair `index`, counted through the epochs."""
         epoch, row = divmod(index, len(self))
         scene, first = (int(v) for v in self.order(epoch)[row])
@@ -90,8 +91,8 @@ class PosedPairs:
                 return self.dataset.load(pairs[(first + k) % len(pairs)], self.size)
         raise UnreadableFile(name, f"none of the {len(pairs)} pairs of this scene can be read")
 
-    def stack(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
-        """Pairs as the fields of PairArrays, each with a leading axis of pairs."""
+    def stack(self, indices: Iterable[int]) -> PairBatch:
+        """A batch of pairs."""
         return stacked(self.pair(index) for index in indices)
 
     def _pairs_of(self, scene: str) -> Sequence:

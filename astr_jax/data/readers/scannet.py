@@ -66,12 +66,12 @@ class ScanNet(PosedDataset):
             if rel_pose is None or (self.root / folder / "pose").is_dir():
                 poses = (self._cam_from_world(folder, stem) for stem in (stem0, stem1))
                 cam0_from_world, cam1_from_world = poses
-                T_0to1 = cam1_from_world @ np.linalg.inv(cam0_from_world)
+                cam1_from_cam0 = cam1_from_world @ np.linalg.inv(cam0_from_world)
             else:
-                T_0to1 = np.eye(4)
-                T_0to1[:3] = np.asarray(rel_pose[row], float).reshape(-1, 4)[:3]
+                cam1_from_cam0 = np.eye(4)
+                cam1_from_cam0[:3] = np.asarray(rel_pose[row], float).reshape(-1, 4)[:3]
             views = (self._view(folder, stem) for stem in (stem0, stem1))
-            return PosedPair(folder, *views, T_0to1, float(score[row]))
+            return PosedPair(folder, *views, cam1_from_cam0, float(score[row]))
 
         return LazyPairs(len(rows), make)
 

@@ -87,7 +87,7 @@ class _Rows:
     def __init__(self, dataset: PosedDataset, size: tuple[int, int] | None, bad: BadFiles):
         self.dataset, self.size, self.bad = dataset, size, bad
         self.scenes: list[tuple[str, int, int]] = []  # name, first row and number of its pairs
-        self._listed: list[tuple] = []  # scene, view0, view1, T_0to1, overlap
+        self._listed: list[tuple] = []  # scene, view0, view1, cam1_from_cam0, overlap
         self._turns: list[np.ndarray] = []  # upright_from_cam of each view written
         self._number: dict[str, int | None] = {}  # of each view by name; None if unreadable
 
@@ -101,16 +101,16 @@ class _Rows:
                 ends = [self._number[view.name] for view in (pair.view0, pair.view1)]
                 if None not in ends:
                     # Without its views, which may hold whole pictures.
-                    self._listed.append((pair.scene, *ends, pair.T_0to1, pair.overlap))
+                    self._listed.append((pair.scene, *ends, pair.cam1_from_cam0, pair.overlap))
             self.scenes.append((scene, first, len(self._listed) - first))
 
     def pairs(self) -> Iterator[dict]:
-        for scene, view0, view1, T_0to1, overlap in self._listed:
+        for scene, view0, view1, cam1_from_cam0, overlap in self._listed:
             yield {
                 "scene": scene,
                 "view0": view0,
                 "view1": view1,
-                "T_0to1": self._turns[view1] @ T_0to1 @ self._turns[view0].T,
+                "T_0to1": self._turns[view1] @ cam1_from_cam0 @ self._turns[view0].T,
                 "overlap": np.float32(overlap),
             }
 

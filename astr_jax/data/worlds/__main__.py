@@ -13,42 +13,35 @@ from jaxtyping import UInt8
 from astr_jax.data.contact_sheet import draw_lines
 from astr_jax.data.photos import list_photos, read_photos
 from astr_jax.data.worlds.atlas import make_atlas
-from astr_jax.data.worlds.config import EXACT_TOLERANCE, WorldConfig
+from astr_jax.data.worlds.config import WorldConfig
 from astr_jax.data.worlds.layouts import KINDS
 from astr_jax.data.worlds.pairs import render_pairs
+from astr_jax.supervision import DepthTruth, PairBatch
 
 
-def true_matches(pair: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def true_matches(truth: DepthTruth) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (x, y) of image 0 and where they lie in image 1, of all that both see."""
-    height, width = pair["depth0"].shape
-    rows, columns = np.nonzero(pair["depth0"])
+    rows, columns = np.nonzero(truth.depth0)
     points0 = np.stack([columns, rows], axis=-1)
-    rays = np.concatenate([points0, np.ones((len(points0), 1))], -1) @ np.linalg.inv(pair["K0"]).T
-    points = rays * pair["depth0"][rows, columns, None]
-    points = points @ pair["T_0to1"][:3, :3].T + pair["T_0to1"][:3, 3]
-    points, points0 = points[points[:, 2] > 0.05], points0[points[:, 2] > 0.05]
-    points1 = (points @ pair["K1"].T)[:, :2] / points[:, 2:]
-    x, y = np.rint(points1).astype(int).T
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    depth1 = pair["depth1"][y[inside], x[inside]]
-    seen = np.abs(depth1 - points[inside, 2]) < EXACT_TOLERANCE * points[inside, 2]
-    return points0[inside][seen], points1[inside][seen]
+    points1, seen = map(np.asarray, truth.locate(points0))
+    return points0[seen], points1[seen]
 
 
 def draw_pair(
-    pair: dict[str, np.ndarray], rng: np.random.Generator, *, lines: int = 10
+    pair: PairBatch, kind: str, rng: np.random.Generator, *, lines: int = 10
 ) -> UInt8[np.ndarray, "h 3*w 3"]:
     """Draws both images side by side with true matches as lines, then the depth of image 0."""
-    height, width = pair["depth0"].shape
-    sheet = cv2.cvtColor(np.hstack([pair["image0"], pair["image1"]]), cv2.COLOR_GRAY2BGR)
-    points0, points1 = true_matches(pair)
+    depth0 = pair.truth.depth0
+    height, width = depth0.shape
+    sheet = cv2.cvtColor(np.hstack([pair.image0, pair.image1]), cv2.COLOR_GRAY2BGR)
+    points0, points1 = true_matches(pair.truth)
     draw_lines(sheet, points0, points1 + np.array([width, 0]), rng, lines)
-    known = pair["depth0"] > 0
-    near = pair["depth0"][known].min() if known.any() else 1.0
-    closeness = np.where(known, 255 * near / np.where(known, pair["depth0"], 1.0), 0)
+    known = depth0 > 0
+    near = depth0[known].min() if known.any() else 1.0
+    closeness = np.where(known, 255 * near / np.where(known, depth0, 1.0), 0)
     depth = cv2.applyColorMap(closeness.astype(np.uint8), cv2.COLORMAP_INFERNO)
     share = len(points0) / max(1, known.sum())
-    text = f"{KINDS[pair['kind']]}  seen in both {share:.2f}"
+    text = f"{kind}  seen in both {share:.2f}"
     cv2.putText(depth, text, (4, height - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
     return np.hstack([sheet, depth])
 
@@ -71,10 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
     config = WorldConfig(kinds=tuple(args.kinds))
     drawn = []
     for key in jax.random.split(jax.random.key(args.seed), args.rows):
-        batch = render_pairs(key, atlas, args.difficulty, config=config, batch=args.columns)
-        batch = jax.device_get(batch)
-        pairs = [{name: value[k] for name, value in batch.items()} for k in range(args.columns)]
-        drawn.append(np.hstack([draw_pair(pair, rng) for pair in pairs]))
+        rendered = render_pairs(key, atlas, args.difficulty, config=config, batch=args.columns)
+        batch, kinds = jax.device_get(rendered)
+        pairs = (batch[k] for k in range(args.columns))
+        named = zip(pairs, (KINDS[kind] for kind in kinds), strict=True)
+        drawn.append(np.hstack([draw_pair(pair, kind, rng) for pair, kind in named]))
     if not cv2.imwrite(args.out, np.vstack(drawn)):
         raise OSError(f"Could not write {args.out}; its folder must exist, its name end in .png.")
 

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from astr_jax.data.worlds.atlas import Atlas
-from astr_jax.data.worlds.config import WorldConfig
+from astr_jax.data.worlds.config import EXACT_TOLERANCE, WorldConfig
 from astr_jax.data.worlds.layouts import draw_layout
 from astr_jax.data.worlds.sensor import take_picture
 from astr_jax.data.worlds.shading import Light, draw_light, draw_materials, shade, surface_table
 from astr_jax.data.worlds.surfaces import Scene, held, rotate, trace
 from astr_jax.data.worlds.views import Camera, draw_cameras
+from astr_jax.supervision import DepthTruth, PairBatch
 
 EVEN_ROW = 1024  # XLA on a CPU is ten times slower on rows of odd lengths
 
@@ -42,19 +43,15 @@ def render_pairs(
     config: WorldConfig,
     batch: int,
     at_once: int | None = None,
-) -> dict[str, Array]:
+) -> tuple[PairBatch, Int[Array, " b"]]:
     """Renders a batch of pairs; difficulty in [0, 1].
 
     key: one for all pairs, or an array [b] of each pair's own.
     at_once: how many images are rendered side by side, for a given memory; it changes no pixel.
     None: one on a CPU, where this is fastest, all of them elsewhere.
 
-    Returns:
-      image0, image1: uint8 [b h w], grey.
-      depth0, depth1: float32 [b h w], z-depth at the pixels' centres; 0 is sky or not known.
-      K0, K1: [b 3 3]; the ray of pixel (x, y) is K^-1 (x, y, 1), whole numbers being centres.
-      T_0to1: [b 4 4], cam1_from_cam0, in the units of depth.
-      kind: int32 [b], which of layouts.KINDS.
+    Returns the pairs, and of each the number of its kind in layouts.KINDS. Depth is exact at the
+    pixels' centres, and 0 where there is sky or it is not known.
     """
     # Rays are [3 n], surfaces [s 1], a number of a scene []: ranks are promoted on purpose.
     with jax.numpy_rank_promotion("allow"):
@@ -77,16 +74,15 @@ def render_pairs(
         image, depth = jax.lax.map(
             render, jnp.arange(2 * batch), batch_size=at_once if at_once > 1 else None
         )
-        return {
-            "image0": image[0::2],
-            "image1": image[1::2],
-            "depth0": depth[0::2],
-            "depth1": depth[1::2],
-            "K0": shots.cameras.K[:, 0],
-            "K1": shots.cameras.K[:, 1],
-            "T_0to1": jax.vmap(relative_pose)(shots.cameras),
-            "kind": shots.kind,
-        }
+        truth = DepthTruth(
+            depth0=depth[0::2],
+            depth1=depth[1::2],
+            K0=shots.cameras.K[:, 0],
+            K1=shots.cameras.K[:, 1],
+            cam1_from_cam0=jax.vmap(relative_pose)(shots.cameras),
+            tolerance=jnp.full(batch, EXACT_TOLERANCE, jnp.float32),
+        )
+        return PairBatch(image[0::2], image[1::2], None, None, truth), shots.kind
 
 
 def draw_shots(key: Array, textures: Atlas, difficulty: Array, config: WorldConfig) -> Shots:

@@ -102,7 +102,7 @@ def _refine(params: Params, batch: PairBatch, *, estimator: str, cells: str) -> 
     """Per match [b k]: whether its truth is known, the two ratios, and the error in each way."""
     features0, features1 = (
         stages.encode(params, image.astype(jnp.float32) / 255, mask)
-        for image, mask in ((batch.image0, batch.mask0), (batch.image1, batch.mask1))
+        for image, mask in zip((batch.image0, batch.image1), batch.masks, strict=True)
     )
     coarse = stages.aggregate(params, features0, features1)
     truth = jax.vmap(lambda truth: truth.ground_truth())(batch.truth)

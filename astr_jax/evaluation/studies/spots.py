@@ -58,7 +58,7 @@ def spot_statistics(params: Params, batches: list[PairBatch]) -> list[SpotStatis
 def _measure_batch(params: Params, batch: PairBatch) -> list[dict[str, Array]]:
     features0, features1 = (
         stages.encode(params, image.astype(jnp.float32) / 255, mask)
-        for image, mask in ((batch.image0, batch.mask0), (batch.image1, batch.mask1))
+        for image, mask in zip((batch.image0, batch.image1), batch.masks, strict=True)
     )
     coarse = stages.aggregate(params, features0, features1)
     truth = jax.vmap(lambda truth: truth.ground_truth())(batch.truth)
