@@ -21,14 +21,15 @@ from astr_jax.evaluation.reports.report import (
     told_apart,
     write_report,
 )
-from astr_jax.evaluation.reports.runner import Matcher, check_estimators, evaluate, protocol
+from astr_jax.evaluation.reports.runner import check_estimators, evaluate, protocol
 from astr_jax.evaluation.reports.tables import (
     markdown_tables,
     print_table,
     published_tables,
     screen_table,
 )
-from astr_jax.evaluation.scores.scoring import kind_of
+from astr_jax.evaluation.scores.found import MatchFunction
+from astr_jax.evaluation.scores.kinds import KINDS, kind_of
 from astr_jax.files import replacing
 
 PAIRS_RESIZE = Resize(long_side=640, multiple=32)
@@ -45,7 +46,7 @@ BENCHMARKS = {  # name -> (what the folders are, least and most of them)
 class NamedMatcher:
     """A matcher, its settings for the protocol, and the JAX device it runs on, if any."""
 
-    match: Matcher
+    match: MatchFunction
     settings: dict
     device: object = None
 
@@ -100,13 +101,15 @@ def with_options(benchmark: Benchmark, arguments: argparse.Namespace) -> Benchma
             raise ValueError(f"--max-matches must be at least 1; got {arguments.max_matches}.")
         changes["max_matches"] = arguments.max_matches
     kinds = {kind_of(pair) for pair in benchmark.pairs}
-    for kind in ("pose", "homography"):
-        names = getattr(arguments, f"{kind}_estimators")
+    for kind in KINDS:
+        names = getattr(arguments, kind.estimators_key)
         if names is None:
             continue
         if kind not in kinds:
-            raise ValueError(f"--{kind}-estimators: {benchmark.name} has no pairs of this kind.")
-        changes[f"{kind}_estimators"] = tuple(name.strip() for name in names.split(","))
+            raise ValueError(
+                f"--{kind.name}-estimators: {benchmark.name} has no pairs of this kind."
+            )
+        changes[kind.estimators_key] = tuple(name.strip() for name in names.split(","))
     return dataclasses.replace(benchmark, **changes)
 
 

@@ -20,6 +20,7 @@ from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.benchmarks.truths import PoseTruth
 
 NAME = "colmap"
 RESIZE = Resize(long_side=1200, multiple=8)
@@ -86,9 +87,11 @@ def _pair(scene, folder, image0: ModelImage, image1: ModelImage, group, overlap)
         overlap=overlap,
         image0=folder / "images" / image0.name,
         image1=folder / "images" / image1.name,
-        K0=image0.K,
-        K1=image1.K,
-        cam1_from_cam0=image1.cam_from_world @ np.linalg.inv(image0.cam_from_world),
+        truth=PoseTruth(
+            K0=image0.K,
+            K1=image1.K,
+            cam1_from_cam0=image1.cam_from_world @ np.linalg.inv(image0.cam_from_world),
+        ),
     )
 
 

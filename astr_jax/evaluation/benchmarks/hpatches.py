@@ -17,6 +17,7 @@ from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.benchmarks.truths import HomographyTruth
 
 NAME = "hpatches"
 RESIZE = Resize(short_side=480)
@@ -72,7 +73,7 @@ def _pair(folder: pathlib.Path, number: int) -> Pair:
         cluster=folder.name,
         image0=images[0],
         image1=images[1],
-        homography=_read_homography(folder / f"H_1_{number}"),
+        truth=HomographyTruth(homography=_read_homography(folder / f"H_1_{number}")),
     )
 
 

@@ -15,6 +15,7 @@ from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.benchmarks.truths import PoseTruth
 
 NAME = "megadepth1500"
 RESIZE = Resize(long_side=1200, multiple=8)  # LoFTR 840, ASpanFormer 1152
@@ -52,7 +53,5 @@ def _pair(scene: str, posed: PosedPair) -> Pair:
         overlap=posed.overlap,
         image0=image0,
         image1=image1,
-        K0=posed.view0.K,
-        K1=posed.view1.K,
-        cam1_from_cam0=posed.T_0to1,
+        truth=PoseTruth(K0=posed.view0.K, K1=posed.view1.K, cam1_from_cam0=posed.T_0to1),
     )

@@ -1,7 +1,7 @@
 """Pairs of images with known geometry, and the reading of lists of them.
 
 An `index.json` lists `image0, image1` (paths beside it) and either `K0, K1, T_0to1` (camera 0 to
-camera 1, translation up to scale) or `H_0to1` (pixels to pixels), and may have `checked` and
+camera 1, translation up to scale) or `H_0to1` (pixels to pixels). It may have `checked` and
 `overlap`. Pixels are those of the images turned as their EXIF says, centres at whole numbers.
 """
 
@@ -12,74 +12,34 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
-ROTATION_TOLERANCE = 0.01  # of R^T R from 1, as files with few digits have it
-
-
-def wrong_intrinsics(K: Float[np.ndarray, "3 3"]) -> str:
-    """What a camera's matrix must have and lacks; "" where it is one."""
-    if not np.allclose(K[2], [0, 0, 1]) or min(K[0, 0], K[1, 1]) <= 0:
-        return "must have positive focal lengths and a last row of 0 0 1"
-    return ""
-
-
-def wrong_pose(pose: Float[np.ndarray, "4 4"]) -> str:
-    """Likewise of a pose."""
-    R = pose[:3, :3]
-    rotation = np.abs(R.T @ R - np.eye(3)).max() < ROTATION_TOLERANCE and np.linalg.det(R) > 0
-    if not rotation or not np.allclose(pose[3], [0, 0, 0, 1]):
-        return "must be a rotation and a translation above a row of 0 0 0 1"
-    return ""
-
-
-def wrong_homography(H: Float[np.ndarray, "3 3"]) -> str:
-    """Likewise of a homography."""
-    return "" if np.linalg.matrix_rank(H) == 3 else "must have an inverse"
-
-
-WRONG = {
-    "K0": wrong_intrinsics,
-    "K1": wrong_intrinsics,
-    "T_0to1": wrong_pose,
-    "H_0to1": wrong_homography,
-}
+from astr_jax.evaluation.benchmarks.truths import (
+    MATRICES,
+    HomographyTruth,
+    PoseTruth,
+    Truth,
+    wrong_truth,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two images and their true geometry, in pixels of the files: a pose or a homography."""
+    """Two images and their true geometry, in pixels of the files."""
 
     set: str
     name: str  # unique in its set
     image0: pathlib.Path
     image1: pathlib.Path
+    truth: Truth
     checked: bool = True  # the truth was confirmed by matches of this very pair, or is exact
     group: str = ""  # a part of the set: "viewpoint", a band of co-visibility, ...
     cluster: str = ""  # pairs of a sequence or a scan hang together; "": this one stands alone
     overlap: float | None = None  # share of the scene that both see, in [0, 1]; None: unknown
-    K0: Float[np.ndarray, "3 3"] | None = None
-    K1: Float[np.ndarray, "3 3"] | None = None
-    cam1_from_cam0: Float[np.ndarray, "4 4"] | None = None
-    homography: Float[np.ndarray, "3 3"] | None = None
 
     def __post_init__(self):
-        known = {
-            "K0": self.K0,
-            "K1": self.K1,
-            "T_0to1": self.cam1_from_cam0,
-            "H_0to1": self.homography,
-        }
-        have = [key for key, matrix in known.items() if matrix is not None]
-        if have not in (["K0", "K1", "T_0to1"], ["H_0to1"]):
-            raise ValueError(
-                f"{self.name} must have either K0, K1 and T_0to1, or H_0to1; "
-                f"got {', '.join(have) or 'none'}."
-            )
-        for key in have:
-            wrong = WRONG[key](known[key])
-            if wrong:
-                raise ValueError(f"{self.name}: {key} {wrong}; got {known[key].tolist()}.")
+        wrong = wrong_truth(self.truth)
+        if wrong:
+            raise ValueError(f"{self.name}: {wrong}")
 
 
 def read_pairs(
@@ -144,18 +104,31 @@ def _read_pair(folder: pathlib.Path, entry: dict) -> Pair:
     checked = entry.get("checked", "H_0to1" in entry)
     if not isinstance(checked, bool):
         raise ValueError(f"checked must be true or false; got {checked!r}.")
+    name = " ".join(image.stem for image in images)
     return Pair(
         set=folder.name,
-        name=" ".join(image.stem for image in images),
+        name=name,
         image0=images[0],
         image1=images[1],
         checked=checked,
         overlap=_share(entry, "overlap"),
-        K0=_matrix(entry, "K0", (3, 3)),
-        K1=_matrix(entry, "K1", (3, 3)),
-        cam1_from_cam0=_matrix(entry, "T_0to1", (4, 4)),
-        homography=_matrix(entry, "H_0to1", (3, 3)),
+        truth=_read_truth(entry, name),
     )
+
+
+def _read_truth(entry: dict, name: str) -> Truth:
+    given = {key: _matrix(entry, key) for key in MATRICES if key in entry}
+    match list(given):
+        case ["K0", "K1", "T_0to1"]:
+            K0, K1, cam1_from_cam0 = given.values()
+            return PoseTruth(K0=K0, K1=K1, cam1_from_cam0=cam1_from_cam0)
+        case ["H_0to1"]:
+            return HomographyTruth(homography=given["H_0to1"])
+        case have:
+            raise ValueError(
+                f"{name} must have either K0, K1 and T_0to1, or H_0to1; "
+                f"got {', '.join(have) or 'none'}."
+            )
 
 
 def _image_path(folder: pathlib.Path, entry: dict, key: str) -> pathlib.Path:
@@ -167,9 +140,8 @@ def _image_path(folder: pathlib.Path, entry: dict, key: str) -> pathlib.Path:
     return folder / name
 
 
-def _matrix(entry: dict, key: str, shape: tuple[int, int]) -> np.ndarray | None:
-    if key not in entry:
-        return None
+def _matrix(entry: dict, key: str) -> np.ndarray:
+    shape, _ = MATRICES[key]
     try:
         matrix = np.array(entry[key], np.float64)
     except (TypeError, ValueError):

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
+from astr_jax.evaluation.benchmarks.truths import Truth
 from astr_jax.images import to_grey
 
 
@@ -56,32 +57,23 @@ class Resize:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadedPair:
-    """A pair's images as a matcher is given them, and its geometry in their pixels."""
+    """A pair's images as a matcher is given them, and the truth in their pixels."""
 
-    img0: UInt8[np.ndarray, "h w"]
-    img1: UInt8[np.ndarray, "h1 w1"]
-    K0: Float[np.ndarray, "3 3"] | None  # of a pair with a pose
-    K1: Float[np.ndarray, "3 3"] | None
-    homography: Float[np.ndarray, "3 3"] | None  # image 0 to image 1, of a pair with one
-    resize0: Float[np.ndarray, "3 3"]  # pixels of the file to those of img0
+    image0: UInt8[np.ndarray, "h w"]
+    image1: UInt8[np.ndarray, "h1 w1"]
+    truth: Truth
+    resize0: Float[np.ndarray, "3 3"]  # pixels of the file to those of image0
     resize1: Float[np.ndarray, "3 3"]
 
 
 def load_pair(pair: Pair, resize: Resize) -> LoadedPair:
     """Reads and resizes both images. Raises what reading them raises."""
-    img0, resize0 = load_image(pair.image0, resize)
-    img1, resize1 = load_image(pair.image1, resize)
-    K0 = K1 = homography = None
-    if pair.homography is None:
-        K0, K1 = resize0 @ pair.K0, resize1 @ pair.K1
-    else:
-        homography = resize1 @ pair.homography @ np.linalg.inv(resize0)
+    image0, resize0 = load_image(pair.image0, resize)
+    image1, resize1 = load_image(pair.image1, resize)
     return LoadedPair(
-        img0=img0,
-        img1=img1,
-        K0=K0,
-        K1=K1,
-        homography=homography,
+        image0=image0,
+        image1=image1,
+        truth=pair.truth.resized(resize0, resize1),
         resize0=resize0,
         resize1=resize1,
     )

@@ -18,6 +18,7 @@ from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.benchmarks.truths import PoseTruth
 
 NAME = "scannet1500"
 DEPTH_SIZE = (640, 480)  # (w, h) that the intrinsics are of
@@ -50,9 +51,11 @@ def _pair(posed: PosedPair) -> Pair:
         overlap=None if math.isnan(posed.overlap) else posed.overlap,
         image0=image0,
         image1=image1,
-        K0=_intrinsics(posed.view0),
-        K1=_intrinsics(posed.view1),
-        cam1_from_cam0=posed.T_0to1,
+        truth=PoseTruth(
+            K0=_intrinsics(posed.view0),
+            K1=_intrinsics(posed.view1),
+            cam1_from_cam0=posed.T_0to1,
+        ),
     )
 
 

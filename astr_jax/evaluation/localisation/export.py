@@ -8,6 +8,9 @@ A picture's keypoints, once in features.h5, stay: a model may have been made fro
 of later lists are brought to them. A picture that meets only such pictures is a query: all its
 points are keypoints. Pictures are turned as their EXIF says, as OpenCV does for hloc.
 
+The CACHED pictures used last are kept as they were encoded, so that one that recurs soon is encoded
+once.
+
 Aachen: match the list of database pairs; `hloc.triangulation`; match the list of query pairs into
 the same OUT; `hloc.localize_sfm`. InLoc: match the list of query pairs; `hloc.localize_inloc`.
 `next_command` has each in full.
@@ -19,6 +22,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from scipy.spatial import KDTree
 
 from astr_jax.evaluation.benchmarks.resizing import Resize, load_image
@@ -34,14 +38,14 @@ from astr_jax.evaluation.localisation.shared_keypoints import (
     nearest_keypoints,
     one_to_one,
 )
-from astr_jax.evaluation.reports.runner import Matcher
-from astr_jax.evaluation.scores.scoring import Found, checked_matches
+from astr_jax.evaluation.matchers.named import as_given
+from astr_jax.evaluation.scores.found import FoundMatches, MatchFunction, checked_matches
 
-CACHED = 64
+CACHED = 32  # pictures; encoded for the largest model, one of 1024 x 768 takes about 120 MB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Protocol:
+class LocalisationProtocol:
     """How a benchmark of localisation is matched; hloc's settings for dense matchers."""
 
     resize: Resize
@@ -49,11 +53,11 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "aachen": Protocol(
+    "aachen": LocalisationProtocol(
         resize=Resize(long_side=1024, multiple=8),
         quantisation=Quantisation(cell=8, max_error=2, max_keypoints=8192),
     ),
-    "inloc": Protocol(
+    "inloc": LocalisationProtocol(
         resize=Resize(long_side=1024, multiple=8), quantisation=Quantisation(cell=1, max_error=1)
     ),
 }
@@ -85,13 +89,14 @@ def read_pair_list(file: str | pathlib.Path) -> list[tuple[str, str]]:
 
 
 def write_matches(
-    matcher: Matcher,
+    match: MatchFunction,
     pairs_file: str | pathlib.Path,
     image_dir: str | pathlib.Path,
     out_dir: str | pathlib.Path,
     resize: Resize,
     *,
     quantisation: Quantisation,
+    encode: Callable = as_given,
     settings: dict | None = None,
     allow_failures: bool = False,
     on_pair: Callable[[str], None] | None = None,
@@ -99,10 +104,12 @@ def write_matches(
 ) -> Written:
     """Matches the pairs that are not in dense.h5 yet, and writes what hloc reads.
 
+    match, encode: as of a NamedMatcher; match is given what encode made of each picture.
     settings: of the matcher, fit for JSON; a folder of other settings or another size is refused.
-    on_pair hears of each pair of the list as it is done, those done before too. Without
-    allow_failures, pairs whose matching raised an error end the call by a ValueError behind the
-    last pair, before keypoints are fixed; the next call tries them again.
+    on_pair hears of each pair of the list as it is done, those done before too.
+
+    Pairs whose matching raises an error end the call by a ValueError behind the last pair, before
+    keypoints are fixed; the next call tries them again. allow_failures: go on without them.
     """
     pairs_file, image_dir, out_dir = map(pathlib.Path, (pairs_file, image_dir, out_dir))
     pairs = read_pair_list(pairs_file)
@@ -113,11 +120,11 @@ def write_matches(
     stated = {"resize": str(resize), **(settings or {})}
     with DenseMatches(out_dir / "dense.h5", stated, say) as dense:
         new, failures = 0, {}
-        load = functools.lru_cache(CACHED)(lambda name: load_image(image_dir / name, resize))
+        load = functools.lru_cache(CACHED)(lambda name: _encoded(image_dir / name, resize, encode))
         for pair in pairs:
             if pair not in dense:
                 try:
-                    dense.write(pair, _match(matcher, load, pair, keypoints))
+                    dense.write(pair, _match(match, load, pair, keypoints))
                     new += 1
                 except Exception as error:
                     failures[" ".join(pair)] = f"{type(error).__name__}: {error}"
@@ -153,28 +160,53 @@ def _check_names(pairs: Sequence[tuple[str, str]], pairs_file, image_dir: pathli
         raise ValueError(f"{pairs_file}: two names differ in nothing but '/' and '-'; rename one.")
 
 
-def _match(matcher: Matcher, load: Callable, pair: tuple[str, str], fixed: dict) -> Found:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Encoded:
+    """A picture as it is matched."""
+
+    encoded: object  # what a matcher takes for it
+    size: tuple[int, int]  # (h, w) that it is matched at
+    resize: Float[np.ndarray, "3 3"]  # pixels of the file to those
+
+    @property
+    def file_size(self) -> Float[np.ndarray, "2"]:
+        """(w, h) of the file, turned as its EXIF says."""
+        return np.round(np.array(self.size[::-1]) / self.resize[(0, 1), (0, 1)])
+
+    def in_file(self, points: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
+        """Points as matched, in pixels of the file."""
+        return (points - self.resize[:2, 2]) / self.resize[(0, 1), (0, 1)]
+
+
+def _encoded(path: pathlib.Path, resize: Resize, encode: Callable) -> _Encoded:
+    image, matrix = load_image(path, resize)
+    return _Encoded(encoded=encode(image), size=image.shape, resize=matrix)
+
+
+def _match(
+    match: MatchFunction,
+    load: Callable[[str], _Encoded],
+    pair: tuple[str, str],
+    fixed: dict[str, np.ndarray],
+) -> FoundMatches:
     """The matches of a pair in pixels of its files.
 
-    The matcher gets the second picture first. Those that refine the points of one image alone
-    refine the second's: so the first of the list, a query, has the exact points, and those of the
-    other lie on a grid, where they meet those of its other pairs. Where only the first has fixed
+    The matcher gets the second picture first. Matchers that refine the points of one image alone
+    refine the second's. So the first of the list, a query, has the exact points; those of the other
+    lie on a grid, where they meet those of its other pairs. Where only the first has fixed
     keypoints, it is the other way round.
     """
     order = (0, 1) if pair[0] in fixed and pair[1] not in fixed else (1, 0)
-    images, matrices = zip(*(load(name) for name in pair), strict=True)
-    found = checked_matches(matcher(*(images[k] for k in order), K0=None, K1=None))
+    pictures = [load(name) for name in pair]
+    found = checked_matches(match(*(pictures[k].encoded for k in order), K0=None, K1=None))
     points = [(found.points0, found.points1)[k] for k in order]
-    inside = np.ones(len(found.confidence), bool)
-    for k, (image, matrix) in enumerate(zip(images, matrices, strict=True)):
-        scale, shift = matrix[(0, 1), (0, 1)], matrix[:2, 2]
-        points[k] = (points[k] - shift) / scale
-        last = np.round(np.array(image.shape[::-1]) / scale) - 1
+    inside = np.ones(len(found), bool)
+    for k, picture in enumerate(pictures):
+        points[k] = picture.in_file(points[k])
         # hloc looks up InLoc's scans strictly between the centres of the outermost pixels.
-        inside &= ((points[k] > 0) & (points[k] < last)).all(axis=1)
-    return Found(
-        points0=points[0][inside], points1=points[1][inside], confidence=found.confidence[inside]
-    )
+        inside &= ((points[k] > 0) & (points[k] < picture.file_size - 1)).all(axis=1)
+    in_files = FoundMatches(points0=points[0], points1=points[1], confidence=found.confidence)
+    return in_files[inside]
 
 
 def _new_keypoints(
@@ -197,7 +229,7 @@ def _new_keypoints(
     return chosen
 
 
-def _assign(found: Found, pair, tree: Callable[[str], KDTree], rule: Quantisation):
+def _assign(found: FoundMatches, pair, tree: Callable[[str], KDTree], rule: Quantisation):
     """matches0 and its confidence: a pair's matches brought to the keypoints of its pictures."""
     trees = [tree(name) for name in pair]
     numbers = [

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 import h5py
 import numpy as np
 
-from astr_jax.evaluation.scores.scoring import Found
+from astr_jax.evaluation.scores.found import FoundMatches
 from astr_jax.files import replacing
 
 DENSE = ("keypoints0", "keypoints1", "scores")
@@ -80,14 +80,16 @@ class DenseMatches:
     def __contains__(self, pair: tuple[str, str]) -> bool:
         return group_name(pair) in self._done
 
-    def read(self, pair: tuple[str, str]) -> Found:
+    def read(self, pair: tuple[str, str]) -> FoundMatches:
         """The matches of a pair; none for one that failed."""
-        if pair not in self:
-            return Found(points0=np.zeros((0, 2)), points1=np.zeros((0, 2)), confidence=np.zeros(0))
-        arrays = [self.file[f"{group_name(pair)}/{name}"][()].astype(np.float64) for name in DENSE]
-        return Found(points0=arrays[0], points1=arrays[1], confidence=arrays[2])
+        if pair in self:
+            arrays = [self.file[f"{group_name(pair)}/{name}"][()] for name in DENSE]
+        else:
+            arrays = [np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)]
+        points0, points1, confidence = (array.astype(np.float64) for array in arrays)
+        return FoundMatches(points0=points0, points1=points1, confidence=confidence)
 
-    def write(self, pair: tuple[str, str], found: Found) -> None:
+    def write(self, pair: tuple[str, str], found: FoundMatches) -> None:
         group = group_name(pair)
         if group in self.file:  # cut short by a kill
             del self.file[group]

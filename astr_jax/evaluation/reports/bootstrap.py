@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astr_jax.evaluation.reports.records import PairRecord
-from astr_jax.evaluation.reports.report import THRESHOLDS
+from astr_jax.evaluation.scores.pair_kind import PairKind
 
 BLOCK = 2_000_000  # weights at once, so that memory does not grow with the number of draws
 
@@ -65,14 +65,19 @@ def weighted_auc(
     return areas / limits
 
 
-def _scorer(kind, records: Sequence[PairRecord], estimators, shares):
+def _scorer(
+    kind: PairKind,
+    records: Sequence[PairRecord],
+    estimators: Sequence[str],
+    shares: Sequence[str],
+):
     """A function from weights [r n] of the records to all scores [r scores]."""
     errors = [np.array([r.errors[name] for r in records]).T for name in estimators]  # [seeds n]
     right = np.array([[r.precision[name] for name in shares] for r in records])  # [n shares]
 
     def scores(weights: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r scores"]:
         areas = [
-            np.mean([weighted_auc(seed, THRESHOLDS[kind], weights) for seed in seeds], axis=0)
+            np.mean([weighted_auc(seed, kind.thresholds, weights) for seed in seeds], axis=0)
             for seeds in errors
         ]
         return np.concatenate([*areas, weighted_mean(right, weights)], axis=1)
@@ -81,7 +86,7 @@ def _scorer(kind, records: Sequence[PairRecord], estimators, shares):
 
 
 def resampled_scores(
-    kind: str,
+    kind: PairKind,
     pairs: Sequence[tuple[PairRecord, PairRecord]],
     estimators: Sequence[str],
     shares: Sequence[str],

@@ -1,11 +1,12 @@
 """Is B better than A? Two reports, pair by pair, with bootstrap intervals over clusters of pairs.
 
-Clusters of pairs (evaluation/bootstrap.py) are drawn again with replacement, within each set,
-RESAMPLES times, the same draw for both; the interval is from the 2.5th to the 97.5th percentile of
-the difference B - A. It speaks of the choice of pairs from these sets, not of other sets, and is
-too narrow for a set of few clusters; a set of one cluster has none. With several seeds of an
-estimator it speaks of the mean score over these seeds, of each report over its own: seeds are not
-drawn, so what another seed would change is not in it.
+Clusters of pairs (bootstrap.py) are drawn again with replacement, within each set, RESAMPLES times,
+the same draw for both. The interval is from the 2.5th to the 97.5th percentile of the difference
+B - A. It speaks of the choice of pairs from these sets, not of other sets. It is too narrow for a
+set of few clusters; a set of one cluster has none.
+
+With several seeds of an estimator it speaks of the mean score over these seeds, of each report over
+its own. Seeds are not drawn, so what another seed would change is not in it.
 """
 
 import dataclasses
@@ -19,11 +20,11 @@ from rich.table import Table
 
 from astr_jax.evaluation.reports.bootstrap import resampled_scores
 from astr_jax.evaluation.reports.records import PairRecord
-from astr_jax.evaluation.reports.report import MEAN, THRESHOLDS, UNITS, Report, told_apart
-from astr_jax.evaluation.reports.tables import SHOWN_PIXELS
+from astr_jax.evaluation.reports.report import MEAN, Report, told_apart
+from astr_jax.evaluation.scores.kinds import KINDS
+from astr_jax.evaluation.scores.pair_kind import PairKind
 
 RESAMPLES = 10_000
-SOLVED = {"pose": 10.0, "homography": 5.0}  # errors below, degrees or pixels, count as solved
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class Difference:
 
     set: str
     group: str  # "" : the whole set
-    kind: str
+    kind: PairKind
     estimator: str  # "" : of the matches themselves
     score: str  # "AUC@5", "right epi@0.0005"
     first: float  # A's
@@ -54,7 +55,7 @@ class Difference:
 class Solved:
     """How many pairs are solved by one report and failed by the other."""
 
-    kind: str
+    kind: PairKind
     estimator: str
     only_first: int
     only_second: int
@@ -87,7 +88,7 @@ def compare(first: Report, second: Report, *, resamples: int = RESAMPLES) -> Com
             "compare reports of one benchmark."
         )
     differences, solved = [], []
-    for kind in THRESHOLDS:
+    for kind in KINDS:
         of_kind = [pair for pair in pairs if pair[0].kind == kind]
         if of_kind:
             differences += _differences(kind, of_kind, resamples)
@@ -123,11 +124,11 @@ def _parts(pairs) -> dict[tuple[str, str], list[tuple[PairRecord, PairRecord]]]:
     return parts
 
 
-def _differences(kind: str, pairs, resamples: int) -> list[Difference]:
+def _differences(kind: PairKind, pairs, resamples: int) -> list[Difference]:
     """Every score of every set and its groups, then of the mean of sets where there are several."""
     estimators = common_estimators(pairs)
-    shares = [n for n in pairs[0][0].precision if kind == "pose" or n in SHOWN_PIXELS]
-    labels = [(name, f"AUC@{t:g}") for name in estimators for t in THRESHOLDS[kind]]
+    shares = [name for name in pairs[0][0].precision if name in kind.shown_shares]
+    labels = [(name, f"AUC@{t:g}") for name in estimators for t in kind.thresholds]
     labels += [("", f"right {name}") for name in shares]
     scored = {}  # (set, group) -> the two rows of scores, and resampled differences [r scores]
     for (name, group), members in _parts(pairs).items():
@@ -154,12 +155,12 @@ def _differences(kind: str, pairs, resamples: int) -> list[Difference]:
     ]
 
 
-def _solved(kind: str, pairs) -> list[Solved]:
+def _solved(kind: PairKind, pairs) -> list[Solved]:
     """By the median error over seeds."""
     counts = []
     for name in common_estimators(pairs):
         a, b = (
-            np.array([np.median(pair[side].errors[name]) < SOLVED[kind] for pair in pairs])
+            np.array([np.median(pair[side].errors[name]) < kind.solved for pair in pairs])
             for side in (0, 1)
         )
         counts.append(
@@ -182,9 +183,9 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     groups = dict.fromkeys((d.kind, d.estimator) for d in comparison.differences)
     for kind, estimator in groups:
         rows = [d for d in comparison.differences if (d.kind, d.estimator) == (kind, estimator)]
-        what = f"{estimator}, {UNITS[kind]}" if estimator else "share of right matches"
+        what = f"{estimator}, {kind.unit}" if estimator else "share of right matches"
         table = Table(
-            title=f"{kind}, {what}: {b} - {a}, points [95 % interval]", box=box.SIMPLE_HEAD
+            title=f"{kind.name}, {what}: {b} - {a}, points [95 % interval]", box=box.SIMPLE_HEAD
         )
         table.add_column("set", no_wrap=True)
         scores = dict.fromkeys(d.score for d in rows)
@@ -215,16 +216,15 @@ def verdicts(comparison: Comparison) -> list[str]:
     for kind in dict.fromkeys(d.kind for d in comparison.differences):
         if not any(s.kind == kind for s in comparison.solved):
             lines.append(
-                f"{kind}: the reports have no estimator in common, so only their matches compare. "
-                f"Run one again with the same --{kind}-estimators."
+                f"{kind.name}: the reports have no estimator in common, so only their matches "
+                f"compare. Run one again with the same --{kind.name}-estimators."
             )
     for s in comparison.solved:
-        limit = f"{SOLVED[s.kind]:g} {UNITS[s.kind]}"
         lines.append(
-            f"{s.kind}, {s.estimator}: of {s.pairs} pairs both solve {s.both} within {limit}, "
-            f"{a} alone {s.only_first}, {b} alone {s.only_second}."
+            f"{s.kind.name}, {s.estimator}: of {s.pairs} pairs both solve {s.both} within "
+            f"{s.kind.solved_words}, {a} alone {s.only_first}, {b} alone {s.only_second}."
         )
-        key = s.kind, s.estimator, f"AUC@{SOLVED[s.kind]:g}", ""
+        key = s.kind, s.estimator, s.kind.solved_area, ""
         of_sets = [
             d for d in comparison.differences if (d.kind, d.estimator, d.score, d.group) == key
         ]

@@ -9,25 +9,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from astr_jax.evaluation.reports.compare import SOLVED
 from astr_jax.evaluation.reports.records import PairRecord
-from astr_jax.evaluation.reports.report import THRESHOLDS, UNITS, Report, score_sets
+from astr_jax.evaluation.reports.report import Report, score_sets
 from astr_jax.evaluation.scores.calibration import (
     CONFIDENCE_EDGES,
     LARGEST_SIGMA,
-    MEDIAN_OF_SIGMA_1,
     expected_calibration_error,
     median_errors,
     pooled,
     sigma_factor,
 )
-from astr_jax.evaluation.scores.scoring import RIGHT, precision_names
+from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
+from astr_jax.evaluation.scores.kinds import KINDS
+from astr_jax.evaluation.scores.pair_kind import PairKind
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2b9a66", "#8f5bb5", "#b8860b", "#c03a5b", "#3aa6b0", "#6b6b6b")
 PANEL, MOST_IN_ROW = 4.2, 3  # inches, panels
 FEWEST = 50  # matches of a bin whose share is drawn
-LARGEST = {"pose": 180.0, "homography": 100.0}  # of a drawn error; larger ones lie on the edge
-SMALLEST = {"pose": 0.05, "homography": 0.05}
+SMALLEST_ERROR = 0.05  # that is shown; smaller ones lie on the edge
 KNOWN = {  # field of a record -> label of its axis
     "overlap": "overlap",
     "scale_ratio": "true scale ratio, the larger by the smaller",
@@ -35,12 +34,14 @@ KNOWN = {  # field of a record -> label of its axis
 }
 
 
-def kinds_of(reports: Sequence[Report]) -> list[str]:
+def kinds_of(reports: Sequence[Report]) -> list[PairKind]:
+    """The kinds of their pairs, in the order of KINDS."""
     found = {record.kind for report in reports for record in report.records}
-    return [kind for kind in THRESHOLDS if kind in found]
+    return [kind for kind in KINDS if kind in found]
 
 
-def estimators_of(reports: Sequence[Report], kind: str) -> list[str]:
+def used_estimators(reports: Sequence[Report], kind: PairKind) -> list[str]:
+    """The estimators that any of the reports has for a kind of pairs."""
     records = (record for report in reports for record in report.records if record.kind == kind)
     return list(dict.fromkeys(name for record in records for name in record.errors))
 
@@ -48,24 +49,24 @@ def estimators_of(reports: Sequence[Report], kind: str) -> list[str]:
 def draw_curves(reports: Sequence[Report]) -> Figure:
     """Share of pairs below each error, each set counting the same: a panel per estimator."""
     kinds = kinds_of(reports)
-    panels = [(kind, name) for kind in kinds for name in estimators_of(reports, kind)]
+    panels = [(kind, name) for kind in kinds for name in used_estimators(reports, kind)]
     figure, axes = _panels(len(panels))
     for pane, (kind, name) in zip(axes, panels, strict=True):
-        most = THRESHOLDS[kind][-1]
+        most = kind.thresholds[-1]
         x = np.linspace(0, most, 400)
         for colour, report in zip(_colours(reports), reports, strict=True):
             records = [r for r in report.records if r.kind == kind and name in r.errors]
             if records:
                 area = _last_whole(records).auc[name]
-                at = dict(zip(THRESHOLDS[kind], area, strict=True))[SOLVED[kind]]
+                at = dict(zip(kind.thresholds, area, strict=True))[kind.solved]
                 label = f"{report.matcher} ({100 * at:.1f})"
                 pane.plot(x, _share_below(records, name, x), color=colour, lw=1.8, label=label)
-        for threshold in THRESHOLDS[kind][:-1]:
+        for threshold in kind.thresholds[:-1]:
             pane.axvline(threshold, color="0.8", lw=0.8, zorder=0)
-        what = "pose error" if kind == "pose" else "mean corner error"
-        pane.set(title=name, xlabel=f"{what}, {UNITS[kind]}", xlim=(0, most), ylim=(0, 1.02))
+        what = f"{kind.error_words}, {kind.unit}"
+        pane.set(title=name, xlabel=what, xlim=(0, most), ylim=(0, 1.02))
         pane.set_ylabel("share of pairs, mean of sets")
-        _legend(pane, f"AUC@{SOLVED[kind]:g}", "lower right")
+        _legend(pane, kind.solved_area, "lower right")
     return figure
 
 
@@ -83,10 +84,10 @@ def _share_below(records: Sequence[PairRecord], name: str, x: np.ndarray) -> np.
 
 def draw_accuracy(reports: Sequence[Report]) -> Figure | None:
     """Mean matching accuracy: the share of matches within 1 to 10 px of the homography."""
-    names = precision_names("homography")
+    names = HOMOGRAPHY.share_names
     figure, (pane,) = _panels(1)
     for colour, report in zip(_colours(reports), reports, strict=True):
-        records = [r for r in report.records if r.kind == "homography"]
+        records = [r for r in report.records if r.kind == HOMOGRAPHY]
         if records:
             means = _last_whole(records).precision
             values = [means[name] for name in names]
@@ -100,12 +101,12 @@ def draw_accuracy(reports: Sequence[Report]) -> Figure | None:
     return figure
 
 
-def draw_difficulty(reports: Sequence[Report], kind: str) -> Figure | None:
+def draw_difficulty(reports: Sequence[Report], kind: PairKind) -> Figure | None:
     """The error of the first estimator against overlap, scale ratio and rotation, where known.
 
     Dots are pairs; lines join the medians of eight equal parts of the pairs.
     """
-    name = estimators_of(reports, kind)[0]
+    name = used_estimators(reports, kind)[0]
     known = [
         field
         for field in KNOWN
@@ -123,16 +124,16 @@ def draw_difficulty(reports: Sequence[Report], kind: str) -> Figure | None:
             parts = np.array_split(np.argsort(x, kind="stable"), max(1, min(8, len(x) // 4)))
             line = np.array([(np.median(x[part]), np.median(error[part])) for part in parts])
             pane.plot(*line.T, color=colour, lw=1.8, marker="o", ms=3.5, label=report.matcher)
-        pane.axhline(SOLVED[kind], color="0.6", lw=0.9, ls="--", zorder=0)
-        low, high = SMALLEST[kind], LARGEST[kind]
+        pane.axhline(kind.solved, color="0.6", lw=0.9, ls="--", zorder=0)
+        low, high = SMALLEST_ERROR, kind.largest_error
         pane.set(yscale="log", ylim=(low * 0.8, high * 1.25), xlabel=KNOWN[field])
-        pane.set_ylabel(f"{name} error, {UNITS[kind]}")
+        pane.set_ylabel(f"{name} error, {kind.unit}")
         _plain_log(pane.yaxis, (0.1, 1, 10, 100))
     _legend(axes[0], None, "best")
     return figure
 
 
-def _difficulty(report: Report, kind: str, name: str, field: str):
+def _difficulty(report: Report, kind: PairKind, name: str, field: str):
     """Field and error, held within the drawn range, of the pairs whose field is known."""
     rows = [
         (getattr(r, field), np.median(r.errors[name]))
@@ -144,10 +145,10 @@ def _difficulty(report: Report, kind: str, name: str, field: str):
         x = np.exp(np.abs(np.log(x)))
     if field == "rotation":
         x = np.abs(x)
-    return x, np.clip(error, SMALLEST[kind], LARGEST[kind])
+    return x, np.clip(error, SMALLEST_ERROR, kind.largest_error)
 
 
-def draw_calibration(reports: Sequence[Report], kind: str) -> Figure | None:
+def draw_calibration(reports: Sequence[Report], kind: PairKind) -> Figure | None:
     """Confidence against the share of right matches, and sigma against the true error.
 
     Without a matcher that gives no sigma, or confidences that are no probabilities.
@@ -169,7 +170,7 @@ def draw_calibration(reports: Sequence[Report], kind: str) -> Figure | None:
     return figure
 
 
-def _draw_confidence(pane: Axes, rows, kind: str) -> None:
+def _draw_confidence(pane: Axes, rows, kind: PairKind) -> None:
     pane.plot([0, 1], [0, 1], color="0.6", lw=0.9, ls="--", zorder=0)
     for colour, report, histogram in rows:
         enough = histogram["matches"] >= FEWEST
@@ -180,29 +181,24 @@ def _draw_confidence(pane: Axes, rows, kind: str) -> None:
         _dotted(pane, x, y, count, colour)
         label = f"{report.matcher} ({expected_calibration_error(histogram):.3f})"
         pane.lines[-1].set_label(label)
-    squared = f"squared epipolar error below {RIGHT['pose']:g}"
-    right = squared if kind == "pose" else f"within {RIGHT[kind]:g} px of the truth"
-    pane.set(xlabel="confidence", ylabel=f"share of right matches\n({right})")
+    pane.set(xlabel="confidence", ylabel=f"share of right matches\n({kind.right_words})")
     pane.set(xlim=(0, 1), ylim=(0, 1.03), xticks=CONFIDENCE_EDGES[::2], title="confidence")
     _legend(pane, "expected calibration error", "best")
 
 
-def _draw_sigma(pane: Axes, rows, kind: str) -> None:
+def _draw_sigma(pane: Axes, rows, kind: PairKind) -> None:
     """The median error of each bin against its mean sigma, log-log."""
     ends = np.array([0.1, 1.5 * LARGEST_SIGMA])
-    claimed = ends * MEDIAN_OF_SIGMA_1[kind]
-    label = "as claimed" if kind == "homography" else "as claimed, both views alike"
-    pane.plot(ends, claimed, color="0.6", lw=0.9, ls="--", zorder=0, label=label)
+    claimed = ends * kind.median_of_sigma_1
+    pane.plot(ends, claimed, color="0.6", lw=0.9, ls="--", zorder=0, label=kind.claim_words)
     for colour, report, histogram in rows:
         sigma, median, near = median_errors(histogram, FEWEST)
         if not len(sigma):
             continue
         _dotted(pane, sigma, median, near, colour)
-        pane.lines[-1].set_label(
-            f"{report.matcher} (sigma x {sigma_factor(histogram, kind):.2f} fits)"
-        )
-    error = "distance from the truth" if kind == "homography" else "Sampson distance"
-    pane.set(xlabel="sigma, px", ylabel=f"median error, {error}, px")
+        factor = sigma_factor(histogram, kind.median_of_sigma_1)
+        pane.lines[-1].set_label(f"{report.matcher} (sigma x {factor:.2f} fits)")
+    pane.set(xlabel="sigma, px", ylabel=f"median error, {kind.pixel_words}, px")
     pane.set(xscale="log", yscale="log", title="sigma", xlim=ends, ylim=ends)
     for axis in (pane.xaxis, pane.yaxis):
         _plain_log(axis, (0.125, 0.25, 0.5, 1, 2, 5, 10))

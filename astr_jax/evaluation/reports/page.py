@@ -11,7 +11,7 @@ from astr_jax.evaluation.reports import figures
 from astr_jax.evaluation.reports.compare import compare, verdicts
 from astr_jax.evaluation.reports.pictures import Picture
 from astr_jax.evaluation.reports.report import Report, score_sets, stated
-from astr_jax.evaluation.reports.tables import COLUMNS, auc_name, right_words, rows_of
+from astr_jax.evaluation.reports.tables import COLUMNS, rows_of
 from astr_jax.evaluation.scores.calibration import SIGMA_EDGES
 
 DPI = 110
@@ -51,7 +51,7 @@ def page_of(reports: Sequence[Report], pictures: Sequence[Picture] = ()) -> str:
     for kind in figures.kinds_of(reports):
         difficulty = figures.draw_difficulty(reports, kind)
         if difficulty:
-            parts += [f"<h2>What makes a pair hard: {kind}</h2>", _image(difficulty)]
+            parts += [f"<h2>What makes a pair hard: {kind.name}</h2>", _image(difficulty)]
             parts.append(
                 _note(
                     "Dots are pairs, lines their medians in eight equal parts; the dashed line is "
@@ -61,7 +61,7 @@ def page_of(reports: Sequence[Report], pictures: Sequence[Picture] = ()) -> str:
             )
         calibration = figures.draw_calibration(reports, kind)
         if calibration:
-            parts += [f"<h2>Calibration: {kind}</h2>", _image(calibration)]
+            parts += [f"<h2>Calibration: {kind.name}</h2>", _image(calibration)]
             parts.append(
                 _note(
                     f"Bins of {figures.FEWEST} matches and more; a dot's area is its bin's share "
@@ -94,8 +94,8 @@ def _scores(reports: Sequence[Report]) -> str:
             for checked in (False, True) if some else (False,):
                 scores = score_sets(records, checked_only=checked)
                 which = ", checked pairs" if checked else ""
-                title = f"{report.matcher}{which}: {auc_name(kind)}, {report.image_size}"
-                right = f"right %: {right_words(scores[0])}"
+                title = f"{report.matcher}{which}: {kind.area_name}, {report.image_size}"
+                right = f"right %: {kind.shown_words}"
                 head = ["set", "pairs", "estimator", "AUC", right, *COLUMNS[1:]]
                 parts.append(f"<h2>{html.escape(title)}</h2>")
                 parts.append(

@@ -5,17 +5,15 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import Pair
-from astr_jax.evaluation.benchmarks.resizing import LoadedPair, Resize, load_pair
+from astr_jax.evaluation.benchmarks.resizing import Resize, load_pair
 from astr_jax.evaluation.reports.records import PairRecord
-from astr_jax.evaluation.reports.report import THRESHOLDS, UNITS, Report, resize_of
-from astr_jax.evaluation.reports.runner import Matcher
-from astr_jax.evaluation.scores import metrics
-from astr_jax.evaluation.scores.scoring import Found, checked_matches, kind_of
+from astr_jax.evaluation.reports.report import Report, resize_of
+from astr_jax.evaluation.scores.found import FoundMatches, MatchFunction, checked_matches
+from astr_jax.evaluation.scores.kinds import KINDS
 from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches
@@ -35,7 +33,7 @@ def matcher_of(
     *,
     name: str | None = None,
     weights: str | None = None,
-) -> Matcher:
+) -> MatchFunction:
     """The matcher that a report states, looked for where name and weights say, if they do.
 
     find_matcher: as in command.py. Raises ValueError where it is not found, or is another one.
@@ -91,11 +89,11 @@ def _weights(settings: dict) -> str:
 
 
 def draw_pairs(
-    report: Report, benchmark: Benchmark, matcher: Matcher, *, count: int = 4
+    report: Report, benchmark: Benchmark, match: MatchFunction, *, count: int = 4
 ) -> list[Picture]:
     """`count` of the worst and of the best pairs of each kind, by the first estimator.
 
-    The pairs are matched again, at the size of the report. Colours are errors, as of _off_truth.
+    The pairs are matched again, at the size of the report. Colours are PairKind.drawn_errors.
     """
     pairs = {(pair.set, pair.name): pair for pair in benchmark.pairs}
     missing = [r for r in report.records if (r.set, r.name) not in pairs]
@@ -107,12 +105,12 @@ def draw_pairs(
     resize = resize_of(report.protocol)
     limit = report.protocol["max_matches"]
     pictures = []
-    for kind in THRESHOLDS:
+    for kind in KINDS:
         records = [record for record in report.records if record.kind == kind]
         for words, chosen in zip(("worst", "best"), _extremes(records, count), strict=True):
             for record in chosen:
                 pair = pairs[record.set, record.name]
-                pictures.append(_draw(f"{words}: ", record, pair, matcher, resize, limit))
+                pictures.append(_draw(f"{words}: ", record, pair, match, resize, limit))
     return pictures
 
 
@@ -129,43 +127,31 @@ def _extremes(records: Sequence[PairRecord], count: int):
 
 
 def _draw(
-    words: str, record: PairRecord, pair: Pair, matcher: Matcher, resize: Resize, limit: int | None
+    words: str,
+    record: PairRecord,
+    pair: Pair,
+    match: MatchFunction,
+    resize: Resize,
+    limit: int | None,
 ) -> Picture:
     name, errors = next(iter(record.errors.items()))
-    unit = UNITS[record.kind]
-    words += f"{record.set} {record.name}, {name} error {np.median(errors):.2f} {unit}"
+    kind = record.kind
+    words += f"{record.set} {record.name}, {name} error {np.median(errors):.2f} {kind.unit}"
     try:
         given = load_pair(pair, resize)
-        returned = matcher(given.img0, given.img1, K0=given.K0, K1=given.K1)
+        returned = match(given.image0, given.image1, **given.truth.cameras)
         found = checked_matches(returned).most_confident(limit)
     except Exception as error:
         return Picture(words=f"{words}: {type(error).__name__}: {error}", figure=None)
-    off, meaning = _off_truth(found, given, pair)
-    figure = draw_matches(given.img0, given.img1, as_matches(found), error=off)
+    off, meaning = kind.drawn_errors(found, given)
+    figure = draw_matches(given.image0, given.image1, as_matches(found), error=off)
     words += f", {len(off)} matches"
     if len(off) != record.num_matches:
         words += f" (in the report {record.num_matches})"
     return Picture(words=f"{words}; colours: {meaning}", figure=figure)
 
 
-def _off_truth(found: Found, given: LoadedPair, pair: Pair) -> tuple[Float[np.ndarray, " k"], str]:
-    """How far each match is off the truth, in pixels, and in words what that distance is.
-
-    Without a baseline there are no epipolar lines, and the Sampson distance would be 0 whatever the
-    match; but then the rotation alone says where a point goes.
-    """
-    points0, points1, meaning = found.points0, found.points1, "distance from the truth"
-    if kind_of(pair) == "homography":
-        return metrics.transfer_errors(points0, points1, given.homography), meaning
-    if metrics.has_baseline(pair.cam1_from_cam0):
-        matrix = metrics.fundamental_matrix(pair.cam1_from_cam0, given.K0, given.K1)
-        return np.sqrt(metrics.sampson_error(points0, points1, matrix)), "Sampson distance"
-    rays = metrics.normalised_points(points0, given.K0)
-    off = metrics.transfer_errors(rays, points1, given.K1 @ pair.cam1_from_cam0[:3, :3])
-    return off, f"{meaning}, a rotation without a baseline and so without epipolar lines"
-
-
-def as_matches(found: Found) -> Matches:
+def as_matches(found: FoundMatches) -> Matches:
     """The found matches as the type that is drawn, sorted by confidence."""
     k = len(found.confidence)
     return Matches(

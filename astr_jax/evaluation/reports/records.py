@@ -5,7 +5,8 @@ import json
 import math
 
 from astr_jax.evaluation.scores.calibration import Histogram
-from astr_jax.evaluation.scores.scoring import precision_names
+from astr_jax.evaluation.scores.kinds import kind_named
+from astr_jax.evaluation.scores.pair_kind import PairKind
 
 HISTOGRAMS = {"confidence_bins": ("matches", "right", "claimed"), "sigma_bins": ("sigma", "counts")}
 
@@ -16,10 +17,10 @@ class PairRecord:
 
     set: str
     name: str  # unique in its set
-    kind: str  # "pose": errors in degrees; "homography": errors in pixels
+    kind: PairKind  # its name in the file
     checked: bool
     errors: dict[str, tuple[float, ...]]  # estimator -> error by each seed; inf: nothing found
-    precision: dict[str, float]  # threshold -> share of matches, 0 without matches
+    precision: dict[str, float]  # name of a share -> right matches of all; 0 without matches
     num_matches: int  # that are scored
     seconds: float  # of the matcher alone
     first_call: bool = False  # of the process: with what the matcher compiles and loads
@@ -38,6 +39,7 @@ class PairRecord:
 def record_line(record: PairRecord) -> str:
     """One line of strict JSON, without its end; null stands for an infinite error."""
     entry = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    entry["kind"] = record.kind.name
     entry["errors"] = {
         name: [error if math.isfinite(error) else None for error in errors]
         for name, errors in record.errors.items()
@@ -58,7 +60,7 @@ def record_of(entry: dict) -> PairRecord:
         name: tuple(math.inf if error is None else float(error) for error in errors)
         for name, errors in entry["errors"].items()
     }
-    return PairRecord(**entry | {"errors": errors})
+    return PairRecord(**entry | {"errors": errors, "kind": kind_named(entry["kind"])})
 
 
 def _missing(entry: dict) -> list[str]:
@@ -67,7 +69,7 @@ def _missing(entry: dict) -> list[str]:
     if fields:
         return fields
     parts = {name: HISTOGRAMS[name] for name in HISTOGRAMS if entry[name] is not None}
-    parts["precision"] = precision_names(entry["kind"])
+    parts["precision"] = kind_named(entry["kind"]).share_names
     return [
         f"{part} in {name}"
         for name, listed in parts.items()

@@ -15,12 +15,12 @@ import numpy as np
 from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.reports.records import PairRecord, record_line, record_of
 from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.kinds import KINDS
+from astr_jax.evaluation.scores.pair_kind import PairKind
 from astr_jax.files import replacing
 
 FORMAT = 2  # of the report file
 STATED = ("benchmark", "resize", "whole", "max_matches", "seeds")  # what every protocol has
-THRESHOLDS = {"pose": metrics.POSE_THRESHOLDS, "homography": metrics.CORNER_THRESHOLDS}
-UNITS = {"pose": "degrees", "homography": "px"}
 MEAN = "mean of sets"  # the row of the plain mean over sets of one kind
 
 
@@ -30,14 +30,14 @@ class SetScore:
 
     set: str
     group: str  # "" : the whole set
-    kind: str  # "pose" or "homography"
+    kind: PairKind  # its name in the file
     checked_only: bool
     num_pairs: int
     num_failures: int  # pairs that raised an error; they count as errors of inf
-    # estimator -> one area per threshold of THRESHOLDS[kind], in [0, 1], the mean over seeds
+    # estimator -> one area per threshold of the kind, in [0, 1], the mean over seeds
     auc: dict[str, list[float]]
     auc_spread: dict[str, list[float]]  # half of the largest minus the smallest of the seeds
-    precision: dict[str, float]  # mean over pairs of the share of right matches
+    precision: dict[str, float]  # name of a share -> its mean over pairs
     num_matches: float  # mean over pairs
     seconds: float  # median over pairs without first calls, so that compiling does not count
     seconds_first: float | None  # the longest first call, where there is one
@@ -132,7 +132,7 @@ def score_sets(records: Iterable[PairRecord], *, checked_only: bool = False) -> 
                 _score([r for r in members if r.group == group], group or "other", checked_only)
                 for group in groups
             ]
-    for kind in THRESHOLDS:
+    for kind in KINDS:
         of_kind = [score for score in scores if score.kind == kind and not score.group]
         if len(of_kind) > 1:
             scores.append(_mean(of_kind))
@@ -144,7 +144,7 @@ def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScor
     areas = {
         name: np.array(
             [
-                metrics.error_auc(errors, THRESHOLDS[first.kind])
+                metrics.error_auc(errors, first.kind.thresholds)
                 for errors in zip(*(r.errors[name] for r in members), strict=True)
             ]
         )
@@ -204,6 +204,13 @@ def _mean(scores: Sequence[SetScore]) -> SetScore:
     )
 
 
+def _plain(score: SetScore) -> dict:
+    """Fit for JSON."""
+    return {f.name: getattr(score, f.name) for f in dataclasses.fields(score)} | {
+        "kind": score.kind.name
+    }
+
+
 def write_report(report: Report, path: str | pathlib.Path) -> None:
     """Writes a report as JSON, with the scores of all and of checked pairs beside the records."""
     scores = [*score_sets(report.records), *score_sets(report.records, checked_only=True)]
@@ -211,7 +218,7 @@ def write_report(report: Report, path: str | pathlib.Path) -> None:
         "format": FORMAT,
         "matcher": report.matcher,
         "protocol": report.protocol,
-        "scores": [dataclasses.asdict(score) for score in scores],
+        "scores": [_plain(score) for score in scores],
     }
     lines = ",\n".join(map(record_line, report.records))
     text = json.dumps(head, indent=1, allow_nan=False)

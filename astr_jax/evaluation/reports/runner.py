@@ -23,12 +23,12 @@ import poselib
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import load_pair
+from astr_jax.evaluation.benchmarks.truths import MATRICES
 from astr_jax.evaluation.reports.records import PairRecord, record_line, record_of
-from astr_jax.evaluation.scores import estimators, scoring
-
-# match(img0, img1, K0=None, K1=None) -> keypoints0 [k 2], keypoints1 [k 2], confidence [k], and
-# perhaps sigma [k]; the images are uint8 grey [h w].
-Matcher = Callable[..., tuple[np.ndarray, ...]]
+from astr_jax.evaluation.scores.found import MatchFunction, checked_matches
+from astr_jax.evaluation.scores.kinds import KINDS, kind_of
+from astr_jax.evaluation.scores.poses import POSE
+from astr_jax.evaluation.scores.scoring import score_pair
 
 
 def protocol(
@@ -39,7 +39,7 @@ def protocol(
     settings: of the matcher. device: the JAX device that it runs on, None if on none.
     """
     resize = dataclasses.asdict(benchmark.resize)
-    kinds = list(dict.fromkeys(map(scoring.kind_of, benchmark.pairs)))
+    kinds = list(dict.fromkeys(map(kind_of, benchmark.pairs)))
     thresholds_in = "files" if benchmark.poses_in_file_pixels else "resized images"
     return {
         **(settings or {}),
@@ -52,13 +52,12 @@ def protocol(
         "reader_options": benchmark.reader_options,
         "max_matches": benchmark.max_matches,
         **{
-            f"{kind}_estimators": {
-                name: estimators.stated_limits(name, kind)
-                for name in scoring.estimators_of(benchmark, kind)
+            kind.estimators_key: {
+                name: kind.stated_limits(name) for name in kind.estimators_of(benchmark)
             }
             for kind in kinds
         },
-        **({"pose_thresholds_in": thresholds_in} if "pose" in kinds else {}),
+        **({"pose_thresholds_in": thresholds_in} if POSE in kinds else {}),
         "seeds": list(seeds),
         "device": name_of(device),
         "opencv": cv2.__version__,
@@ -76,7 +75,7 @@ def name_of(device) -> str:
 
 def evaluate(
     benchmark: Benchmark,
-    matcher: Matcher,
+    match: MatchFunction,
     *,
     seeds: Sequence[int] = (0,),
     partial: str | pathlib.Path | None = None,
@@ -99,7 +98,7 @@ def evaluate(
             on_record(record)
     called = False
     for pair in benchmark.pairs[len(records) :]:
-        record = _evaluate_pair(matcher, pair, benchmark, seeds)
+        record = _evaluate_pair(match, pair, benchmark, seeds)
         # Later calls compile too where sizes differ, but the first one always does.
         record = dataclasses.replace(record, first_call=not called, **_memory(device))
         called = called or record.failure is None
@@ -114,19 +113,19 @@ def evaluate(
 
 def check_estimators(benchmark: Benchmark, seeds: Sequence[int]) -> None:
     """Raises ValueError for names that are none, before hours of matching."""
-    for kind in ("pose", "homography"):
-        for name in scoring.estimators_of(benchmark, kind):
-            estimators.find_estimator(name, kind)
+    for kind in KINDS:
+        for name in kind.estimators_of(benchmark):
+            kind.find_estimator(name)
     if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be different numbers of at least 0; got {list(seeds)}.")
 
 
 def _evaluate_pair(
-    matcher: Matcher, pair: Pair, benchmark: Benchmark, seeds: Sequence[int]
+    match: MatchFunction, pair: Pair, benchmark: Benchmark, seeds: Sequence[int]
 ) -> PairRecord:
     """Matches one pair and scores it. Whatever raises becomes a failure with error inf."""
-    kind = scoring.kind_of(pair)
-    names = scoring.estimators_of(benchmark, kind)
+    kind = kind_of(pair)
+    names = kind.estimators_of(benchmark)
     record = PairRecord(
         set=pair.set,
         name=pair.name,
@@ -136,31 +135,27 @@ def _evaluate_pair(
         cluster=pair.cluster,
         overlap=pair.overlap,
         errors={name: (float("inf"),) * len(seeds) for name in names},
-        precision=dict.fromkeys(scoring.precision_names(kind), 0.0),
+        precision=dict.fromkeys(kind.share_names, 0.0),
         num_matches=0,
         seconds=0.0,
     )
     start = time.perf_counter()
     try:
         given = load_pair(pair, benchmark.resize)
-        if kind == "pose":
-            known = {"rotation": scoring.rotation_about_axis(pair.cam1_from_cam0[:3, :3])}
-        else:
-            sizes = given.img0.shape, given.img1.shape
-            known = scoring.geometry_of_homography(given.homography, *sizes)
+        known = kind.difficulty(given)
         if pair.overlap is not None:
             known["overlap"] = pair.overlap
         record = dataclasses.replace(record, **known)
         start = time.perf_counter()
-        returned = matcher(given.img0, given.img1, K0=given.K0, K1=given.K1)
+        returned = match(given.image0, given.image1, **given.truth.cameras)
         seconds = time.perf_counter() - start
-        found = scoring.checked_matches(returned).most_confident(benchmark.max_matches)
-        frame = {"in_file_pixels": benchmark.poses_in_file_pixels}
-        scores = scoring.score_pair(found, given, pair, names, seeds, **frame)
+        found = checked_matches(returned).most_confident(benchmark.max_matches)
+        frame = {"poses_in_file_pixels": benchmark.poses_in_file_pixels}
+        scores = score_pair(found, given, names, seeds, **frame)
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
         return dataclasses.replace(record, failure=failure, seconds=time.perf_counter() - start)
-    return dataclasses.replace(record, num_matches=len(found.points0), seconds=seconds, **scores)
+    return dataclasses.replace(record, num_matches=len(found), seconds=seconds, **scores)
 
 
 def _memory(device) -> dict[str, float | None]:
@@ -210,10 +205,16 @@ def _checksum(pairs: Sequence[Pair]) -> str:
     """Of names, truth and sizes of the files, so that no run goes on with other data."""
     digest = hashlib.sha256()
     for pair in pairs:
-        for value in dataclasses.asdict(pair).values():
-            if isinstance(value, pathlib.Path):
-                value = value.stat().st_size if value.is_file() else None
+        sizes = (_size_of(path) for path in (pair.image0, pair.image1))
+        words = pair.set, pair.name, *sizes, pair.checked, pair.group, pair.cluster, pair.overlap
+        matrices = dict.fromkeys(MATRICES) | pair.truth.matrices  # None where it has none
+        for value in (*words, *matrices.values()):
             digest.update(
                 value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
             )
     return digest.hexdigest()
+
+
+def _size_of(path: pathlib.Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None

@@ -11,17 +11,15 @@ from rich.table import Table
 
 from astr_jax.evaluation.reports.report import (
     MEAN,
-    THRESHOLDS,
-    UNITS,
     Report,
     SetScore,
     first_seconds,
     score_sets,
     steady_seconds,
 )
+from astr_jax.evaluation.scores.kinds import KINDS
 
 PUBLISHED = pathlib.Path(__file__).with_name("published.json")
-SHOWN_PIXELS = ("1px", "3px", "5px", "10px")  # of the ten radii of the matching accuracy
 
 
 def auc_text(areas: Sequence[float], spreads: Sequence[float] | None = None) -> str:
@@ -35,24 +33,6 @@ def auc_text(areas: Sequence[float], spreads: Sequence[float] | None = None) -> 
     return " / ".join(f"{100 * area:.1f}±{100 * spread:.1f}" for area, spread in pairs)
 
 
-def auc_name(kind: str) -> str:
-    """ "pose AUC@5/10/20 degrees" or "corner AUC@1/3/5/10 px"."""
-    at = "/".join(f"{threshold:g}" for threshold in THRESHOLDS[kind])
-    return f"{'pose' if kind == 'pose' else 'corner'} AUC@{at} {UNITS[kind]}"
-
-
-def shown_precision(score: SetScore) -> dict[str, float]:
-    """The shares that tables have: all epipolar ones, four radii of the accuracy."""
-    shares = score.precision
-    return {n: shares[n] for n in shares if score.kind == "pose" or n in SHOWN_PIXELS}
-
-
-def right_words(score: SetScore) -> str:
-    """What counts as right in the column of that name."""
-    at = " / ".join(name.removeprefix("epi@") for name in shown_precision(score))
-    return f"squared epipolar error below {at}" if score.kind == "pose" else f"within {at}"
-
-
 COLUMNS = ("right %", "matches", "first s", "steady s", "failed")  # of the matches, once a set
 
 
@@ -64,7 +44,7 @@ def rows_of(score: SetScore, seeds: int) -> list[list[str]]:
         for name, area in score.auc.items()
     ]
     matches = [
-        "/".join(f"{100 * share:.1f}" for share in shown_precision(score).values()),
+        "/".join(f"{100 * score.precision[name]:.1f}" for name in score.kind.shown_shares),
         f"{score.num_matches:.0f}",
         "-" if score.seconds_first is None else f"{score.seconds_first:.2f}",
         f"{score.seconds:.2f}",
@@ -80,7 +60,7 @@ def screen_table(scores: Sequence[SetScore], seeds: int = 1) -> Table:
     which = "checked pairs" if first.checked_only else "all pairs"
     spread = f", mean of {seeds} seeds ± half of their spread" if seeds > 1 else ""
     table = Table(
-        title=f"{auc_name(first.kind)}{spread}, {which}; right: {right_words(first)}",
+        title=f"{first.kind.area_name}{spread}, {which}; right: {first.kind.shown_words}",
         box=box.SIMPLE_HEAD,
     )
     table.add_column("set", no_wrap=True)
@@ -110,11 +90,11 @@ def markdown_tables(reports: Sequence[Report], *, checked_only: bool = False) ->
         kind: list(
             dict.fromkeys(n for c in scored for k, s in c.items() if k[0] == kind for n in s.auc)
         )
-        for kind in THRESHOLDS
+        for kind in KINDS
     }
     tables = [
         _markdown_table(kind, estimator, [key for key in keys if key[0] == kind], reports, scored)
-        for kind in THRESHOLDS
+        for kind in KINDS
         for estimator in names[kind]
     ]
     return "\n\n".join([*tables, "\n".join(map(_note, reports))])
@@ -139,7 +119,7 @@ def _note(report: Report) -> str:
 
 
 def _markdown_table(kind, estimator, keys, reports, scored) -> str:
-    name = auc_name(kind)
+    name = kind.area_name
     lines = [
         f"{name[0].upper()}{name[1:]}, {estimator}:",
         "",
@@ -188,7 +168,7 @@ def _our_rows(report: Report, entry: dict) -> list[str]:
     score = score_sets(report.records)[0]
     if "thresholds" not in entry:
         return []
-    at = [THRESHOLDS[score.kind].index(threshold) for threshold in entry["thresholds"]]
+    at = [score.kind.thresholds.index(threshold) for threshold in entry["thresholds"]]
     return [
         f"| {report.matcher} | {auc_text([areas[i] for i in at])} | measured: {name}, "
         f"{report.image_size}, {report.missing or f'{score.num_pairs} pairs'} |"

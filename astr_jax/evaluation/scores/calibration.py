@@ -8,9 +8,9 @@ Of sigma, of all matches, right or wrong; true errors have the same edges:
   sigma     the sum of the sigmas of each bin
   counts    [s e]: of each bin of sigma (rows), how many in each bin of the true error
 
-Sigma is judged by medians, so that nothing has to say which matches are right: of each bin of sigma
-the median of the errors below the last finite edge, beyond which most wrong coarse matches lie,
-against the median that sigma claims.
+Sigma is judged by medians, so that nothing has to say which matches are right. Of each bin of sigma
+the median error is held against the one that sigma claims. Errors beyond the last finite edge are
+left out: most wrong coarse matches lie there.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,6 @@ CONFIDENCE_EDGES = np.linspace(0.0, 1.0, 11)
 SUBPIXEL_EDGES = (0, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
 SIGMA_EDGES = np.array([*SUBPIXEL_EDGES, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, np.inf])  # pixels
 LARGEST_SIGMA = 8.0  # that is judged: of larger ones too many errors lie beyond the last edge
-MEDIAN_OF_SIGMA_1 = {  # the median error that sigma claims, over sigma; by the kind of pair
-    # The length of a deviation of sigma on either axis (Rayleigh): sqrt(2 ln 2).
-    "homography": 1.1774,
-    # Sampson shares a deviation between both images: |N(0, sigma^2 / 2)|, both views alike.
-    "pose": 0.6745 / 2**0.5,
-}
 
 Histogram = dict[str, list]
 
@@ -100,15 +94,16 @@ def median_errors(
     return sigma, np.array(median), near[judged]
 
 
-def sigma_factor(histogram: dict[str, np.ndarray], kind: str) -> float | None:
+def sigma_factor(histogram: dict[str, np.ndarray], median_of_sigma_1: float) -> float | None:
     """What sigma must be multiplied by to fit the errors; None where no match can tell.
 
-    The geometric mean over matches of the ratio of their bin's median error to the claimed one: how
-    far the curve of medians lies above the claimed line, on average, both axes logarithmic.
+    median_of_sigma_1: the median error in pixels that a sigma of 1 px claims. The factor is the
+    geometric mean over matches of their bin's median error over the claimed one. So it says how far
+    the curve of medians lies above the claimed line, on average, both axes logarithmic.
     """
     sigma, median, near = median_errors(histogram)
     known = sigma > 0
     if not known.any():
         return None
-    ratio = median[known] / (MEDIAN_OF_SIGMA_1[kind] * sigma[known])
+    ratio = median[known] / (median_of_sigma_1 * sigma[known])
     return float(np.exp(np.average(np.log(ratio), weights=near[known])))

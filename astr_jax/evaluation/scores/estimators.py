@@ -1,14 +1,12 @@
 """Robust estimation of the pose or the homography behind a set of matches.
 
-An estimator is named `name@threshold`, the threshold in pixels: find_estimator("poselib@1").
+PairKind.find_estimator finds them by `name@threshold`, the threshold in pixels: "poselib@1".
 Every estimator returns None where it finds nothing, and gives the same answer at every call with
 the same `seed`. PoseLib draws its samples by the seed. OpenCV's samplers start from a state of
 their own, so seeds other than 0 shuffle the matches beforehand, which draws other samples.
 """
 
 import functools
-import math
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -18,33 +16,6 @@ Pose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
 Homography = Float[np.ndarray, "3 3"]  # image 0 to image 1, pixels
 Points = Float[np.ndarray, "k 2"]
 Intrinsics = Float[np.ndarray, "3 3"]
-
-
-def find_estimator(name: str, kind: str = "pose") -> Callable[..., np.ndarray | None]:
-    """The estimator `name@threshold` of a kind, "pose" or "homography".
-
-    Poses: estimate(points0, points1, K0, K1, seed=0); homographies: estimate(points0, points1,
-    seed=0).
-    """
-    known = ESTIMATORS[kind]
-    method, _, number = name.partition("@")
-    try:
-        threshold = float(number)
-    except ValueError:
-        threshold = math.nan
-    if method not in known or not 0 < threshold < math.inf:
-        raise ValueError(
-            f"no {kind} estimator {name!r}. Write name@threshold, with a positive number of "
-            f"pixels and one of {', '.join(known)}: {next(iter(known))}@1."
-        )
-    return functools.partial(known[method], threshold=threshold)
-
-
-def stated_limits(name: str, kind: str) -> dict[str, float]:
-    """What ends an estimator's search: the `confidence` that a sample without outliers was drawn,
-    and `max_iterations`."""
-    keywords = find_estimator(name, kind).keywords
-    return {key: keywords[key] for key in ("confidence", "max_iterations")}
 
 
 def _shuffled(points0: Points, points1: Points, seed: int) -> tuple[Points, Points]:
@@ -194,20 +165,18 @@ def poselib_homography(
     return homography if report["num_inliers"] >= 4 else None
 
 
-POSE = {"confidence": 0.99999, "max_iterations": 10_000}
-PLAIN_POSE = POSE | {"max_iterations": 1_000}  # as LoFTR calls it: OpenCV's own number of rounds
-HOMOGRAPHY = {"confidence": 0.9999, "max_iterations": 10_000}
+LONG_POSE = {"confidence": 0.99999, "max_iterations": 10_000}
+PLAIN_POSE = LONG_POSE | {"max_iterations": 1_000}  # as LoFTR calls it: OpenCV's own number
+LONG_HOMOGRAPHY = {"confidence": 0.9999, "max_iterations": 10_000}
 PLAIN_HOMOGRAPHY = {"confidence": 0.995, "max_iterations": 2_000}  # OpenCV's own, as in the papers
 
-ESTIMATORS = {
-    "pose": {
-        "poselib": functools.partial(poselib_pose, **POSE),
-        "ransac": functools.partial(opencv_pose, method=cv2.RANSAC, **PLAIN_POSE),
-        "magsac": functools.partial(opencv_pose, method=cv2.USAC_MAGSAC, **POSE),
-    },
-    "homography": {
-        "magsac": functools.partial(opencv_homography, method=cv2.USAC_MAGSAC, **HOMOGRAPHY),
-        "ransac": functools.partial(opencv_homography, method=cv2.RANSAC, **PLAIN_HOMOGRAPHY),
-        "poselib": functools.partial(poselib_homography, **HOMOGRAPHY),
-    },
+POSE_ESTIMATORS = {  # estimate(points0, points1, K0, K1, threshold=, seed=0)
+    "poselib": functools.partial(poselib_pose, **LONG_POSE),
+    "ransac": functools.partial(opencv_pose, method=cv2.RANSAC, **PLAIN_POSE),
+    "magsac": functools.partial(opencv_pose, method=cv2.USAC_MAGSAC, **LONG_POSE),
+}
+HOMOGRAPHY_ESTIMATORS = {  # estimate(points0, points1, threshold=, seed=0)
+    "magsac": functools.partial(opencv_homography, method=cv2.USAC_MAGSAC, **LONG_HOMOGRAPHY),
+    "ransac": functools.partial(opencv_homography, method=cv2.RANSAC, **PLAIN_HOMOGRAPHY),
+    "poselib": functools.partial(poselib_homography, **LONG_HOMOGRAPHY),
 }

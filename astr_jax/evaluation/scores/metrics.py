@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-POSE_THRESHOLDS = (5.0, 10.0, 20.0)  # degrees
-CORNER_THRESHOLDS = (1.0, 3.0, 5.0, 10.0)  # pixels
 MIN_BASELINE = 1e-9  # length of a translation, in the truth's units, below which it is none
 
 
@@ -231,20 +229,3 @@ def transfer_errors(
     """Pixels of image 1 between a match and where the homography takes its point of image 0; inf
     where that goes to or behind the line at infinity."""
     return np.linalg.norm(warp_points(homography, points0) - points1, axis=1)
-
-
-def homography_precision(
-    points0: Float[np.ndarray, "k 2"],
-    points1: Float[np.ndarray, "k 2"],
-    homography: Float[np.ndarray, "3 3"],
-    *,
-    threshold: float,
-) -> float:
-    """Share of matches that land within `threshold` pixels of the truth in image 1.
-
-    0 without matches.
-    """
-    if len(points0) == 0:
-        return 0.0
-    error = transfer_errors(points0, points1, homography)
-    return float((error < threshold).mean())

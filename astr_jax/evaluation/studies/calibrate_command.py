@@ -21,13 +21,13 @@ from astr_jax.evaluation.command import (
     longest_side,
     read_benchmark,
 )
-from astr_jax.evaluation.reports.compare import SOLVED
 from astr_jax.evaluation.reports.records import PairRecord
 from astr_jax.evaluation.reports.runner import evaluate
 from astr_jax.evaluation.reports.tables import print_table
-from astr_jax.evaluation.scores.scoring import checked_matches, kind_of
+from astr_jax.evaluation.scores.found import checked_matches
+from astr_jax.evaluation.scores.kinds import KINDS, kind_of
+from astr_jax.evaluation.scores.pair_kind import PairKind
 from astr_jax.evaluation.studies.calibration_fit import (
-    ESTIMATORS,
     TEMPERATURES,
     THRESHOLDS,
     Candidates,
@@ -65,9 +65,7 @@ def run_calibrate(
         side = dataclasses.replace(benchmark.resize, long_side=arguments.long_side)
         benchmark = dataclasses.replace(benchmark, resize=side)
     benchmark = dataclasses.replace(
-        benchmark,
-        pose_estimators=(ESTIMATORS["pose"],),
-        homography_estimators=(ESTIMATORS["homography"],),
+        benchmark, **{kind.estimators_key: (kind.judge,) for kind in KINDS}
     )
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}.")
@@ -125,7 +123,7 @@ def _evaluated(
 
 def _candidates(pair, benchmark: Benchmark, match) -> Candidates:
     given = load_pair(pair, benchmark.resize)
-    returned, log_prob = match(given.img0, given.img1, K0=given.K0, K1=given.K1)
+    returned, log_prob = match(given.image0, given.image1, **given.truth.cameras)
     return Candidates.of(pair, given, checked_matches(returned), np.asarray(log_prob))
 
 
@@ -164,12 +162,11 @@ def write_calibrated(
     save_params(out, params.replace(calibration=calibration), note=header.note, dtype=dtype)
 
 
-def _area_name(kind: str) -> str:
-    unit = "°" if kind == "pose" else " px"
-    return f"{kind} AUC@{SOLVED[kind]:g}{unit} {ESTIMATORS[kind]}"
+def _area_name(kind: PairKind) -> str:
+    return f"{kind.name} {kind.solved_area}{kind.short_unit} {kind.judge}"
 
 
-def _threshold_table(scores: dict[float, Score], kind: str) -> Table:
+def _threshold_table(scores: dict[float, Score], kind: PairKind) -> Table:
     table = Table(title="thresholds, of calibrated confidence", box=box.SIMPLE_HEAD)
     for column in ("threshold", "right %", "matches", _area_name(kind)):
         table.add_column(column, justify="right")
@@ -178,7 +175,7 @@ def _threshold_table(scores: dict[float, Score], kind: str) -> Table:
     return table
 
 
-def _before_and_after(scores: dict[Calibration, Score], kind: str) -> Table:
+def _before_and_after(scores: dict[Calibration, Score], kind: PairKind) -> Table:
     table = Table(title="calibration", box=box.SIMPLE_HEAD)
     table.add_column("")
     names = ("temperature", "sigma factor", "threshold", "ECE", "sigma still x")

@@ -1,8 +1,8 @@
 """What calibrates a matcher, found on pairs with known geometry.
 
-The temperature is the one that makes the negative log-likelihood of right and wrong least. It is
-a proper score: least for true probabilities, without bins, and not to be had by a confidence that
-is the same for all; the expected calibration error is none of this. The matches are the same at
+The temperature is the one that makes the negative log-likelihood of right and wrong least. That is
+a proper score: it is least for true probabilities, needs no bins, and is not to be had by one
+confidence for all. The expected calibration error is none of this. The matches are the same at
 every temperature: all mutual ones at the weights' own, the improbable ones too. Else a temperature
 could do well by losing the hard ones.
 """
@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import LoadedPair
-from astr_jax.evaluation.reports.compare import SOLVED
 from astr_jax.evaluation.reports.records import PairRecord
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.calibration import (
@@ -23,7 +22,10 @@ from astr_jax.evaluation.scores.calibration import (
     pooled,
     sigma_factor,
 )
-from astr_jax.evaluation.scores.scoring import Found, kind_of, right_matches, right_name, score_pair
+from astr_jax.evaluation.scores.found import FoundMatches
+from astr_jax.evaluation.scores.kinds import KINDS, kind_of
+from astr_jax.evaluation.scores.pair_kind import PairKind
+from astr_jax.evaluation.scores.scoring import right_matches, score_pair
 
 TEMPERATURES = 2.0 ** np.arange(-2, 2.01, 0.25)  # at which log P is computed; times the model's
 STEPS_BETWEEN = 8  # further ones, to which log P is interpolated
@@ -31,7 +33,6 @@ THRESHOLDS = tuple(k / 20 for k in range(1, 19))  # 0.05 to 0.9
 NEIGHBOURS = 2  # thresholds on each side: on a few dozen pairs the areas of one differ by chance
 EQUAL = 0.01  # of an area: what a few dozen pairs cannot tell apart
 SURE = 1e-6  # no confidence counts as nearer to 0 or 1, so that one match cannot decide
-ESTIMATORS = {"pose": "poselib@1", "homography": "magsac@3"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,26 +41,21 @@ class Candidates:
 
     pair: Pair
     given: LoadedPair
-    found: Found
+    found: FoundMatches
     log_prob: Float[np.ndarray, "t k"]
     right: Bool[np.ndarray, " k"]
 
     @classmethod
-    def of(cls, pair: Pair, given: LoadedPair, found: Found, log_prob) -> "Candidates":
-        right = right_matches(found, given, pair)
+    def of(
+        cls, pair: Pair, given: LoadedPair, found: FoundMatches, log_prob: Float[np.ndarray, "t k"]
+    ) -> "Candidates":
+        right = right_matches(found, given)
         return cls(pair=pair, given=given, found=found, log_prob=log_prob, right=right)
 
-    def at(self, temperature: float, threshold: float) -> Found:
+    def at(self, temperature: float, threshold: float) -> FoundMatches:
         """Those above the threshold, with their confidence at a temperature."""
         confidence = np.exp(np.minimum(interpolated(self.log_prob, temperature), 0.0))
-        keep = confidence > threshold
-        sigma = self.found.sigma
-        return Found(
-            points0=self.found.points0[keep],
-            points1=self.found.points1[keep],
-            confidence=confidence[keep],
-            sigma=None if sigma is None else sigma[keep],
-        )
+        return dataclasses.replace(self.found, confidence=confidence)[confidence > threshold]
 
 
 def interpolated(log_prob: Float[np.ndarray, "t k"], temperature: float) -> Float[np.ndarray, " k"]:
@@ -105,32 +101,32 @@ class Score:
     auc: float  # of poses, or of homographies where no pair has a pose; the mean of seeds
 
 
-def judged_kind(kinds: Sequence[str]) -> str:
-    """The kind of pair whose errors decide on the threshold."""
-    return "pose" if "pose" in kinds else "homography"
+def judged_kind(kinds: Sequence[PairKind]) -> PairKind:
+    """The kind of pairs whose errors decide on the threshold: poses, where there are some."""
+    return next(kind for kind in KINDS if kind in kinds)
 
 
 def score_of(records: Sequence[PairRecord]) -> Score:
     """All pairs count alike, whatever their sets."""
     kind = judged_kind([record.kind for record in records])
-    errors = np.array([r.errors[ESTIMATORS[kind]] for r in records if r.kind == kind])  # [p seeds]
+    errors = np.array([r.errors[kind.judge] for r in records if r.kind == kind])  # [p seeds]
     bins = pooled(record.confidence_bins for record in records)
     empty = bins is None or not bins["matches"].any()
     return Score(
         calibration_error=float("nan") if empty else expected_calibration_error(bins),
         sigma_fit=fit_sigma(records),
-        precision=float(np.mean([r.precision[right_name(r.kind)] for r in records])),
+        precision=float(np.mean([r.precision[r.kind.right_share] for r in records])),
         num_matches=float(np.median([r.num_matches for r in records])),
-        auc=float(np.mean([metrics.error_auc(e, [SOLVED[kind]])[0] for e in errors.T])),
+        auc=float(np.mean([metrics.error_auc(e, [kind.solved])[0] for e in errors.T])),
     )
 
 
 def fit_sigma(records: Sequence[PairRecord]) -> float | None:
     """What sigma must be multiplied by; of both kinds of pairs the geometric mean over matches."""
     factors, weights = [], []
-    for kind in ("pose", "homography"):
+    for kind in KINDS:
         histogram = pooled(r.sigma_bins for r in records if r.kind == kind)
-        factor = None if histogram is None else sigma_factor(histogram, kind)
+        factor = None if histogram is None else sigma_factor(histogram, kind.median_of_sigma_1)
         if factor is not None:
             factors.append(factor)
             weights.append(histogram["counts"].sum())
@@ -150,9 +146,9 @@ def records_at(
                 name=c.pair.name,
                 kind=kind,
                 checked=c.pair.checked,
-                num_matches=len(found.confidence),
+                num_matches=len(found),
                 seconds=0.0,
-                **score_pair(found, c.given, c.pair, (ESTIMATORS[kind],), seeds),
+                **score_pair(found, c.given, (kind.judge,), seeds),
             )
         )
     return records

@@ -1,8 +1,8 @@
 """eval.py gallery: what a matcher cannot do, drawn, on painted pairs whose truth is known.
 
-One change at a time of a painted town, each strong enough to break many matchers; windows that look
-alike; a street in three dimensions; and two towns that have nothing in common, where every match is
-wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
+The pairs: a painted town under one change at a time, each strong enough to break many matchers;
+windows that look alike; a street in three dimensions; two towns with nothing in common, where every
+match is wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from astr_jax.data.worlds import EXACT_TOLERANCE, WorldConfig, make_atlas, rende
 from astr_jax.data.worlds.atlas import paint_windows
 from astr_jax.evaluation.command import FindMatcher, checked_place
 from astr_jax.evaluation.reports.pictures import as_matches
-from astr_jax.evaluation.reports.runner import Matcher
 from astr_jax.evaluation.scores import metrics
-from astr_jax.evaluation.scores.scoring import RIGHT, checked_matches
+from astr_jax.evaluation.scores.found import MatchFunction, checked_matches
+from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
 from astr_jax.evaluation.studies.sweeps import Change, make_view
 from astr_jax.files import replacing
 from astr_jax.supervision import seen_by_depth
@@ -65,8 +65,9 @@ def hard_pairs() -> Iterator[HardPair]:
     wall = np.tile(windows[::2, ::2], (2, 2))[: SIZE[0], : SIZE[1]]
     flat = {name: (town, change) for name, change in CHANGES.items()}
     for name, (image0, change) in (flat | {"windows that repeat": (wall, Change())}).items():
-        image1, H_0to1 = make_view(image0, other, change, np.random.default_rng(0))
-        yield HardPair(name, image0, image1, functools.partial(_flat_errors, H_0to1=H_0to1))
+        image1, homography = make_view(image0, other, change, np.random.default_rng(0))
+        errors = functools.partial(metrics.transfer_errors, homography=homography)
+        yield HardPair(name, image0, image1, errors)
     street = rendered_street([town, other])
     yield HardPair(
         "a street, with depth",
@@ -84,10 +85,6 @@ def rendered_street(photos: list[Grey]) -> dict[str, np.ndarray]:
         jax.random.key(STREET_KEY), make_atlas(photos), jnp.float32(0.6), config=config, batch=1
     )
     return {name: value[0] for name, value in jax.device_get(pairs).items()}
-
-
-def _flat_errors(points0: Points, points1: Points, *, H_0to1) -> Float[np.ndarray, " k"]:
-    return metrics.transfer_errors(points0, points1, H_0to1)
 
 
 def _world_errors(points0: Points, points1: Points, *, world) -> Float[np.ndarray, " k"]:
@@ -108,9 +105,9 @@ def painted_town(seed: int) -> Grey:
     return np.asarray(town.resize(SIZE[::-1], Image.Resampling.LANCZOS))
 
 
-def draw_gallery(match: Matcher, title: str, console: Console) -> Figure:
+def draw_gallery(match: MatchFunction, title: str, console: Console) -> Figure:
     """Matches and draws all pairs."""
-    pictures, limit = [], RIGHT["homography"]
+    pictures, limit = [], HOMOGRAPHY.right
     for pair in track(list(hard_pairs()), "matching", console=console):
         found = checked_matches(match(pair.image0, pair.image1))
         off = pair.errors(found.points0, found.points1)
@@ -145,7 +142,7 @@ def run_gallery(arguments: argparse.Namespace, find_matcher: FindMatcher, consol
         raise ValueError(f"expected a file that ends in {' or '.join(SUFFIXES)}; got {out}.")
     matcher = find_matcher(arguments.matcher, arguments.weights, None)
     name = pathlib.Path(arguments.weights).stem if arguments.weights else arguments.matcher
-    title = f"{name} on hard pairs; green: within {RIGHT['homography']:g} px"
+    title = f"{name} on hard pairs; green: within {HOMOGRAPHY.right:g} px"
     figure = draw_gallery(matcher.match, title, console)
     with replacing(out) as beside:
         figure.savefig(beside)

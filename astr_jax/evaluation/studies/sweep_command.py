@@ -27,7 +27,7 @@ from astr_jax.evaluation.studies.sweeps import (
     choose_photos,
     match_changes,
     parse_sweeps,
-    rows_of,
+    sweep_rows,
 )
 from astr_jax.files import replacing
 
@@ -72,7 +72,7 @@ def run_sweep(arguments: argparse.Namespace, find_matcher: FindMatcher, console:
         total = len(photos) * len(changes)
         for change, score in track(pairs, name, total=total, console=console):
             scores[change].append(score)
-        rows += rows_of(name, scores, sweeps)
+        rows += sweep_rows(name, scores, sweeps)
         _print_speed(name, [score for group in scores.values() for score in group], console)
     for table in tables_of(rows, sweeps):
         print_table(table, console)

@@ -19,13 +19,12 @@ from jaxtyping import Float, UInt8
 
 from astr_jax.data import cameras
 from astr_jax.data.photos import list_photos
-from astr_jax.evaluation.reports.compare import SOLVED
-from astr_jax.evaluation.reports.runner import Matcher
 from astr_jax.evaluation.scores import metrics
-from astr_jax.evaluation.scores.estimators import find_estimator
-from astr_jax.evaluation.scores.scoring import RIGHT, checked_matches
+from astr_jax.evaluation.scores.found import MatchFunction, checked_matches
+from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
+from astr_jax.evaluation.scores.scoring import share
 
-ESTIMATOR = "magsac@3"
+ESTIMATOR = HOMOGRAPHY.judge
 VIEW_ANGLE = 15.0  # degrees between the two viewing directions, where they are not swept
 SHIFT = 0.03  # of the point looked at, at most, in sides of the image
 DISPLAY_GAMMA = 2.2  # of pixel values over the light that made them
@@ -112,7 +111,7 @@ def make_view(
     """Image 1, and the homography to it from image 0. around: what lies beyond image 0."""
     size = height, width = image0.shape
     middle = np.array([width - 1, height - 1]) / 2
-    H_0to1 = cameras.view_from_photo(
+    homography = cameras.view_from_photo(
         target=tuple(middle + SHIFT * np.array([width, height]) * rng.uniform(-1, 1, 2)),
         zoom=1 / change.scale,
         tilt=math.radians(change.view),
@@ -121,10 +120,10 @@ def make_view(
         focal=max(size),
         size=size,
     )
-    inside = cameras.inside_photo(H_0to1, size, size)
+    inside = cameras.inside_photo(homography, size, size)
     around = cv2.resize(around, (width, height), interpolation=cv2.INTER_AREA)
-    image1 = np.where(inside, cameras.render(image0, H_0to1, size), around)
-    return _shoot(image1, change, rng), H_0to1
+    image1 = np.where(inside, cameras.render(image0, homography, size), around)
+    return _shoot(image1, change, rng), homography
 
 
 def _shoot(image: Image, change: Change, rng: np.random.Generator) -> Image:
@@ -138,7 +137,7 @@ def _shoot(image: Image, change: Change, rng: np.random.Generator) -> Image:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PairScore:
+class ViewScore:
     """What a matcher made of one photograph under one change."""
 
     precision: float = 0.0  # share of its matches within 3 px of the truth; 0 without matches
@@ -149,57 +148,60 @@ class PairScore:
     failure: str | None = None  # what it raised
 
 
-def score_pair(match: Matcher, image0: Image, image1: Image, H_0to1) -> PairScore:
+def score_view(
+    match: MatchFunction, image0: Image, image1: Image, homography: Float[np.ndarray, "3 3"]
+) -> ViewScore:
     """Matches and scores one pair. Whatever the matcher raises becomes a failure."""
-    seen = float(cameras.inside_photo(np.linalg.inv(H_0to1), image1.shape, image0.shape).mean())
+    back = np.linalg.inv(homography)
+    seen = float(cameras.inside_photo(back, image1.shape, image0.shape).mean())
     start = time.perf_counter()
     try:
         found = checked_matches(match(image0, image1))
         seconds = time.perf_counter() - start
         points = found.points0, found.points1
-        right = metrics.transfer_errors(*points, H_0to1) < RIGHT["homography"]
-        estimated = find_estimator(ESTIMATOR, "homography")(*points)
+        right = metrics.transfer_errors(*points, homography) < HOMOGRAPHY.right
+        estimated = HOMOGRAPHY.find_estimator(ESTIMATOR)(*points)
     except Exception as error:
-        return PairScore(seen=seen, failure=f"{type(error).__name__}: {error}")
-    return PairScore(
-        precision=float(right.mean()) if len(right) else 0.0,
+        return ViewScore(seen=seen, failure=f"{type(error).__name__}: {error}")
+    return ViewScore(
+        precision=share(right),
         right=int(right.sum()),
-        corner_error=metrics.corner_error(estimated, H_0to1, size=image0.shape),
+        corner_error=metrics.corner_error(estimated, homography, size=image0.shape),
         seen=seen,
         seconds=seconds,
     )
 
 
 def match_changes(
-    match: Matcher, photos: Sequence[Image], changes: Iterable[Change], seed: int
-) -> Iterator[tuple[Change, PairScore]]:
+    match: MatchFunction, photos: Sequence[Image], changes: Iterable[Change], seed: int
+) -> Iterator[tuple[Change, ViewScore]]:
     """Scores of every change of every photograph, photograph by photograph."""
     changes = list(changes)
     for number, image0 in enumerate(photos):
         around = photos[(number + 1) % len(photos)]
         for change in changes:
             rng = np.random.default_rng([seed, number])
-            yield change, score_pair(match, image0, *make_view(image0, around, change, rng))
+            yield change, score_view(match, image0, *make_view(image0, around, change, rng))
 
 
 MEASURES = {  # name -> its title, its axis, the value of a pair, their summary
     "precision": (
-        f"precision, within {RIGHT['homography']} px",
+        f"precision, within {HOMOGRAPHY.right:g} px",
         "share of matches",
         lambda score: score.precision,
         np.mean,
     ),
     "right": ("right matches", "matches, median", lambda score: score.right, np.median),
     "solved": (
-        f"corner error below {SOLVED['homography']:g} px",
+        f"corner error below {HOMOGRAPHY.solved:g} px",
         "share of photographs",
-        lambda score: score.corner_error < SOLVED["homography"],
+        lambda score: score.corner_error < HOMOGRAPHY.solved,
         np.mean,
     ),
 }
 
 
-def rows_of(matcher: str, scores: dict[Change, list[PairScore]], sweeps: Sweeps) -> list[dict]:
+def sweep_rows(matcher: str, scores: dict[Change, list[ViewScore]], sweeps: Sweeps) -> list[dict]:
     """A row for each amount of each sweep: the measures of MEASURES as (value, low, high), with
     the 95 % interval of the bootstrap over photographs, and the scores of each photograph."""
     rows = []
@@ -213,7 +215,7 @@ def rows_of(matcher: str, scores: dict[Change, list[PairScore]], sweeps: Sweeps)
     return rows
 
 
-def _with_interval(scores: Sequence[PairScore], measure: str) -> tuple[float, float, float]:
+def _with_interval(scores: Sequence[ViewScore], measure: str) -> tuple[float, float, float]:
     *_, value_of, summary = MEASURES[measure]
     values = np.array([value_of(score) for score in scores], float)
     # The same draws for every amount and matcher.
@@ -222,7 +224,7 @@ def _with_interval(scores: Sequence[PairScore], measure: str) -> tuple[float, fl
     return float(summary(values)), float(low), float(high)
 
 
-def _plain(score: PairScore) -> dict:
+def _plain(score: ViewScore) -> dict:
     """For JSON, which has no infinity."""
     fields = dataclasses.asdict(score)
     return fields | {"corner_error": score.corner_error if score.corner_error < math.inf else None}
