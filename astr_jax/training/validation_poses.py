@@ -9,7 +9,7 @@ import numpy as np
 from astr_jax.data.readers import PosedPairs
 from astr_jax.data.worlds import atlas_of_some, render_pairs
 from astr_jax.evaluation.scores import metrics
-from astr_jax.evaluation.scores.estimators import find_estimator
+from astr_jax.evaluation.scores.poses import POSE
 from astr_jax.supervision import DepthTruth, PairBatch
 from astr_jax.training.experiment import Experiment, Stage
 from astr_jax.types import Matches
@@ -55,16 +55,17 @@ def pose_scores(found: Sequence[Matches], truths: Sequence[DepthTruth]) -> dict[
         for i, (K0, K1, cam1_from_cam0) in enumerate(cameras):
             pair = matches[i].compact()
             given = pair.keypoints0, pair.keypoints1, K0.astype(float), K1.astype(float)
-            errors.append(metrics.pose_error(find_estimator(ESTIMATOR)(*given), cam1_from_cam0))
+            estimate = POSE.find_estimator(ESTIMATOR)(*given)
+            errors.append(metrics.pose_error(estimate, cam1_from_cam0))
             precision.append(
                 metrics.epipolar_precision(
                     *given[:2], cam1_from_cam0, *given[2:], threshold=EPIPOLAR_THRESHOLD
                 )
             )
             counts.append(len(pair))
-    areas = metrics.error_auc(errors, metrics.POSE_THRESHOLDS)
+    areas = metrics.error_auc(errors, POSE.thresholds)
     return {
-        **{f"pose_auc@{t:g}": a for t, a in zip(metrics.POSE_THRESHOLDS, areas, strict=True)},
+        **{f"pose_auc@{t:g}": a for t, a in zip(POSE.thresholds, areas, strict=True)},
         f"pose_precision@{EPIPOLAR_THRESHOLD:g}": float(np.mean(precision)),
         "pose_matches": float(np.mean(counts)),
     }
