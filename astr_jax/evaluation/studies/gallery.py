@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from astr_jax.data.town import paint_town
-from astr_jax.data.worlds import EXACT_TOLERANCE, WorldConfig, make_atlas, render_pairs
+from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
 from astr_jax.data.worlds.atlas import paint_windows
 from astr_jax.evaluation.command import FindMatcher, checked_place
 from astr_jax.evaluation.reports.pictures import as_matches
@@ -30,7 +30,7 @@ from astr_jax.evaluation.scores.found import MatchFunction, checked_matches
 from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
 from astr_jax.evaluation.studies.sweeps import Change, make_view
 from astr_jax.files import replacing
-from astr_jax.supervision import seen_by_depth
+from astr_jax.supervision import DepthTruth, PairBatch
 from astr_jax.viz import draw_matches, panels
 
 SIZE = 480, 640  # h, w of every picture
@@ -71,27 +71,27 @@ def hard_pairs() -> Iterator[HardPair]:
     street = rendered_street([town, other])
     yield HardPair(
         "a street, with depth",
-        street["image0"],
-        street["image1"],
-        functools.partial(_world_errors, world=street),
+        street.image0,
+        street.image1,
+        functools.partial(_world_errors, truth=street.truth),
     )
     yield HardPair("two towns with nothing in common", town, other, _all_wrong)
 
 
-def rendered_street(photos: list[Grey]) -> dict[str, np.ndarray]:
-    """One pair of a synthetic world, textured by the photographs: the fields of render_pairs."""
+def rendered_street(photos: list[Grey]) -> PairBatch:
+    """One pair of a synthetic world, textured by the photographs."""
     config = WorldConfig(height=SIZE[0], width=SIZE[1], kinds=("street",), rotation_rate=0.0)
-    pairs = render_pairs(
+    pairs, _ = render_pairs(
         jax.random.key(STREET_KEY), make_atlas(photos), jnp.float32(0.6), config=config, batch=1
     )
-    return {name: value[0] for name, value in jax.device_get(pairs).items()}
+    return jax.device_get(pairs)[0]
 
 
-def _world_errors(points0: Points, points1: Points, *, world) -> Float[np.ndarray, " k"]:
+def _world_errors(
+    points0: Points, points1: Points, *, truth: DepthTruth
+) -> Float[np.ndarray, " k"]:
     """Infinite where the depth of a point is not known, and where image 1 does not show it."""
-    geometry = (jnp.asarray(world[name]) for name in ("depth0", "depth1", "K0", "K1", "T_0to1"))
-    points = jnp.asarray(points0, jnp.float32)
-    true1, seen, _ = map(np.asarray, seen_by_depth(*geometry, points, EXACT_TOLERANCE))
+    true1, seen = map(np.asarray, truth.locate(points0))
     return np.where(seen, np.linalg.norm(true1 - points1, axis=1), np.inf)
 
 

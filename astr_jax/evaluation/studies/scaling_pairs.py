@@ -7,37 +7,39 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import track
 
-from astr_jax.data.readers import BadFiles, PairArrays, PosedDataset
+from astr_jax.data.readers import BadFiles, PosedDataset
 from astr_jax.data.stacking import stacked
-from astr_jax.data.worlds import EXACT_TOLERANCE, WorldConfig, make_atlas, render_pairs
+from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
 from astr_jax.images import padded
-from astr_jax.supervision import DEPTH_TOLERANCE, depth_ground_truth
+from astr_jax.supervision import DepthTruth, PairBatch
 
 BATCH = 4  # pairs
 TEXTURES, TEXTURE_SIDE = 64, 256  # photographs in the worlds, pixels
 LEAST_SEEN = 0.05  # of the coarse cells, for a pair of a data set to count
 
-Batch = dict[str, np.ndarray]
 
-
-def world_batches(photos, config: WorldConfig, pairs: int, difficulty: float) -> Iterator[Batch]:
+def world_batches(
+    photos, config: WorldConfig, pairs: int, difficulty: float
+) -> Iterator[PairBatch]:
     """Yields batches of BATCH pairs, padded to sides that the model takes."""
     atlas = make_atlas(photos[:TEXTURES], side=TEXTURE_SIDE)
     canvas = canvas_of(config.size)
     keys = jax.random.split(jax.random.key(0), -(-pairs // BATCH))
+
+    def on_canvas(x) -> np.ndarray:
+        return padded(np.asarray(x), canvas)
+
     for key in track(keys, "matching worlds"):
-        rendered = render_pairs(key, atlas, jnp.float32(difficulty), config=config, batch=BATCH)
-        batch = {name: np.asarray(value) for name, value in rendered.items()}
-        for i in "01":
-            batch[f"mask{i}"] = np.ones(batch[f"image{i}"].shape, bool)
-        maps = [f"{name}{i}" for name in ("image", "mask", "depth") for i in "01"]
-        batch |= {name: np.asarray(padded(batch[name], canvas)) for name in maps}
-        yield with_tolerance(batch, EXACT_TOLERANCE)
+        rendered, _ = render_pairs(key, atlas, jnp.float32(difficulty), config=config, batch=BATCH)
+        depth0, depth1 = on_canvas(rendered.truth.depth0), on_canvas(rendered.truth.depth1)
+        images = on_canvas(rendered.image0), on_canvas(rendered.image1)
+        masks = map(on_canvas, rendered.masks)
+        yield PairBatch(*images, *masks, rendered.truth.replace(depth0=depth0, depth1=depth1))
 
 
 def find_pairs(
     dataset: PosedDataset, size: tuple[int, int], pairs: int, min_ratio: float, bad: BadFiles
-) -> list[PairArrays]:
+) -> list[PairBatch]:
     """At most `pairs` pairs of a data set whose median scale ratio is min_ratio or more, either
     way, tried in a random order, the same each time; bad files are noted where they may be skipped.
     Raises ValueError where none is."""
@@ -59,19 +61,20 @@ def find_pairs(
     return found
 
 
-def posed_batches(pairs: list[PairArrays]) -> Iterator[Batch]:
+def posed_batches(pairs: list[PairBatch]) -> Iterator[PairBatch]:
     """Yields batches of BATCH pairs; the last is filled up with pairs in which nothing is seen."""
-    unseen = pairs[-1]._replace(depth0=np.zeros_like(pairs[-1].depth0))
+    last = pairs[-1].truth
+    unseen = pairs[-1].replace(truth=last.replace(depth0=np.zeros_like(last.depth0)))
     for first in track(range(0, len(pairs), BATCH), "matching pairs"):
         batch = pairs[first : first + BATCH]
         batch += [unseen] * (BATCH - len(batch))
-        yield with_tolerance(stacked(batch), DEPTH_TOLERANCE)
+        yield stacked(batch)
 
 
-def pair_ratio(pair: PairArrays) -> float:
+def pair_ratio(pair: PairBatch) -> float:
     """The median scale ratio of the coarse cells that both images see, above 1: larger in image 1;
     1 where they are too few to tell."""
-    truth = _truth(pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1)
+    truth = _ground_truth(pair.truth)
     ratios = np.asarray(truth.ratio)[np.asarray(truth.visible)]
     enough = LEAST_SEEN * truth.ratio.size
     return float(np.median(ratios)) if len(ratios) >= enough else 1.0
@@ -82,9 +85,4 @@ def canvas_of(size: tuple[int, int]) -> tuple[int, int]:
     return tuple(-(-side // 32) * 32 for side in size)
 
 
-def with_tolerance(batch: Batch, tolerance: float) -> Batch:
-    """The batch, with the share of a depth by which depths that are seen may disagree."""
-    return batch | {"depth_tolerance": np.full(len(batch["K0"]), tolerance, np.float32)}
-
-
-_truth = jax.jit(depth_ground_truth)
+_ground_truth = jax.jit(DepthTruth.ground_truth)
