@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from astr_jax.evaluation.reports.runner import evaluate
+from astr_jax.evaluation.scores import metrics
+
 SIZE = (96, 72)  # (w, h) of the miniatures' pictures
 K = np.array([[80.0, 0, 47.2], [0, 82.0, 36.1], [0, 0, 1]])
 
@@ -39,6 +42,16 @@ class Scene:
             pixels = (camera @ K.T)[:, :2] / camera[:, 2:]
             points.append((pixels + 0.5) * np.array(image.shape[::-1]) / SIZE - 0.5)
         return *points, np.ones(len(self.points))
+
+
+def assert_perfect(benchmark, matcher):
+    """All pairs score 100 by every estimator."""
+    records = evaluate(benchmark, matcher)
+    assert [record.failure for record in records] == [None] * len(benchmark.pairs)
+    for name in records[0].errors:
+        errors = [record.errors[name][0] for record in records]
+        assert min(metrics.error_auc(errors, [5.0])) > 0.999
+    assert all(share == 1.0 for record in records for share in record.precision.values())
 
 
 def objects(values):

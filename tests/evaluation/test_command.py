@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from astr_jax.cli.matchers import find_matcher
-from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.command import longest_side, read_benchmark
 from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.reports.report import read_report
@@ -113,20 +112,6 @@ def test_matches_are_written_for_hloc_with_the_command_to_go_on(tmp_path, rng, c
 def test_a_run_begun_by_one_matcher_is_not_ended_by_another():
     stated = [find_matcher(name, None, None).settings for name in MATCHERS]
     assert len({str(settings) for settings in stated}) == len(MATCHERS)
-
-
-@pytest.mark.parametrize(
-    ("sides", "message"),
-    [
-        ({"long_side": -5}, "positive"),
-        ({"short_side": 480, "multiple": 0}, "positive"),
-        ({"size": (640, 480), "multiple": 8}, "knows no multiple"),
-        ({"long_side": 640, "short_side": 480}, "give one of"),
-    ],
-)
-def test_a_size_that_is_none_is_refused(sides, message):
-    with pytest.raises(ValueError, match=message):
-        Resize(**sides)
 
 
 def test_a_matcher_that_fails_on_every_pair_ends_the_command_as_failed(

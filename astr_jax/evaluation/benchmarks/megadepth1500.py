@@ -53,5 +53,5 @@ def _pair(scene: str, posed: PosedPair) -> Pair:
         overlap=posed.overlap,
         image0=image0,
         image1=image1,
-        truth=PoseTruth(K0=posed.view0.K, K1=posed.view1.K, cam1_from_cam0=posed.T_0to1),
+        truth=PoseTruth(K0=posed.view0.K, K1=posed.view1.K, cam1_from_cam0=posed.cam1_from_cam0),
     )

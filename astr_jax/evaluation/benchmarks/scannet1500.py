@@ -54,7 +54,7 @@ def _pair(posed: PosedPair) -> Pair:
         truth=PoseTruth(
             K0=_intrinsics(posed.view0),
             K1=_intrinsics(posed.view1),
-            cam1_from_cam0=posed.T_0to1,
+            cam1_from_cam0=posed.cam1_from_cam0,
         ),
     )
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import read_pairs
-from astr_jax.evaluation.benchmarks.resizing import Resize, load_image
+from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.reports import runner
 from astr_jax.evaluation.reports.report import score_sets
 
@@ -192,20 +192,6 @@ def test_progress_hears_of_every_pair_in_order(miniature):
     assert heard == records
 
 
-def test_images_are_turned_as_their_exif_says(tmp_path):
-    # Orientation 6: the camera was turned; the file's left column is the upright top row.
-    pixels = np.zeros((32, 64), np.uint8)
-    pixels[:, :16] = 200
-    exif = Image.Exif()
-    exif[274] = 6
-    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    image, resize = load_image(tmp_path / "turned.png", Resize(long_side=64))
-    assert image.shape == (64, 32)
-    assert image[:16].min() == 200
-    assert image[16:].max() == 0
-    np.testing.assert_allclose(resize, np.eye(3))
-
-
 def test_reading_names_what_is_wrong(miniature, tmp_path):
     directory, _ = miniature
     with pytest.raises(ValueError, match=r"no set nowhere\. There are: flat, posed"):
@@ -287,19 +273,23 @@ def test_pairs_of_the_same_stems_are_told_apart_by_their_folders(tmp_path):
     assert [pair.name for pair in read_pairs([tmp_path])] == ["a/0 a/1", "b/0 b/1", "1 1"]
 
 
-def test_sixteen_bits_show_what_eight_do(tmp_path):
-    grey = np.random.default_rng(0).integers(0, 256, (32, 48), dtype=np.uint8)
-    Image.fromarray(grey).save(tmp_path / "8.png")
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
-    eight, sixteen = (load_image(tmp_path / f"{n}.png", Resize(long_side=48))[0] for n in (8, 16))
-    np.testing.assert_array_equal(eight, sixteen)
-
-
 def test_one_set_can_be_read_by_its_own_folder(miniature):
     directory, _ = miniature
     assert {pair.set for pair in read_pairs([directory / "flat"])} == {"flat"}
     with pytest.raises(ValueError, match="two sets are called flat"):
         read_pairs([directory / "flat", _copy_of(directory / "flat")])
+
+
+@pytest.mark.parametrize("overlap", ["0.5", "null"])
+def test_the_overlap_of_an_index_is_read(tmp_path, overlap):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    entry = '"image0": "a.png", "image1": "a.png", "H_0to1": [[1,0,0],[0,1,0],[0,0,1]]'
+    (tmp_path / "index.json").write_text(f'[{{{entry}, "overlap": {overlap}}}]')
+    (pair,) = read_pairs([tmp_path])
+    assert pair.overlap == (None if overlap == "null" else 0.5)
+    (tmp_path / "index.json").write_text(f'[{{{entry}, "overlap": 1.5}}]')
+    with pytest.raises(ValueError, match=r"pair 0: overlap must be a number in \[0, 1\]; got 1\.5"):
+        read_pairs([tmp_path])
 
 
 def _copy_of(folder):
