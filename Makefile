@@ -10,7 +10,7 @@
 #   N as the run before said at its end.
 
 # make measure PAIRS=DIR PHOTOS=DIR POSED='DIR ...'
-#   What the documents say of the tiny that ships: its report, the tables of README.md, the pictures of
+#   What the documents say of the tiny that ships: its report, the tables of docs/results.md, the pictures of
 #   the model card, and on the screen the other figures. Over an hour on two CPU cores, by estimate.
 
 PYTHON ?= python3
@@ -39,7 +39,7 @@ train-gpu:
 measure: .venv/installed
 	@: $(foreach name,PAIRS PHOTOS POSED,$(if $($(name)),,$(error make measure needs $(name)=DIR)))
 	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --name 'astr tiny' --out docs/results/tiny.json
-	$(BIN)/python eval.py table $(REPORTS) --into README.md
+	$(BIN)/python eval.py table $(REPORTS) --into docs/results.md
 	$(BIN)/python eval.py compare docs/results/sift.json docs/results/tiny.json
 	$(BIN)/python eval.py compare docs/results/orb.json docs/results/tiny.json
 	$(BIN)/python eval.py sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \

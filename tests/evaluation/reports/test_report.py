@@ -115,12 +115,12 @@ def test_a_report_comes_back_from_its_file_and_the_file_is_strict_json(tmp_path)
     assert {(s["set"], s["checked_only"]) for s in document["scores"]} >= {("one", True)}
 
 
-def test_the_tables_of_the_readme_are_those_of_its_reports():
+def test_the_tables_of_the_results_page_are_those_of_its_reports():
     names = ("tiny", "sift", "rootsift", "orb", "akaze")
     reports = [read_report(ROOT / "docs" / "results" / f"{name}.json") for name in names]
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "results.md").read_text()
     for name, text in (("results", markdown_tables(reports)), ("published", published_tables([]))):
-        between = readme.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
+        between = page.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
         assert between.strip() == text.strip()
     lines = markdown_tables(reports).splitlines()
     assert len([line for line in lines if line[:2] == "| "]) == 37
