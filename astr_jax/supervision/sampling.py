@@ -26,7 +26,7 @@ def sample_fine(
 
     At most `limit` of the `capacity` rows are filled: first ground truth, at least `least_true` of
     it where there is so much, then predictions, then what ground truth is left. Both are drawn at
-    random (docs/paper.md §8).
+    random (docs/paper.md §8). A true pair that is predicted too counts once, where it comes first.
     """
     n = true_cell1.shape[0]
     true_key, predicted_key = jax.random.split(key)
@@ -35,8 +35,13 @@ def sample_fine(
     true_rank = jnp.argsort(jnp.argsort(true_order))
     # Priorities: 0 sure ground truth, 1 predictions, 2 other ground truth, 9 nothing.
     true_priority = jnp.where(true_rank < least_true, true_order, true_order + 2)
+    true_priority = jnp.where(true, true_priority, 9.0)
     predicted_priority = jnp.where(predicted, 1 + jax.random.uniform(predicted_key, (n,)), 9.0)
-    priority = jnp.concatenate([jnp.where(true, true_priority, 9.0), predicted_priority])
+    both = true & (true_cell1 == predicted_cell1)
+    earlier = jnp.minimum(true_priority, predicted_priority)
+    true_priority = jnp.where(both, earlier, true_priority)
+    predicted_priority = jnp.where(both, 9.0, predicted_priority)
+    priority = jnp.concatenate([true_priority, predicted_priority])
     best, index = jax.lax.top_k(-priority, capacity)
     filled = (best > -9.0) & (jnp.arange(capacity) < limit)
     cell0 = jnp.where(filled, index % n, -1)

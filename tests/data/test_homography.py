@@ -1,10 +1,12 @@
 import cv2
+import jax
 import numpy as np
 import pytest
 
 from astr_jax.data import cameras, contact_sheet
 from astr_jax.data.homography import HomographyConfig, HomographyPairs, make_pair, sample_views
 from astr_jax.data.photometry import PhotometricConfig
+from astr_jax.supervision import PairBatch, PlaneTruth
 
 NO_LIGHT = PhotometricConfig(
     occlusion_probability=0,
@@ -38,13 +40,13 @@ def pixels(size):
 def seen_in_both(pair):
     """Returns the pixels of image 0 and of image 1 (floats) that show the same visible points."""
     height, width = pair.image0.shape
-    points0 = pixels(pair.image0.shape)[pair.visible0.ravel()]
-    mapped = np.c_[points0, np.ones(len(points0))] @ pair.H_0to1.astype(float).T
+    points0 = pixels(pair.image0.shape)[pair.truth.visible0.ravel()]
+    mapped = np.c_[points0, np.ones(len(points0))] @ pair.truth.homography.astype(float).T
     points1 = mapped[:, :2] / mapped[:, 2:]
     inside = np.all((points1 >= 0) & (points1 <= (width - 1, height - 1)), -1)
     points0, points1 = points0[inside], points1[inside]
     x, y = np.rint(points1).astype(int).T
-    both = pair.visible1[y, x]
+    both = pair.truth.visible1[y, x]
     return points0[both], points1[both]
 
 
@@ -87,7 +89,7 @@ def test_the_homography_is_the_second_camera_after_the_first():
     view0, view1 = sample_views(PHOTOS[0].shape, rng, 1.0, config)
     on_photo = np.random.default_rng(0).uniform(60, 140, (20, 2))
     through0 = cameras.transform(view0, on_photo)
-    actual = cameras.transform(pair.H_0to1.astype(float), through0)
+    actual = cameras.transform(pair.truth.homography.astype(float), through0)
     np.testing.assert_allclose(actual, cameras.transform(view1, on_photo), rtol=1e-4, atol=1e-3)
 
 
@@ -115,13 +117,9 @@ def test_views_reach_and_keep_their_ranges(monkeypatch, difficulty, angle, turn,
 def test_overlap_is_as_promised_when_pixels_are_counted():
     for seed in range(60):
         pair = make_pair(PHOTOS[seed % 4], np.random.default_rng(seed), 1.0, PLAIN)
-        back = pair._replace(
-            image0=pair.image1,
-            image1=pair.image0,
-            visible0=pair.visible1,
-            visible1=pair.visible0,
-            H_0to1=np.linalg.inv(pair.H_0to1.astype(float)),
-        )
+        homography = np.linalg.inv(pair.truth.homography.astype(float))
+        truth = PlaneTruth(homography, pair.truth.visible1, pair.truth.visible0)
+        back = PairBatch(pair.image1, pair.image0, None, None, truth)
         shares = [len(seen_in_both(p)[0]) / pair.image0.size for p in (pair, back)]
         assert max(shares) > PLAIN.min_overlap - 0.02
         assert min(shares) > PLAIN.min_overlap / 3 - 0.02
@@ -135,7 +133,10 @@ def test_a_visible_pixel_shows_the_photograph():
     foreign = 0
     for seed in range(30):
         pair = make_pair(grey, np.random.default_rng(seed), 1.0, config, PHOTOS)
-        for image, visible in ((pair.image0, pair.visible0), (pair.image1, pair.visible1)):
+        for image, visible in (
+            (pair.image0, pair.truth.visible0),
+            (pair.image1, pair.truth.visible1),
+        ):
             assert (image[visible] == 77).all()
             foreign += np.mean(image != 77)
     assert foreign / 60 > 0.05
@@ -145,11 +146,11 @@ def test_what_one_image_sees_the_other_sees_too_unless_something_is_in_the_way()
     for seed in range(20):
         pair = make_pair(PHOTOS[0], np.random.default_rng(seed), 1.0, PLAIN)
         height, width = pair.image0.shape
-        mapped = cameras.transform(pair.H_0to1.astype(float), pixels((height, width)))
+        mapped = cameras.transform(pair.truth.homography.astype(float), pixels((height, width)))
         x, y = np.rint(mapped).T
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        there = pair.visible1[y[inside].astype(int), x[inside].astype(int)]
-        agree = there == pair.visible0.ravel()[inside]
+        there = pair.truth.visible1[y[inside].astype(int), x[inside].astype(int)]
+        agree = there == pair.truth.visible0.ravel()[inside]
         assert agree.mean() > 0.97  # all but the pixels cut by the photograph's edge
 
 
@@ -162,7 +163,7 @@ def test_clouds_are_not_visible_and_the_rest_stays_where_it_is(name):
     hidden, errors = [], []
     for seed in range(20):
         pair = make_pair(photo, np.random.default_rng(seed), 0.3, config)
-        hidden.append(1 - pair.visible0.mean())
+        hidden.append(1 - pair.truth.visible0.mean())
         errors.append(content_error(pair) if len(seen_in_both(pair)[0]) else 0.0)
     assert 0.15 < np.mean(hidden) < 0.8  # without clouds: 0.05, beyond the edge
     assert np.median(errors) < 4
@@ -178,16 +179,15 @@ def test_a_pair_depends_on_seed_index_and_difficulty_alone():
     ):
         np.testing.assert_array_equal(actual, expected)
     for other in (ahead.pair(8, 0.5), HomographyPairs(PHOTOS, config, seed=4).pair(7, 0.5)):
-        assert not np.array_equal(other.H_0to1, ahead.pair(7, 0.5).H_0to1)
+        assert not np.array_equal(other.truth.homography, ahead.pair(7, 0.5).truth.homography)
 
 
-def test_pairs_stack_into_the_fields_of_a_batch():
+def test_pairs_stack_into_a_batch():
     pairs = HomographyPairs(PHOTOS, HomographyConfig(**SMALL), seed=3)
     batch = pairs.stack(range(4, 7), 0.5)
-    assert batch["image0"].shape == (3, 96, 128)
-    assert batch["H_0to1"].dtype == np.float32
-    for name, value in pairs.pair(5, 0.5)._asdict().items():
-        np.testing.assert_array_equal(batch[name][1], value)
+    assert batch.image0.shape == (3, 96, 128)
+    assert batch.truth.homography.dtype == np.float32
+    jax.tree.map(np.testing.assert_array_equal, batch[1], pairs.pair(5, 0.5))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 400), (400, 30), (96, 128), (900, 700)])

@@ -58,7 +58,7 @@ def test_pictures_cameras_and_poses_are_read_exactly(tmp_path, model):
             points @ i.cam_from_world().rotation.matrix().T + i.cam_from_world().translation
             for i in (image0, image1)
         )
-        moved = in0 @ arrays.T_0to1[:3, :3].T + arrays.T_0to1[:3, 3]
+        moved = in0 @ arrays.truth.cam1_from_cam0[:3, :3].T + arrays.truth.cam1_from_cam0[:3, 3]
         np.testing.assert_allclose(moved, in1, atol=1e-4)
 
 
@@ -84,10 +84,10 @@ def test_the_depth_of_sparse_points_stands_around_their_keypoints(tmp_path, mode
     exact = 0
     for (x, y), depth in zip(np.round(xy).astype(int), z, strict=True):
         if 0 <= x < SIZE[1] and 0 <= y < SIZE[0]:
-            assert 0 < arrays.depth0[y, x] <= depth * (1 + 1e-6)  # a nearer one may share it
-            exact += np.isclose(arrays.depth0[y, x], depth)
+            assert 0 < arrays.truth.depth0[y, x] <= depth * (1 + 1e-6)  # a nearer one may share it
+            exact += np.isclose(arrays.truth.depth0[y, x], depth)
     assert exact > 5
-    v, u = np.nonzero(arrays.depth0)
+    v, u = np.nonzero(arrays.truth.depth0)
     distance = np.hypot(u[:, None] - np.round(xy[:, 0]), v[:, None] - np.round(xy[:, 1]))
     assert (distance.min(axis=1) <= REACH + 1e-3).all()
 
@@ -128,8 +128,8 @@ def test_dense_maps_are_taken_where_the_workspace_has_them(tmp_path, model, rng)
     dataset = ColmapModels([tmp_path / "town"], min_overlap=0, max_overlap=1)
     pair = dataset.pairs("town")[3]
     arrays = dataset.load(pair, (24, 32))
-    np.testing.assert_array_equal(arrays.depth0, maps[by_name(model, pair.view0).name])
-    np.testing.assert_array_equal(arrays.depth1, maps[by_name(model, pair.view1).name])
+    np.testing.assert_array_equal(arrays.truth.depth0, maps[by_name(model, pair.view0).name])
+    np.testing.assert_array_equal(arrays.truth.depth1, maps[by_name(model, pair.view1).name])
     path.with_name(f"{by_name(model, pair.view1).name}.geometric.bin").unlink()
     with pytest.raises(UnreadableFile, match=r"geometric\.bin: there is no such depth file"):
         dataset.load(pair, (24, 32))

@@ -102,13 +102,13 @@ def test_every_layout_and_index_is_read_back_exactly(tmp_path, views, images, de
         arrays = dataset.load(pair, SHAPE)
         np.testing.assert_array_equal(arrays.image0, views[i][0])
         np.testing.assert_array_equal(arrays.image1, views[j][0])
-        np.testing.assert_array_equal(arrays.depth0, views[i][1])
-        np.testing.assert_array_equal(arrays.depth1, views[j][1])
-        np.testing.assert_allclose(arrays.K0, views[i][2], atol=1e-5)
-        np.testing.assert_allclose(arrays.K1, views[j][2], atol=1e-5)
+        np.testing.assert_array_equal(arrays.truth.depth0, views[i][1])
+        np.testing.assert_array_equal(arrays.truth.depth1, views[j][1])
+        np.testing.assert_allclose(arrays.truth.K0, views[i][2], atol=1e-5)
+        np.testing.assert_allclose(arrays.truth.K1, views[j][2], atol=1e-5)
         point = np.array([0.3, -0.2, 2.0, 1.0])  # of the world
         np.testing.assert_allclose(
-            arrays.T_0to1 @ (views[i][3] @ point), views[j][3] @ point, atol=1e-5
+            arrays.truth.cam1_from_cam0 @ (views[i][3] @ point), views[j][3] @ point, atol=1e-5
         )
 
 
@@ -121,7 +121,7 @@ def test_intrinsics_are_of_the_depth_map_where_the_picture_is_larger(tmp_path, v
     np.savez(tmp_path / "0022.npz", **with_overlap_matrix(index_of(views)))
     dataset = MegaDepth(tmp_path, tmp_path)
     arrays = dataset.load(dataset.pairs("0022")[0], SHAPE)
-    np.testing.assert_allclose(arrays.K0, views[0][2], atol=1e-5)
+    np.testing.assert_allclose(arrays.truth.K0, views[0][2], atol=1e-5)
 
 
 def test_a_list_chooses_the_scenes(tmp_path, views):

@@ -53,9 +53,9 @@ def test_the_layout_is_read_back_exactly(tmp_path, rng, own_K):
     arrays = dataset.load(pairs[1], SHAPE)
     np.testing.assert_array_equal(arrays.image0, pictures[0])
     np.testing.assert_array_equal(arrays.image1, pictures[2])
-    assert (arrays.depth0 == 3).all()
-    np.testing.assert_array_equal(arrays.K0, K.astype(np.float32))
-    np.testing.assert_allclose(arrays.T_0to1, wall_from(-3.0), atol=1e-6)
+    assert (arrays.truth.depth0 == 3).all()
+    np.testing.assert_array_equal(arrays.truth.K0, K.astype(np.float32))
+    np.testing.assert_allclose(arrays.truth.cam1_from_cam0, wall_from(-3.0), atol=1e-6)
 
 
 def test_a_frame_without_depth_pairs_with_one_that_has_it(tmp_path, rng):
@@ -66,7 +66,7 @@ def test_a_frame_without_depth_pairs_with_one_that_has_it(tmp_path, rng):
     dataset = PosedFolders([tmp_path / "wall"])
     pairs = dataset.pairs("wall")
     assert [p.view0.name for p in pairs] == ["wall/images/0.png"] * 2
-    assert not dataset.load(pairs[0], SHAPE).depth1.any()
+    assert not dataset.load(pairs[0], SHAPE).truth.depth1.any()
 
 
 def test_what_is_hidden_behind_a_near_surface_is_not_shared():
@@ -130,13 +130,17 @@ def test_real_pairs_show_the_same_thing_where_depth_and_pose_say():
     dataset = PosedFolders([SHARED / "boofchair_sgm"])
     pairs = dataset.pairs("boofchair_sgm")
     arrays = dataset.load(pairs[len(pairs) // 2], (240, 320))
-    y, x = np.nonzero(arrays.depth0)
-    points = np.linalg.inv(arrays.K0) @ np.stack([x, y, np.ones(len(x))]) * arrays.depth0[y, x]
-    moved = arrays.T_0to1[:3, :3] @ points + arrays.T_0to1[:3, 3:]
-    u, v = np.round((arrays.K1 @ moved)[:2] / moved[2]).astype(int)
+    y, x = np.nonzero(arrays.truth.depth0)
+    points = (
+        np.linalg.inv(arrays.truth.K0)
+        @ np.stack([x, y, np.ones(len(x))])
+        * arrays.truth.depth0[y, x]
+    )
+    moved = arrays.truth.cam1_from_cam0[:3, :3] @ points + arrays.truth.cam1_from_cam0[:3, 3:]
+    u, v = np.round((arrays.truth.K1 @ moved)[:2] / moved[2]).astype(int)
     inside = (u >= 0) & (u < 320) & (v >= 0) & (v < 240)
     u, v, x, y, z = u[inside], v[inside], x[inside], y[inside], moved[2, inside]
-    same = np.abs(z - arrays.depth1[v, u]) < 0.05 * arrays.depth1[v, u]
+    same = np.abs(z - arrays.truth.depth1[v, u]) < 0.05 * arrays.truth.depth1[v, u]
     assert same.mean() > 0.5
     grey0, grey1 = arrays.image0[y, x][same], arrays.image1[v, u][same]
     assert np.corrcoef(grey0, grey1)[0, 1] > 0.9

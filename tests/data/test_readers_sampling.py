@@ -57,15 +57,15 @@ class Numbered(PosedDataset):
 
 
 def grey_of(batch):
-    return batch["image0"][:, 0, 0]
+    return batch.image0[:, 0, 0]
 
 
 def test_pairs_follow_from_their_number_alone(tmp_path):
     pairs = PosedPairs(Numbered(tmp_path), (8, 8), per_scene=4, seed=2)
     assert len(pairs) == 8
     batches = [pairs.stack(range(k, k + 3)) for k in range(0, 18, 3)]
-    assert batches[0]["image0"].shape == (3, 8, 8)
-    assert batches[0]["T_0to1"].shape == (3, 4, 4)
+    assert batches[0].image0.shape == (3, 8, 8)
+    assert batches[0].truth.cam1_from_cam0.shape == (3, 4, 4)
     again = PosedPairs(Numbered(tmp_path), (8, 8), per_scene=4, seed=2)
     for step in (4, 5):  # as a run that goes on, and as the second of two processes
         rows = range(3 * step + 1, 3 * step + 3)

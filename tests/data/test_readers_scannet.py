@@ -51,16 +51,16 @@ def test_the_layout_is_read_back_exactly(tmp_path, scan, intrinsics):
     assert [pair.overlap for pair in pairs] == [0.6]  # the other has too little
     arrays = dataset.load(pairs[0], SHAPE)
     for stem, image, depth in (
-        (0, arrays.image0, arrays.depth0),
-        (15, arrays.image1, arrays.depth1),
+        (0, arrays.image0, arrays.truth.depth0),
+        (15, arrays.image1, arrays.truth.depth1),
     ):
         np.testing.assert_array_equal(depth, scan[stem][0].astype(np.float32) / 1000)
         with PIL.Image.open(tmp_path / "scene0707_00" / "color" / f"{stem}.jpg") as picture:
             np.testing.assert_array_equal(image, np.asarray(picture.convert("L")))
-    np.testing.assert_allclose(arrays.K0, K, rtol=1e-6)
+    np.testing.assert_allclose(arrays.truth.K0, K, rtol=1e-6)
     point = np.array([0.3, -0.2, 2.0, 1.0])  # of the world
     first, second = (np.linalg.inv(scan[stem][1]) @ point for stem in (0, 15))
-    np.testing.assert_allclose(arrays.T_0to1 @ first, second, atol=1e-5)
+    np.testing.assert_allclose(arrays.truth.cam1_from_cam0 @ first, second, atol=1e-5)
 
 
 def test_an_index_has_the_poses_where_no_folder_has(tmp_path, scan, rng):
@@ -69,12 +69,12 @@ def test_an_index_has_the_poses_where_no_folder_has(tmp_path, scan, rng):
     dataset = ScanNet(tmp_path, tmp_path / "test.npz")
     stem0, stem1 = NAMES[0][2:].tolist()
     from_files = np.linalg.inv(scan[stem1][1]) @ scan[stem0][1]
-    np.testing.assert_allclose(dataset.pairs("test")[0].T_0to1, from_files, atol=1e-9)
+    np.testing.assert_allclose(dataset.pairs("test")[0].cam1_from_cam0, from_files, atol=1e-9)
     shutil.rmtree(tmp_path / "scene0707_00" / "pose")
     pairs = dataset.pairs("test")
     assert len(pairs) == 2  # without a score all count
     for pair, row in zip(pairs, rel_pose, strict=True):
-        np.testing.assert_array_equal(pair.T_0to1, [*row.reshape(3, 4), [0, 0, 0, 1]])
+        np.testing.assert_array_equal(pair.cam1_from_cam0, [*row.reshape(3, 4), [0, 0, 0, 1]])
         assert pair.scene == "scene0707_00"
 
 
@@ -84,7 +84,9 @@ def test_intrinsics_are_of_the_depth_map_whatever_the_size_of_the_colour(tmp_pat
     np.savez(tmp_path / "test.npz", name=NAMES[:1])
     dataset = ScanNet(tmp_path, tmp_path / "test.npz")
     arrays = dataset.load(dataset.pairs("test")[0], (97, 130))
-    np.testing.assert_allclose(arrays.K0, scaled_intrinsics(K, (64 / 130, 48 / 97)), rtol=1e-5)
+    np.testing.assert_allclose(
+        arrays.truth.K0, scaled_intrinsics(K, (64 / 130, 48 / 97)), rtol=1e-5
+    )
 
 
 def test_a_lost_pose_is_named(tmp_path, scan):

@@ -35,9 +35,9 @@ class Rooms(PosedDataset):
             return View(f"{scene}{k}", self.folder / f"{scene}{k}.png", K, depth)
 
         def pose(k):
-            T_0to1 = np.eye(4)
-            T_0to1[:3, 3] = k, 0.1, -0.25
-            return T_0to1
+            cam1_from_cam0 = np.eye(4)
+            cam1_from_cam0[:3, 3] = k, 0.1, -0.25
+            return cam1_from_cam0
 
         return [
             PosedPair(scene, view(i), view(j), pose(i), 0.1 * i + 0.2)
@@ -55,7 +55,7 @@ def assert_same(dataset, pair, other, other_pair):
     assert (pair.scene, np.float32(pair.overlap)) == (other_pair.scene, other_pair.overlap)
     assert (pair.view0.name, pair.view1.name) == (other_pair.view0.name, other_pair.view1.name)
     if pair.view0.name.endswith("0") and pair.view1.name.endswith("2"):  # no camera was turned
-        np.testing.assert_array_equal(pair.T_0to1, other_pair.T_0to1)
+        np.testing.assert_array_equal(pair.cam1_from_cam0, other_pair.cam1_from_cam0)
         np.testing.assert_array_equal(pair.view0.K, other_pair.view0.K)
     first, second = dataset.load(pair, (32, 32)), other.load(other_pair, (32, 32))
     for name, a, b in zip(first._fields, first, second, strict=True):

@@ -87,23 +87,25 @@ class OnePair(PosedDataset):
 
 
 def test_the_pose_leads_from_one_turned_picture_to_the_other(tmp_path, rng):
-    T_0to1 = np.eye(4)
-    T_0to1[:3, :3] = cv2.Rodrigues(np.array([0.1, -0.2, 0.3]))[0]
-    T_0to1[:3, 3] = 0.2, -0.1, 0.05
+    cam1_from_cam0 = np.eye(4)
+    cam1_from_cam0[:3, :3] = cv2.Rodrigues(np.array([0.1, -0.2, 0.3]))[0]
+    cam1_from_cam0[:3, 3] = 0.2, -0.1, 0.05
     pictures = rng.integers(0, 256, (2, 40, 60), np.uint8)
     views = []
     for k, orientation in enumerate((6, 3)):
         save_turned(tmp_path / f"{k}.png", pictures[k], orientation)
         views.append(View(f"{k}", tmp_path / f"{k}.png", K, np.full((40, 60), 2.0)))
-    dataset = OnePair(PosedPair("one", *views, T_0to1))
+    dataset = OnePair(PosedPair("one", *views, cam1_from_cam0))
     arrays = dataset.load(dataset.pairs("one")[0], (60, 60))
     point0 = np.linalg.inv(K) @ [31, 17, 1] * 2.0
-    x1, y1, z1 = K @ (T_0to1[:3, :3] @ point0 + T_0to1[:3, 3])
+    x1, y1, z1 = K @ (cam1_from_cam0[:3, :3] @ point0 + cam1_from_cam0[:3, 3])
     u0, v0 = 40 - 1 - 17, 31  # a quarter turn with the clock
     u1, v1 = 60 - 1 - x1 / z1, 40 - 1 - y1 / z1  # half a turn
     assert arrays.image0[v0, u0] == pictures[0][17, 31]
-    there = np.linalg.inv(arrays.K0) @ [u0, v0, 1] * arrays.depth0[v0, u0]
-    moved = arrays.K1 @ (arrays.T_0to1[:3, :3] @ there + arrays.T_0to1[:3, 3])
+    there = np.linalg.inv(arrays.truth.K0) @ [u0, v0, 1] * arrays.truth.depth0[v0, u0]
+    moved = arrays.truth.K1 @ (
+        arrays.truth.cam1_from_cam0[:3, :3] @ there + arrays.truth.cam1_from_cam0[:3, 3]
+    )
     np.testing.assert_allclose(moved[:2] / moved[2], [u1, v1], atol=1e-3)
 
 

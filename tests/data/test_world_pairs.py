@@ -1,7 +1,5 @@
 """Synthetic worlds: what is drawn, and that images, depth, pose and supervision agree."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +9,12 @@ from astr_jax.data.worlds import EXACT_TOLERANCE, KINDS, WorldConfig, make_atlas
 from astr_jax.data.worlds.draw import Draw
 from astr_jax.data.worlds.pairs import draw_shots
 from astr_jax.data.worlds.surfaces import trace
-from astr_jax.supervision import depth_ground_truth, warp_by_depth
+from astr_jax.ops.geometry import warp_by_depth
+from astr_jax.supervision import DepthTruth
 
 HEIGHT, WIDTH, BATCH = 64, 96, 48
 CONFIG = WorldConfig(height=HEIGHT, width=WIDTH)
 EASY, HARD = jnp.float32(0.3), jnp.float32(1.0)  # difficulties; one compiled program for both
-CAMERAS = ("depth0", "depth1", "K0", "K1", "T_0to1")
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +24,25 @@ def atlas():
 
 
 def render(atlas, difficulty):
-    pairs = render_pairs(jax.random.key(3), atlas, difficulty, config=CONFIG, batch=BATCH)
-    return jax.device_get(pairs)
+    """The pairs, and the kind of each."""
+    rendered = render_pairs(jax.random.key(3), atlas, difficulty, config=CONFIG, batch=BATCH)
+    return jax.device_get(rendered)
 
 
 @pytest.fixture(scope="module")
-def pairs(atlas):
+def easy(atlas):
     return render(atlas, EASY)
 
 
 @pytest.fixture(scope="module")
+def pairs(easy):
+    return easy[0]
+
+
+@pytest.fixture(scope="module")
 def hard(atlas):
-    return render(atlas, HARD)
+    """The truth of hard pairs."""
+    return render(atlas, HARD)[0].truth
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +53,12 @@ def hard_shots(atlas):
         return jax.jit(jax.vmap(lambda k: draw_shots(k, atlas, HARD, CONFIG)))(keys)
 
 
-def seen_by_both(depth0, depth1, K0, K1, T_0to1):
+def seen_by_both(depth0, depth1, K0, K1, cam1_from_cam0):
     """The depths, in both images, of the pixels of image 0 that image 1 sees too, float64."""
     y, x = np.nonzero(depth0)
     z0 = depth0[y, x].astype(np.float64)
-    local = T_0to1[:3, :3] @ (np.linalg.inv(K0) @ np.stack([x, y, np.ones_like(x)]) * z0)
-    local += T_0to1[:3, 3:]
+    local = cam1_from_cam0[:3, :3] @ (np.linalg.inv(K0) @ np.stack([x, y, np.ones_like(x)]) * z0)
+    local += cam1_from_cam0[:3, 3:]
     z1 = np.where(local[2] > 0, local[2], np.inf)
     u, v = np.rint((K1 @ local / z1)[:2])
     inside = (z1 < np.inf) & (u >= 0) & (u < WIDTH) & (v >= 0) & (v < HEIGHT)
@@ -71,7 +76,8 @@ def common(hard):
     their depths, the larger by the smaller."""
     shares, ratios = [], []
     for i in range(BATCH):
-        depth0, depth1, K0, K1, T = (hard[name][i] for name in CAMERAS)
+        depth0, depth1, K0, K1 = (x[i] for x in (hard.depth0, hard.depth1, hard.K0, hard.K1))
+        T = hard.cam1_from_cam0[i]
         z0, z1 = seen_by_both(depth0, depth1, K0, K1, T)
         back, _ = seen_by_both(depth1, depth0, K1, K0, np.linalg.inv(T))
         shares.append(max(len(z0) / (depth0 > 0).sum(), len(back) / (depth1 > 0).sum()))
@@ -79,38 +85,41 @@ def common(hard):
     return np.array(shares), np.array(ratios)
 
 
-def test_a_batch_has_images_depth_cameras_and_pose(pairs):
-    for i in "01":
-        assert pairs[f"image{i}"].shape == pairs[f"depth{i}"].shape == (BATCH, HEIGHT, WIDTH)
-        assert pairs[f"image{i}"].dtype == np.uint8
-        assert pairs[f"image{i}"].std(axis=(1, 2)).min() > 5  # there is something to see
-        assert np.isfinite(pairs[f"depth{i}"]).all()
-        assert pairs[f"depth{i}"].min() >= 0
-        assert ((pairs[f"depth{i}"] > 0).mean(axis=(1, 2)) > 0.2).all()
-    R = pairs["T_0to1"][:, :3, :3]
+def test_a_batch_has_images_depth_cameras_and_pose(easy):
+    pairs, kinds = easy
+    truth = pairs.truth
+    for image, depth in ((pairs.image0, truth.depth0), (pairs.image1, truth.depth1)):
+        assert image.shape == depth.shape == (BATCH, HEIGHT, WIDTH)
+        assert image.dtype == np.uint8
+        assert image.std(axis=(1, 2)).min() > 5  # there is something to see
+        assert np.isfinite(depth).all()
+        assert depth.min() >= 0
+        assert ((depth > 0).mean(axis=(1, 2)) > 0.2).all()
+    np.testing.assert_array_equal(truth.tolerance, np.full(BATCH, EXACT_TOLERANCE, np.float32))
+    R = truth.cam1_from_cam0[:, :3, :3]
     np.testing.assert_allclose(R @ R.swapaxes(1, 2), np.tile(np.eye(3), (BATCH, 1, 1)), atol=1e-5)
-    assert set(pairs["kind"]) == set(range(len(KINDS)))  # every kind is among them
+    assert set(kinds.tolist()) == set(range(len(KINDS)))  # every kind is among them
 
 
-def test_the_same_key_gives_the_same_pairs(pairs, atlas):
-    jax.tree.map(np.testing.assert_array_equal, render(atlas, EASY), pairs)
+def test_the_same_key_gives_the_same_pairs(easy, atlas):
+    jax.tree.map(np.testing.assert_array_equal, render(atlas, EASY), easy)
 
 
 @pytest.mark.parametrize("pair", range(4))
 def test_depth_and_pose_lead_from_one_image_into_the_other(pairs, pair):
     # On a plane 1 / z is linear in the pixel: what lies between four pixels is known exactly.
-    one = {name: value[pair] for name, value in pairs.items()}
+    one = pairs[pair].truth
     y, x = (a.ravel() for a in np.mgrid[:HEIGHT, :WIDTH])
     points = np.stack([x, y], axis=1).astype(np.float32)
-    depth = one["depth0"].ravel()
+    depth = one.depth0.ravel()
     points1, z1 = (
-        np.asarray(a) for a in warp_by_depth(points, depth, one["K0"], one["K1"], one["T_0to1"])
+        np.asarray(a) for a in warp_by_depth(points, depth, one.K0, one.K1, one.cam1_from_cam0)
     )
     inside = (z1 > 0) & (points1 >= 0).all(axis=1) & (points1 < [WIDTH - 2, HEIGHT - 2]).all(axis=1)
     assert inside.sum() > 200
     points1, z1 = points1[inside], z1[inside]
     u, v = np.floor(points1).astype(int).T
-    near = np.stack([one["depth1"][v + dy, u + dx] for dy in (0, 1) for dx in (0, 1)])
+    near = np.stack([one.depth1[v + dy, u + dx] for dy in (0, 1) for dx in (0, 1)])
     flat = (near > 0).all(axis=0) & (np.ptp(near, axis=0) < 0.1 * near.min(axis=0))
     fx, fy = (points1 - np.floor(points1)).T
     weight = np.stack([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
@@ -149,11 +158,7 @@ def test_cameras_are_turned_about_their_axis_at_the_set_rate(hard_shots):
 
 @pytest.fixture(scope="module")
 def truth(hard):
-    return jax.device_get(
-        jax.vmap(functools.partial(depth_ground_truth, tolerance=EXACT_TOLERANCE))(
-            *(hard[name] for name in CAMERAS)
-        )
-    )
+    return jax.device_get(jax.vmap(DepthTruth.ground_truth)(hard))
 
 
 def cells_in_the_world(hard, cameras):
@@ -162,7 +167,7 @@ def cells_in_the_world(hard, cameras):
     cameras = jax.tree.map(lambda a: np.asarray(a, np.float64), cameras)
     K, turn, eye = cameras.K, cameras.turn, cameras.eye[..., None]
     pixels = np.broadcast_to(np.stack([x, y, np.ones_like(x)]), (BATCH, 3, x.size))
-    local = np.linalg.inv(K[:, 0]) @ pixels * hard["depth0"][:, None, y, x]
+    local = np.linalg.inv(K[:, 0]) @ pixels * hard.depth0[:, None, y, x]
     world = turn[:, 0].swapaxes(1, 2) @ local + eye[:, 0]
     image = K[:, 1] @ turn[:, 1] @ (world - eye[:, 1])
     return world, (image[:, :2] / image[:, 2:]).swapaxes(1, 2)
@@ -170,7 +175,8 @@ def cells_in_the_world(hard, cameras):
 
 def test_supervised_points_are_those_of_depth_intrinsics_and_pose(hard, hard_shots, truth):
     y, x = (8 * a.ravel() for a in np.mgrid[: HEIGHT // 8, : WIDTH // 8])
-    T, K0, K1, depth = (hard[n].astype(np.float64) for n in ("T_0to1", "K0", "K1", "depth0"))
+    given = hard.cam1_from_cam0, hard.K0, hard.K1, hard.depth0
+    T, K0, K1, depth = (x.astype(np.float64) for x in given)
     rays = np.linalg.inv(K0) @ np.stack([x, y, np.ones_like(x)])
     image = K1 @ (T[:, :3, :3] @ (rays * depth[:, None, y, x]) + T[:, :3, 3:])
     by_pose = (image[:, :2] / np.where(image[:, 2:] == 0, 1, image[:, 2:])).swapaxes(1, 2)
@@ -196,7 +202,7 @@ def test_what_another_surface_hides_is_not_supervised(hard, hard_shots, truth):
     x, y = np.rint(pixels[pair, cell]).astype(int).T
     around = np.stack(
         [
-            hard["depth1"][pair, np.clip(y + i, 0, HEIGHT - 1), np.clip(x + j, 0, WIDTH - 1)]
+            hard.depth1[pair, np.clip(y + i, 0, HEIGHT - 1), np.clip(x + j, 0, WIDTH - 1)]
             for i in (-1, 0, 1)
             for j in (-1, 0, 1)
         ]

@@ -85,3 +85,12 @@ def test_a_linear_map_is_sampled_exactly_between_its_cells():
     samples, valid = grids.sample_bilinear(image, mask, points)
     np.testing.assert_allclose(samples, points, atol=1e-6)
     assert valid.all()
+
+
+def test_the_long_side_is_that_of_the_image_within_its_padding():
+    mask = np.zeros((4, 96, 128), bool)
+    mask[0, :60, :40] = True
+    mask[1, :60, :90] = True
+    mask[1, 50:, 80:] = False  # a hole in a corner is not padding
+    mask[2] = True
+    np.testing.assert_array_equal(grids.long_sides(mask), [60, 90, 128, 128])

@@ -17,6 +17,7 @@ from astr_jax.config import (
 )
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.training import devices, loop
+from astr_jax.training.batches import Sources
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig, ValidationConfig
 
 STEPS, BATCH = 10, 8
@@ -46,11 +47,11 @@ def experiment(*, blocks: int, fine: bool, batch: int = BATCH) -> Experiment:
     )
 
 
-def sources() -> loop.Sources:
+def sources() -> Sources:
     """Photographs of noise, which always have something to match."""
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 256, (120, 160), dtype=np.uint8) for _ in range(3)]
-    return loop.Sources(photos=photos, validation_photos=photos)
+    return Sources(photos=photos, validation_photos=photos)
 
 
 def main() -> None:

@@ -9,11 +9,13 @@ import pytest
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.readers import PosedDataset, PosedPair, PosedPairs
 from astr_jax.data.readers.views import View
+from astr_jax.supervision import DepthTruth, PlaneTruth
 from astr_jax.training import batches
+from astr_jax.training.batch_losses import loss_and_scores
 from astr_jax.training.batches import Batches, hold_back
 from astr_jax.training.devices import data_mesh
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig
-from astr_jax.training.step import keys_for_step, loss_and_scores
+from astr_jax.training.step import keys_for_step
 
 STAGE = Stage(pairs=64, height=64, width=96, batch_size=2)
 
@@ -58,13 +60,13 @@ def mixed(experiment, photos):
 
 
 def test_a_batch_is_of_worlds_or_of_homographies_as_the_share_says(experiment, photos, mixed):
-    kinds = ["T_0to1" in batch for batch in mixed]
-    assert 0 < sum(kinds) < len(kinds)
+    worlds = [isinstance(batch.truth, DepthTruth) for batch in mixed]
+    assert 0 < sum(worlds) < len(worlds)
     for batch in mixed:
-        assert ("H_0to1" in batch) != ("T_0to1" in batch)
-        assert batch["image0"].shape == batch["image1"].shape == (2, 64, 96)
+        assert isinstance(batch.truth, DepthTruth | PlaneTruth)
+        assert batch.image0.shape == batch.image1.shape == (2, 64, 96)
     plain = dataclasses.replace(experiment, worlds_share=0.0)
-    assert all("H_0to1" in batch for batch in draw(plain, photos, 0, 4))
+    assert all(isinstance(b.truth, PlaneTruth) for b in draw(plain, photos, 0, 4))
 
 
 def test_a_run_that_goes_on_sees_the_batches_it_would_have_seen(experiment, photos, mixed):
@@ -73,7 +75,7 @@ def test_a_run_that_goes_on_sees_the_batches_it_would_have_seen(experiment, phot
 
 
 def test_worlds_train_the_whole_model(experiment, micro_variables, mixed):
-    batch = next(batch for batch in mixed if "T_0to1" in batch)
+    batch = next(batch for batch in mixed if isinstance(batch.truth, DepthTruth))
     scores = jax.jit(
         functools.partial(
             loss_and_scores,
@@ -91,12 +93,12 @@ def test_worlds_train_the_whole_model(experiment, micro_variables, mixed):
 
 
 def test_several_devices_render_the_pairs_that_one_does(experiment, photos, mixed):
-    step = next(k for k, batch in enumerate(mixed) if "T_0to1" in batch)
+    step = next(k for k, batch in enumerate(mixed) if isinstance(batch.truth, DepthTruth))
     mesh = data_mesh(jax.devices()[:2])
     both = Batches(experiment, STAGE, mesh, lambda step: 0.5, photos=photos).batch(step)
-    assert len(both["image0"].addressable_shards) == 2
-    for name, value in mixed[step].items():
-        np.testing.assert_allclose(both[name], value, atol=1, err_msg=name)
+    assert len(both.image0.addressable_shards) == 2
+    close = functools.partial(np.testing.assert_allclose, atol=1)
+    jax.tree.map(close, both, mixed[step])
 
 
 class TenScenes(PosedDataset):
@@ -109,8 +111,7 @@ def test_real_pairs_are_read_by_their_number(experiment, photos):
     real = dataclasses.replace(experiment, worlds_share=0.0, posed_share=1.0, per_scene=3)
     posed = PosedPairs(TenScenes([str(k) for k in range(10)]), (64, 96), per_scene=3, seed=0)
     batches = Batches(real, STAGE, data_mesh(jax.devices()[:1]), lambda step: 0.5, posed=posed)
-    for name, value in posed.stack(range(14, 16)).items():
-        np.testing.assert_array_equal(batches.batch(7)[name], value)
+    jax.tree.map(np.testing.assert_array_equal, batches.batch(7), posed.stack(range(14, 16)))
     with pytest.raises(ValueError, match="name the data set with depth by --posed"):
         Batches(real, STAGE, data_mesh(jax.devices()[:1]), lambda step: 0.5)
 

@@ -12,7 +12,7 @@ import micro_run
 import numpy as np
 import pytest
 
-from astr_jax.training import devices, loop
+from astr_jax.training import devices, loop, start
 from astr_jax.training.checkpoints import Checkpoints
 from astr_jax.training.curves import read_log
 
@@ -82,7 +82,7 @@ def test_two_processes_have_the_losses_of_one_and_go_on(on_one_device, tmp_path)
     # Of the first nine steps even the times are the same: they were not run again.
     assert (workdir / "log.jsonl").read_text().splitlines()[:9] == log[:9]
     np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
-    like = loop.like_state(micro_run.experiment(blocks=2, fine=True), devices.data_mesh())
+    like = start.like_state(micro_run.experiment(blocks=2, fine=True), devices.data_mesh())
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:  # of one process
         assert int(checkpoints.restore(like).step) == micro_run.STEPS
 
@@ -112,12 +112,12 @@ def test_each_device_makes_its_own_rows():
 
     def make(rows, device):
         asked.append((device, rows))
-        return {"image0": np.arange(rows.start, rows.stop)}
+        return np.arange(rows.start, rows.stop)
 
     batch = devices.make_split(mesh, 8, make)
     assert asked == [(d, range(2 * k, 2 * k + 2)) for k, d in enumerate(jax.devices()[:4])]
-    np.testing.assert_array_equal(batch["image0"], np.arange(8))
-    assert batch["image0"].sharding == devices.split(mesh)
+    np.testing.assert_array_equal(batch, np.arange(8))
+    assert batch.sharding == devices.split(mesh)
 
 
 def test_half_of_a_command_line_for_several_processes_is_refused():

@@ -20,8 +20,11 @@ from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.readers import PosedDataset, PosedPair
 from astr_jax.data.readers.views import View
+from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, load_params, read_header, save_params
-from astr_jax.training import curves, devices, loop
+from astr_jax.training import curves, devices, loop, optimiser, watching
+from astr_jax.training import start as start_of_run
+from astr_jax.training.batches import Sources
 from astr_jax.training.curves import draw_curves, read_log
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig, ValidationConfig
 
@@ -52,7 +55,7 @@ def photos():
 
 def train(experiment, photos, workdir, **options):
     """loop.train on one device."""
-    sources = loop.Sources(photos=photos, validation_photos=photos)
+    sources = Sources(photos=photos, validation_photos=photos)
     mesh = devices.data_mesh(jax.devices()[:1])
     return loop.train(experiment, sources, workdir, mesh=mesh, **options)
 
@@ -99,9 +102,9 @@ def test_the_curves_of_a_file_that_is_no_log_are_refused(tmp_path, capsys):
 
 def test_a_narrow_terminal_shows_the_pairs_and_folds_the_scores():
     means = {"loss": 0.27, "precision": 0.989, "recall": 0.555, "fine_px": 1.52, "bad": 0.0}
-    bar = loop.progress_bar()
+    bar = watching.progress_bar()
     task = bar.add_task("tiny", total=50_400, scores="compiling")
-    bar.update(task, completed=18_240, scores=loop.short(means | {"pairs_per_second": 8.3}))
+    bar.update(task, completed=18_240, scores=watching.short(means | {"pairs_per_second": 8.3}))
     console = Console(width=60, file=io.StringIO())
     console.print(bar.get_renderable())
     shown = " ".join(console.file.getvalue().split())
@@ -175,12 +178,12 @@ def test_weights_alone_go_on_where_they_stood_in_the_schedule(
     )
     train(later, photos, tmp_path, initial=start, minutes=0)
     assert "Stopped at step 1 of 4" in " ".join(capsys.readouterr().out.split())
-    usual, again = loop.schedule_of(experiment), loop.schedule_of(later)
+    usual, again = optimiser.schedule_of(experiment), optimiser.schedule_of(later)
     share = experiment.train.warmup_from
     # Half warmed up after one pair of two, then as if it had never stopped.
     expected = [share * usual(1), (1 + share) / 2 * usual(2), usual(3)]
     np.testing.assert_allclose([again(step) for step in (1, 2, 3)], expected, rtol=1e-6)
-    optimizer, weight = loop.optimizer_of(later), {"w": np.ones((2, 2), np.float32)}
+    optimizer, weight = optimiser.optimizer_of(later), {"w": np.ones((2, 2), np.float32)}
     update, _ = optimizer.update(weight, optimizer.init(weight), weight)
     decay = experiment.train.weight_decay
     np.testing.assert_allclose(update["w"], -expected[0] * (1 + decay), rtol=1e-4)
@@ -208,7 +211,7 @@ def test_a_partial_start_takes_the_layers_that_fit(start, experiment, photos, tm
     with pytest.raises(ValueError, match="--partial takes the layers that fit"):
         train(other, photos, tmp_path, initial=start)
     trained = train(other, photos, tmp_path, initial=start, partial=True)
-    fresh = loop.init_variables(model, jax.random.key(other.train.seed))
+    fresh = init_variables(model, jax.random.key(other.train.seed))
     kept, got, new = (
         flatten_dict(tree["params"], sep="/")
         for tree in (start.variables, trained.variables, fresh)
@@ -228,7 +231,7 @@ def test_a_partial_start_takes_a_convolution_with_its_norm_or_neither():
             "batch_stats": {"backbone": {"one": {"norm": norm}}},
         }
 
-    started = loop.fitting(of(3, 0.0), of(2, 1.0))
+    started = start_of_run.fitting(of(3, 0.0), of(2, 1.0))
     backbone, statistics = started["params"]["backbone"], started["batch_stats"]["backbone"]
     assert not any(x.any() for x in jax.tree.leaves((backbone["one"], statistics["one"])))
     assert all(x.all() for x in jax.tree.leaves(backbone["two"]))
@@ -236,7 +239,9 @@ def test_a_partial_start_takes_a_convolution_with_its_norm_or_neither():
 
 def test_a_partial_start_that_fits_nowhere_is_refused(start):
     with pytest.raises(ValueError, match="No layer of the weights"):
-        loop.fitting({"params": {"other": {"conv": {"kernel": np.zeros(3)}}}}, start.variables)
+        start_of_run.fitting(
+            {"params": {"other": {"conv": {"kernel": np.zeros(3)}}}}, start.variables
+        )
 
 
 def test_a_workdir_of_another_model_is_refused(whole, experiment, photos):
@@ -298,14 +303,14 @@ def test_a_run_on_real_depth_alone_needs_no_photographs(experiment, tmp_path):
     real = dataclasses.replace(
         experiment, posed_share=1.0, validation=ValidationConfig(photo_pairs=1, posed_pairs=2)
     )
-    sources = loop.Sources(posed=Walls(["0", "1", "2"]))
+    sources = Sources(posed=Walls(["0", "1", "2"]))
     mesh = devices.data_mesh(jax.devices()[:1])
     loop.train(real, sources, tmp_path, mesh=mesh, num_threads=1)
     training, validated = read_log(tmp_path / "log.jsonl")
     assert all(row["coarse"] > 0 and row["bad"] == 0 for row in training)
     assert validated[-1]["coarse"] > 0
     assert 0 <= validated[-1]["pose_auc@10"] <= 1
-    alone = loop.Sources(posed=Walls(["0"]))
+    alone = Sources(posed=Walls(["0"]))
     with pytest.raises(ValueError, match="nothing to validate on"):
         loop.train(real, alone, tmp_path / "alone", mesh=mesh)
 

@@ -14,7 +14,7 @@ import pytest
 
 from astr_jax.training.curves import read_log
 from astr_jax.training.devices import data_mesh
-from astr_jax.training.loop import like_state
+from astr_jax.training.start import like_state
 
 SCRIPT = pathlib.Path(micro_run.__file__)
 

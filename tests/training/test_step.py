@@ -9,15 +9,12 @@ import optax
 import pytest
 
 from astr_jax.model.astr import ASTR
-from astr_jax.supervision import GroundTruth
+from astr_jax.ops.matching import log_prob_at
+from astr_jax.supervision import GroundTruth, PairBatch, PlaneTruth
+from astr_jax.supervision.sampling import random_share
+from astr_jax.training.batch_losses import encode_both, fine_part, loss_and_scores
 from astr_jax.training.experiment import TrainConfig
-from astr_jax.training.step import (
-    encode_both,
-    fine_part,
-    keys_for_step,
-    long_sides,
-    loss_and_scores,
-)
+from astr_jax.training.step import keys_for_step
 
 B, HEIGHT, WIDTH = 2, 96, 96
 
@@ -50,15 +47,12 @@ def batch(make_images):
     seen = np.ones((B, HEIGHT, WIDTH), bool)
     moved = np.eye(3, dtype=np.float32)
     moved[0, 2] = -16
-    return {
-        "image0": np.uint8(255 * wide[:, :, :WIDTH]),
-        "image1": np.uint8(255 * wide[:, :, 16:]),
-        "visible0": seen,
-        "visible1": seen,
-        "mask0": seen,
-        "mask1": seen,
-        "H_0to1": np.stack([moved, moved]),
-    }
+    images = np.uint8(255 * wide[:, :, :WIDTH]), np.uint8(255 * wide[:, :, 16:])
+    return PairBatch(*images, seen, seen, PlaneTruth(np.stack([moved, moved]), seen, seen))
+
+
+def with_truth(batch, **changes):
+    return batch.replace(truth=batch.truth.replace(**changes))
 
 
 def test_the_loss_is_the_sum_of_its_three_parts(gradient, micro_variables, batch):
@@ -71,10 +65,92 @@ def test_the_loss_is_the_sum_of_its_three_parts(gradient, micro_variables, batch
         assert max(np.abs(x).max() for x in jax.tree.leaves(part)) > 0, name
 
 
+def focal(log_prob, used):
+    """The mean of -0.25 (1 - P)^2 log P, in float64."""
+    log_prob = np.asarray(log_prob, np.float64)[used]
+    return (-0.25 * (1 - np.exp(log_prob)) ** 2 * np.maximum(log_prob, np.log(1e-6))).mean()
+
+
+def test_a_random_half_of_the_truth_supervises_every_matrix_in_both_directions(
+    micro_config, micro_variables, batch
+):
+    """Fails where all of the truth supervises, and where a spot loss knows one direction only."""
+    model, keys = ASTR(micro_config), keys_for_step(0, 0, B)
+
+    @jax.jit
+    def run(variables, batch):
+        given = variables["params"], variables["batch_stats"], batch, keys
+        options = {"model_config": micro_config, "config": TrainConfig(), "fine": False}
+        _, (parts, _) = loss_and_scores(*given, **options, train=True)
+        f0, f1, _ = encode_both(model, variables, batch, train=True)
+        coarse = model.apply(variables, f0, f1, method="coarse")
+        return parts, coarse.matrix, coarse.spot_matrices[1]
+
+    parts, matrix, (forward, backward) = run(micro_variables, batch)
+    truth = jax.vmap(PlaneTruth.ground_truth)(batch.truth)
+    share = functools.partial(random_share, share=0.5)
+    drawn = np.asarray(jax.vmap(share)(keys["coarse"], truth.cell1 >= 0))
+    assert drawn.sum() == sum(math.ceil(n / 2) for n in (truth.cell1 >= 0).sum(axis=1))
+    cells = np.broadcast_to(np.arange(drawn.shape[1]), drawn.shape)
+    there, back = (cells, truth.cell1), (truth.cell1, cells)
+
+    def loss(matrix, pair):
+        log_prob, held = jax.vmap(log_prob_at)(matrix, *map(jnp.asarray, pair))
+        return focal(log_prob, drawn & np.asarray(held))
+
+    np.testing.assert_allclose(parts["coarse"], loss(matrix, there), rtol=1e-4)
+    first = jax.tree.map(jnp.asarray, parts["spot"]) * 2  # both blocks count alike
+    second = (loss(forward, there) + loss(backward, back)) / 2
+    one_way = abs(loss(forward, there) - loss(backward, back))
+    assert one_way > 1e-3 * second
+    dense = run_first_block(model, micro_variables, batch)
+    np.testing.assert_allclose(first - second, loss(dense, there), rtol=1e-3)
+
+
+def run_first_block(model, variables, batch):
+    """P of the first block, over all pairs."""
+
+    @jax.jit
+    def run(variables, batch):
+        f0, f1, _ = encode_both(model, variables, batch, train=True)
+        return model.apply(variables, f0, f1, method="coarse").spot_matrices[0][0]
+
+    return run(variables, batch)
+
+
+@pytest.mark.parametrize(("usable", "filled"), [(10, 2), (5, 1), (4, 0)])
+def test_a_share_of_the_cells_trains_the_fine_stage(usable, filled):
+    """Of ten cells a fifth is room for two; a fifth of the usable ones is filled.
+
+    Fails where the capacity or the limit is that of all cells.
+    """
+    mask = jnp.arange(10)[None] < usable
+    coarse = SimpleNamespace(mask0=mask, mask1=jnp.ones((1, 10), bool), maps=(None, None))
+    cells = jnp.arange(10)[None]
+    truth = GroundTruth(cells, jnp.zeros((1, 10, 2)), jnp.ones((1, 10), bool), jnp.ones((1, 10)))
+    given = []
+
+    class Model:
+        def apply(self, variables, f0, f1, map0, map1, matches, ratio, method):
+            given.append(matches)
+            points, ones = jnp.zeros((*ratio.shape, 2)), jnp.ones(ratio.shape)
+            return SimpleNamespace(
+                delta=points, sigma=ones, reach=ones, centres1=points, points1=points
+            )
+
+    keys = {name: jax.random.split(jax.random.key(0), 1) for name in ("fine", "ratio")}
+    nothing = jnp.full((1, 10), -1)
+    fine_part(Model(), {}, (None, None), coarse, nothing, truth, keys, TrainConfig(fine_share=0.2))
+    (matches,) = given
+    assert matches.cell0.shape == (1, 2)
+    assert matches.valid.sum() == filled
+
+
 @pytest.mark.parametrize("uncertainty", [True, False])
 def test_the_fine_loss_weighs_by_the_uncertainty_unless_told_otherwise(uncertainty):
     """Two cells whose heat maps' deviations are 1 and 3, and whose errors are 0.5 and 0.25."""
-    masks = SimpleNamespace(mask0=jnp.ones((1, 2), bool), mask1=jnp.ones((1, 2), bool))
+    ones = jnp.ones((1, 2), bool)
+    masks = SimpleNamespace(mask0=ones, mask1=ones, maps=(None, None))
     truth = GroundTruth(
         cell1=jnp.array([[0, 1]]),
         points1=jnp.array([[[0.5, 0.0], [0.25, 0.0]]]),
@@ -83,7 +159,7 @@ def test_the_fine_loss_weighs_by_the_uncertainty_unless_told_otherwise(uncertain
     )
 
     class Model:
-        def apply(self, variables, f0, f1, coarse, matches, ratio, method):
+        def apply(self, variables, f0, f1, map0, map1, matches, ratio, method):
             # Both cells are drawn, in any order.
             points = jnp.zeros((1, 2, 2))
             sigma = jnp.where(matches.cell0 == 0, 1.0, 3.0)
@@ -119,15 +195,15 @@ def test_without_a_true_match_the_loss_is_zero_and_its_gradient_finite(
     away = np.eye(3, dtype=np.float32)
     away[0, 2] = 1e4
     blind = np.zeros((B, HEIGHT, WIDTH), bool)
-    for change in ({"H_0to1": np.stack([away] * B)}, {"visible1": blind}):
-        loss, parts, _ = gradient(micro_variables, batch | change)
+    for change in ({"homography": np.stack([away] * B)}, {"visible1": blind}):
+        loss, parts, _ = gradient(micro_variables, with_truth(batch, **change))
         assert loss == 0
         assert parts["recall"] == 0
 
 
 def test_wrong_matches_are_held_against_the_model(micro_config, micro_variables, batch):
     """Nothing of image 0 is seen in image 1, so that every match is wrong."""
-    hidden = batch | {"visible0": np.zeros((B, HEIGHT, WIDTH), bool)}
+    hidden = with_truth(batch, visible0=np.zeros((B, HEIGHT, WIDTH), bool))
     differentiate = jax.jit(
         jax.value_and_grad(
             functools.partial(
@@ -151,16 +227,16 @@ def test_wrong_matches_are_held_against_the_model(micro_config, micro_variables,
 
 @pytest.mark.parametrize("masked", [("mask0",), ("mask1",), ("mask0", "mask1")])
 def test_a_fully_masked_image_gives_a_finite_gradient(gradient, micro_variables, batch, masked):
-    for name in masked:
-        batch[name] = np.zeros((B, HEIGHT, WIDTH), bool)
+    batch = batch.replace(**dict.fromkeys(masked, np.zeros((B, HEIGHT, WIDTH), bool)))
     loss, parts, _ = gradient(micro_variables, batch)
     assert loss == 0
     assert parts["matches"] == 0
 
 
 def test_one_masked_image_leaves_the_other_pair_its_loss(gradient, micro_variables, batch):
-    batch["mask0"] = np.ones((B, HEIGHT, WIDTH), bool)
-    batch["mask0"][0] = False
+    mask = np.ones((B, HEIGHT, WIDTH), bool)
+    mask[0] = False
+    batch = batch.replace(mask0=mask)
     loss, parts, _ = gradient(micro_variables, batch)
     assert loss > 0
     assert parts["spot_recall2"] > 0 or parts["spot"] > 0
@@ -172,9 +248,10 @@ def test_spots_that_all_lie_in_a_corner_give_a_finite_gradient(
 ):
     # One single cell of image 1 is usable, at the border: it is everybody's match.
     y, x = (8 * np.arange(HEIGHT // 8)[c] for c in corner)
-    batch["mask1"] = np.zeros((B, HEIGHT, WIDTH), bool)
-    batch["mask1"][:, y : y + 8, x : x + 8] = True
-    batch["H_0to1"] = np.stack([np.eye(3, dtype=np.float32)] * B)
+    mask = np.zeros((B, HEIGHT, WIDTH), bool)
+    mask[:, y : y + 8, x : x + 8] = True
+    batch = with_truth(batch, homography=np.stack([np.eye(3, dtype=np.float32)] * B))
+    batch = batch.replace(mask1=mask)
     loss, _, _ = gradient(micro_variables, batch)
     assert loss > 0  # the one true pair supervises
 
@@ -193,14 +270,14 @@ def test_difficult_weights_give_a_finite_gradient(gradient, micro_variables, bat
 
 def test_a_view_across_the_horizon_gives_a_finite_gradient(gradient, micro_variables, batch):
     steep = np.array([[1, 0, 0], [0, 1, 0], [-1 / 40, 0.001, 1]], np.float32)
-    loss, _, _ = gradient(micro_variables, batch | {"H_0to1": np.stack([steep, -steep])})
+    loss, _, _ = gradient(micro_variables, with_truth(batch, homography=np.stack([steep, -steep])))
     assert np.isfinite(loss)
 
 
 def test_a_constant_image_gives_a_finite_gradient(gradient, micro_variables, batch):
     for value in (0, 255):
         flat = np.full((B, HEIGHT, WIDTH), value, np.uint8)
-        loss, _, _ = gradient(micro_variables, batch | {"image0": flat, "image1": flat})
+        loss, _, _ = gradient(micro_variables, batch.replace(image0=flat, image1=flat))
         assert np.isfinite(loss)
 
 
@@ -218,21 +295,11 @@ def test_a_step_draws_the_same_numbers_after_a_restart_and_others_in_the_next():
     assert len(all_keys) == 2 * len(here)  # one for each use and pair
 
 
-def test_the_long_side_is_that_of_the_image_within_its_padding():
-    mask = np.zeros((4, 96, 128), bool)
-    mask[0, :60, :40] = True
-    mask[1, :60, :90] = True
-    mask[1, 50:, 80:] = False  # a hole in a corner is not padding
-    mask[2] = True
-    np.testing.assert_array_equal(long_sides(mask), [60, 90, 128, 128])
-
-
 def test_padding_does_not_change_the_features_of_a_batch(micro_config, micro_variables, batch):
     encode = jax.jit(functools.partial(encode_both, ASTR(micro_config), train=False))
-    wider = {
-        name: np.pad(batch[name], ((0, 0), (0, 32), (0, 64)))
-        for name in ("image0", "image1", "mask0", "mask1")
-    }
+    pads = (0, 0), (0, 32), (0, 64)
+    names = "image0", "image1", "mask0", "mask1"
+    wider = batch.replace(**{name: np.pad(getattr(batch, name), pads) for name in names})
     plain, _, _ = encode(micro_variables, batch)
     padded, _, _ = encode(micro_variables, wider)
     cut = padded.coarse8[:, : HEIGHT // 8, : WIDTH // 8]

@@ -9,19 +9,21 @@ import pytest
 
 import astr_jax
 from astr_jax.data.homography import HomographyConfig
-from astr_jax.data.readers.pairs import PairArrays
 from astr_jax.data.worlds import WorldConfig
 from astr_jax.ops.scaling import scale_ratio
 from astr_jax.params import Params
+from astr_jax.supervision import DepthTruth, PairBatch, PlaneTruth
 from astr_jax.training import validation, validation_poses
 from astr_jax.training.experiment import Experiment, Stage, TrainConfig, ValidationConfig
-from astr_jax.training.validation import best_score, make_validation, match_batch, to_match
+from astr_jax.training.validation import best_score, make_validation, match_batch
 from astr_jax.training.validation_poses import pose_scores, posed_batches, world_batches
 from astr_jax.types import Matches
 
 SIZE = (96, 128)
 K = np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]], np.float32)
-T_0to1 = np.array([[0.8, 0, -0.6, 1], [0, 1, 0, 0.1], [0.6, 0, 0.8, 0], [0, 0, 0, 1]], np.float32)
+CAM1_FROM_CAM0 = np.array(
+    [[0.8, 0, -0.6, 1], [0, 1, 0, 0.1], [0.6, 0, 0.8, 0], [0, 0, 0, 1]], np.float32
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,16 @@ class Posed:
         images = rng.integers(0, 256, (2, len(indices), *SIZE), dtype=np.uint8)
         depth = np.ones((len(indices), *SIZE), np.float32)
         mask = np.ones(depth.shape, bool)
-        fixed = (np.repeat(m[None], len(indices), 0) for m in (K, K, T_0to1))
-        return PairArrays(*images, mask, mask, depth, depth, *fixed)._asdict()
+        fixed = (np.repeat(m[None], len(indices), 0) for m in (K, K, CAM1_FROM_CAM0))
+        tolerance = np.full(len(indices), 0.2, np.float32)
+        return PairBatch(*images, mask, mask, DepthTruth(depth, depth, *fixed, tolerance))
+
+
+def unknown_cameras(batch):
+    """The same images, of which no camera is known."""
+    seen = np.ones(batch.image0.shape, bool)
+    homography = np.repeat(np.eye(3, dtype=np.float32)[None], len(batch), 0)
+    return batch.replace(mask0=None, mask1=None, truth=PlaneTruth(homography, seen, seen))
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +117,10 @@ def test_without_homographies_there_is_no_validation(experiment, photos):
 
 
 def test_it_matches_as_users_do(experiment, photos, micro_config, micro_variables):
-    batch = to_match({n: x for n, x in Posed().stack([1]).items() if n[:5] == "image"})
+    batch = unknown_cameras(Posed().stack([1]))
     found, _ = match_batch(micro_variables, batch, model=micro_config, fine=True)
     params = Params(micro_variables, micro_config)
-    images = batch["image0"][0], batch["image1"][0]
+    images = batch.image0[0], batch.image1[0]
     expected = astr_jax.match(params, *images, resize=128, threshold=0.0).compact()
     actual = jax.device_get(found)[0].compact()
     assert len(expected) > 5
@@ -123,7 +133,7 @@ def test_it_matches_as_users_do(experiment, photos, micro_config, micro_variable
 
 
 def test_a_coarse_stage_is_scored_by_centres_of_cells(micro_config, micro_variables):
-    batch = to_match({n: x for n, x in Posed().stack([1]).items() if n[:5] == "image"})
+    batch = unknown_cameras(Posed().stack([1]))
     found, _ = match_batch(micro_variables, batch, model=micro_config, fine=False)
     matches = jax.device_get(found)[0].compact()
     assert len(matches) > 5
@@ -147,40 +157,34 @@ def test_cameras_that_are_not_known_leave_the_ratios_to_the_affine_estimator():
 def test_exact_matches_find_the_pose_and_a_pair_without_any_counts_as_failed():
     rng = np.random.default_rng(0)
     at0 = rng.uniform([-2, -2, 4], [2, 2, 8], (60, 3))
-    at1 = at0 @ T_0to1[:3, :3].T + T_0to1[:3, 3]
+    at1 = at0 @ CAM1_FROM_CAM0[:3, :3].T + CAM1_FROM_CAM0[:3, 3]
     points = [(p @ K.T)[:, :2] / p[:, 2:] for p in (at0, at1)]
     valid = np.stack([np.ones(60, bool), np.zeros(60, bool)])
     rest = np.zeros(valid.shape)
     twice = [np.stack([p, p]) for p in points]
     found = Matches(*twice, *[rest] * 5, valid)
-    scores = pose_scores([found], [{name: np.stack([m, m]) for name, m in cameras().items()}])
+    scores = pose_scores([found], [Posed().stack([0, 1]).truth])
     for degrees in (5, 10, 20):
         assert scores[f"pose_auc@{degrees}"] == pytest.approx(0.5, abs=0.02)
     assert scores["pose_precision@0.0005"] == 0.5
     assert scores["pose_matches"] == 30
 
 
-def cameras():
-    return {"K0": K, "K1": K, "T_0to1": T_0to1}
-
-
-def test_pairs_of_a_data_set_are_its_first_ones_without_their_depth():
+def test_pairs_of_a_data_set_are_its_first_ones():
     batches = posed_batches(Posed(), 5, 2)
-    assert [len(batch["image0"]) for batch in batches] == [2, 2, 2]
-    expected = Posed().stack([2, 3])
-    assert set(batches[1]) == set(expected) - {"depth0", "depth1"}
-    np.testing.assert_array_equal(batches[1]["image1"], expected["image1"])
+    assert [len(batch) for batch in batches] == [2, 2, 2]
+    np.testing.assert_array_equal(batches[1].image1, Posed().stack([2, 3]).image1)
 
 
 def test_worlds_are_rendered_in_the_batches_of_the_stage_and_are_always_the_same(
     experiment, photos
 ):
     first, again = (world_batches(experiment, experiment.stages[0], photos, 5, 3) for _ in range(2))
-    assert [len(batch["image0"]) for batch in first] == [3, 3]
-    images = np.concatenate([batch["image0"] for batch in first])
+    assert [len(batch) for batch in first] == [3, 3]
+    images = np.concatenate([batch.image0 for batch in first])
     assert images.shape == (6, *SIZE)
     assert len({image.tobytes() for image in images}) == 6
-    assert all(batch["mask0"].all() and batch["T_0to1"].shape == (3, 4, 4) for batch in first)
+    assert all(batch.truth.cam1_from_cam0.shape == (3, 4, 4) for batch in first)
     jax.tree.map(np.testing.assert_array_equal, first, again)
 
 

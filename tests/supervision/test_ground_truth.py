@@ -1,4 +1,3 @@
-import functools
 import math
 
 import jax
@@ -6,15 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.supervision import (
+from astr_jax.ops.geometry import seen_at, warp_by_depth, warp_by_homography
+from astr_jax.supervision.ground_truth import (
     DEPTH_TOLERANCE,
     depth_ground_truth,
     homography_ground_truth,
-    random_share,
-    sample_fine,
-    seen_at,
-    warp_by_depth,
-    warp_points,
 )
 
 SIZES = (64, 80), (72, 64)  # pixels of image 0 and 1
@@ -98,7 +93,7 @@ def test_the_identity_pairs_every_cell_with_itself():
 def test_ratio_is_the_local_scale_of_image_1_against_image_0(rng):
     homography = make_homography(9).astype(float)
     points = rng.uniform(0, 60, (20, 2))
-    _, ratio = warp_points(jnp.float32(homography), jnp.float32(points))
+    _, ratio = warp_by_homography(jnp.float32(homography), jnp.float32(points))
     for point, actual in zip(points, ratio, strict=True):
         columns = [
             plain_warp(homography, point + step) - plain_warp(homography, point - step)
@@ -167,8 +162,11 @@ def test_what_is_hidden_has_no_partner():
     np.testing.assert_array_equal(truth.visible, np.asarray(whole.visible) & ~behind)
 
 
-@pytest.mark.parametrize(("factor", "seen"), [(0.9, True), (1.1, True), (0.8, False), (1.3, False)])
-def test_depths_agree_to_the_tolerance(factor, seen):
+@pytest.mark.parametrize(
+    ("factor", "seen"), [(0.9, True), (0.82, False), (0.8, False), (1.22, True), (1.3, False)]
+)
+def test_depths_agree_to_the_tolerance_of_the_depth_that_is_found(factor, seen):
+    """Fails where the tolerance is a share of the computed depth: that takes 0.82, not 1.22."""
     assert DEPTH_TOLERANCE == 0.2
     depths, K0, K1, T, _ = plane_pair()
     truth = depth_truth(depths[0], np.float32(factor) * depths[1], K0, K1, T)
@@ -192,7 +190,7 @@ def test_points_behind_the_horizon_are_far_away_and_never_nan(sign):
     # w = 1 - x / 40: the line x = 40 goes to infinity, what is beyond it lies behind the camera.
     homography = sign * jnp.array([[1.0, 0, 0], [0, 1, 0], [-1 / 40, 0, 1]])
     points = jnp.array([[20.0, 5], [40, 5], [60, 5]])
-    warped, ratio = warp_points(homography, points)
+    warped, ratio = warp_by_homography(homography, points)
     np.testing.assert_allclose(warped[0], [40, 10], rtol=1e-5)
     assert (warped[1:] == -1e6).all()
     assert np.isfinite(ratio).all()
@@ -209,83 +207,3 @@ def test_nothing_is_seen_outside_the_image():
     visible = jnp.ones((4, 5), bool).at[2, 3].set(False)
     points = jnp.array([[0, 0], [4.4, 3.4], [4.6, 0], [-0.6, 0], [3.2, 1.8], [1e9, 0]])
     np.testing.assert_array_equal(seen_at(visible, points), [1, 1, 0, 0, 0, 0])
-
-
-@pytest.mark.parametrize("share", [0.5, 0.2, 1.0])
-def test_a_random_share_is_exact_and_rounded_up(share):
-    keep = jax.jit(functools.partial(random_share, share=share))
-    for count in range(12):
-        candidates = np.zeros(30, bool)
-        candidates[np.random.default_rng(count).permutation(30)[:count]] = True
-        kept = np.asarray(keep(jax.random.key(count), candidates))
-        assert kept.sum() == math.ceil(round(share * count, 9))
-        assert (candidates | ~kept).all()
-
-
-def test_every_candidate_has_the_same_chance():
-    candidates = np.arange(30) % 3 > 0
-    keys = jax.random.split(jax.random.key(0), 400)
-    kept = jax.vmap(lambda key: random_share(key, jnp.asarray(candidates), 0.5))(keys)
-    chance = np.asarray(kept).mean(axis=0)
-    assert (chance[~candidates] == 0).all()
-    assert (np.abs(chance[candidates] - 0.5) < 0.12).all()  # nearly five standard deviations
-
-
-TRUE = np.where(np.arange(60) < 40, np.arange(60), -1)  # cell i lies at i, for the first 40
-PREDICTED = np.where(np.arange(60) >= 35, 100 + np.arange(60), -1)  # 25 predictions
-
-
-@functools.partial(jax.jit, static_argnames=("capacity", "least_true"))
-def draw(seed, true, predicted, *, capacity, limit, least_true):
-    return sample_fine(
-        jax.random.key(seed), true, predicted, capacity=capacity, limit=limit, least_true=least_true
-    )
-
-
-def sampled(seed, true=TRUE, predicted=PREDICTED, *, capacity=50, limit=50, least_true=8):
-    """The sampled pairs, as those of the truth and those predicted."""
-    cell0, cell1 = draw(
-        seed, true, predicted, capacity=capacity, limit=limit, least_true=least_true
-    )
-    assert len(cell0) == len(cell1) == capacity
-    filled = np.asarray(cell0) >= 0
-    np.testing.assert_array_equal(filled, np.asarray(cell1) >= 0)
-    assert (np.diff(filled.astype(int)) <= 0).all()  # padding comes last
-    rows = list(zip(np.asarray(cell0)[filled], np.asarray(cell1)[filled], strict=True))
-    assert len(set(rows)) == len(rows)
-    from_truth = [(i, j) for i, j in rows if j < 100]
-    assert all(true[i] == j for i, j in from_truth)
-    assert all(predicted[i] == j for i, j in rows if j >= 100)
-    return from_truth, [row for row in rows if row[1] >= 100]
-
-
-def test_the_least_truth_comes_first_then_predictions():
-    from_truth, from_predictions = sampled(0, limit=20)
-    assert (len(from_truth), len(from_predictions)) == (8, 12)
-
-
-def test_truth_fills_what_predictions_leave():
-    from_truth, from_predictions = sampled(0, limit=45)
-    assert (len(from_truth), len(from_predictions)) == (20, 25)
-
-
-def test_no_more_than_the_limit_is_sampled_and_truth_has_the_way():
-    from_truth, from_predictions = sampled(0, limit=5)
-    assert (len(from_truth), len(from_predictions)) == (5, 0)
-    assert sampled(0, limit=0) == ([], [])
-
-
-def test_where_truth_is_scarce_predictions_fill_the_rest():
-    scarce = np.where(np.arange(60) < 3, TRUE, -1)
-    from_truth, from_predictions = sampled(0, scarce, limit=20)
-    assert (len(from_truth), len(from_predictions)) == (3, 17)
-    nothing = np.full(60, -1)
-    assert sampled(0, nothing, nothing, limit=20) == ([], [])
-    assert len(sampled(0, nothing, limit=50)[1]) == 25
-
-
-def test_the_sample_is_random():
-    chosen = [{i for i, _ in sampled(seed, limit=20)[0]} for seed in range(30)]
-    assert len(set().union(*chosen)) > 36  # of 40: every true pair has its turn
-    assert chosen[0] != chosen[1]
-    assert sampled(3, limit=20) == sampled(3, limit=20)
