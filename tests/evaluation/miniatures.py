@@ -1,5 +1,6 @@
 """Miniatures of the published layouts of benchmarks, and a matcher that knows their truth."""
 
+import json
 import struct
 
 import cv2
@@ -151,3 +152,37 @@ def make_town(root, rng):
     (root / "town" / "sparse" / "cameras.bin").write_bytes(camera)
     (root / "town" / "sparse" / "images.bin").write_bytes(images)
     return scene
+
+
+GRID = np.mgrid[20:300:12, 20:220:12].reshape(2, -1).T.astype(float)  # [k 2]
+
+
+def grid_matcher(img0, img1, K0=None, K1=None):
+    """True matches of a shift by (-8, 0) on GRID, with noise that grows as the confidence falls."""
+    rng = np.random.default_rng(int(img0[0, 0]))
+    sigma = np.linspace(0.2, 3.0, len(GRID))
+    noise = rng.normal(0, 1, GRID.shape) * sigma[:, None]
+    return GRID, GRID - [8, 0] + noise, np.linspace(1, 0.1, len(GRID)), sigma
+
+
+def make_shifted(root):
+    """Two sets of three pairs: noise moved by a shift, as homographies and as a sideways step."""
+    rng = np.random.default_rng(0)
+    camera = [[300.0, 0, 160], [0, 300.0, 120], [0, 0, 1]]
+    step = [[1, 0, 0, -1.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    truths = {
+        "flat": {"H_0to1": [[1, 0, -8], [0, 1, 0], [0, 0, 1]]},
+        "posed": {"K0": camera, "K1": camera, "T_0to1": step, "checked": True},
+    }
+    for name, truth in truths.items():
+        (root / name).mkdir()
+        entries = []
+        for number in range(3):
+            texture = rng.integers(0, 255, (240, 328), dtype=np.uint8)
+            for side, part in enumerate((texture[:, :320], texture[:, 8:])):
+                part = np.ascontiguousarray(part)
+                part[0, 0] = number
+                Image.fromarray(part).save(root / name / f"{number}_{side}.png")
+            images = {f"image{side}": f"{number}_{side}.png" for side in (0, 1)}
+            entries.append(images | truth | {"overlap": 0.3 * number})
+        (root / name / "index.json").write_text(json.dumps(entries))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax.cli.matchers import find_matcher
 from astr_jax.evaluation.command import longest_side, read_benchmark
 from astr_jax.evaluation.matchers.classic import MATCHERS
+from astr_jax.evaluation.matchers.named import find_matcher
 from astr_jax.evaluation.reports.report import read_report
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"

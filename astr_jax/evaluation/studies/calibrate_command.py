@@ -30,7 +30,7 @@ from astr_jax.evaluation.scores.pair_kind import PairKind
 from astr_jax.evaluation.studies.calibration_fit import (
     TEMPERATURES,
     THRESHOLDS,
-    Candidates,
+    JudgedCandidates,
     Score,
     best_threshold,
     fit_sigma,
@@ -121,14 +121,14 @@ def _evaluated(
     return records
 
 
-def _candidates(pair, benchmark: Benchmark, match) -> Candidates:
+def _candidates(pair, benchmark: Benchmark, match) -> JudgedCandidates:
     given = load_pair(pair, benchmark.resize)
     returned, log_prob = match(given.image0, given.image1, **given.truth.cameras)
-    return Candidates.of(pair, given, checked_matches(returned), np.asarray(log_prob))
+    return JudgedCandidates.of(pair, given, checked_matches(returned), np.asarray(log_prob))
 
 
 def calibration_of(
-    candidates: Sequence[Candidates], seeds: Sequence[int], console: Console
+    candidates: Sequence[JudgedCandidates], seeds: Sequence[int], console: Console
 ) -> tuple[Calibration, dict[float, Score]]:
     """The temperature, then the threshold at it, then sigma's factor of the matches above that;
     and the score of each threshold. Three digits."""

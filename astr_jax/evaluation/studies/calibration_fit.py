@@ -36,7 +36,7 @@ SURE = 1e-6  # no confidence counts as nearer to 0 or 1, so that one match canno
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Candidates:
+class JudgedCandidates:
     """All mutual matches of one pair, and log P of each at TEMPERATURES."""
 
     pair: Pair
@@ -48,7 +48,7 @@ class Candidates:
     @classmethod
     def of(
         cls, pair: Pair, given: LoadedPair, found: FoundMatches, log_prob: Float[np.ndarray, "t k"]
-    ) -> "Candidates":
+    ) -> "JudgedCandidates":
         right = right_matches(found, given)
         return cls(pair=pair, given=given, found=found, log_prob=log_prob, right=right)
 
@@ -74,7 +74,7 @@ def negative_log_likelihood(
     return float(-np.log(np.where(right, p, 1 - p)).mean())
 
 
-def fit_temperature(candidates: Sequence[Candidates]) -> float:
+def fit_temperature(candidates: Sequence[JudgedCandidates]) -> float:
     """The temperature of the least negative log-likelihood."""
     log_prob = np.concatenate([c.log_prob for c in candidates], axis=1)
     right = np.concatenate([c.right for c in candidates])
@@ -134,7 +134,10 @@ def fit_sigma(records: Sequence[PairRecord]) -> float | None:
 
 
 def records_at(
-    candidates: Sequence[Candidates], temperature: float, threshold: float, seeds: Sequence[int]
+    candidates: Sequence[JudgedCandidates],
+    temperature: float,
+    threshold: float,
+    seeds: Sequence[int],
 ) -> list[PairRecord]:
     """What the candidates above a threshold are worth."""
     records = []

@@ -23,7 +23,7 @@ from astr_jax.evaluation.localisation.shared_keypoints import (
     nearest_keypoints,
     one_to_one,
 )
-from astr_jax.evaluation.scores.scoring import Found
+from astr_jax.evaluation.scores.found import FoundMatches
 
 SIZE = (160, 120)  # (w, h) of the files; matched at half of it
 RESIZE = Resize(long_side=80)
@@ -221,8 +221,8 @@ def test_a_process_killed_in_the_midst_of_a_pair_leaves_the_pairs_before(tmp_pat
 import os, pathlib, sys
 import numpy as np
 from astr_jax.evaluation.localisation.hloc_files import DenseMatches
-from astr_jax.evaluation.scores.scoring import Found
-found = Found(points0=np.ones((9, 2)), points1=np.ones((9, 2)), confidence=np.ones(9))
+from astr_jax.evaluation.scores.found import FoundMatches
+found = FoundMatches(points0=np.ones((9, 2)), points1=np.ones((9, 2)), confidence=np.ones(9))
 dense = DenseMatches(pathlib.Path(sys.argv[1]), {"size": 8}, print)
 dense.write(("a/1.jpg", "b/2.jpg"), found)
 dense.file["a-1.jpg/b-3.jpg/keypoints0"] = np.ones((9, 2))
@@ -235,7 +235,9 @@ os._exit(9)
     with DenseMatches(path, {"size": 8}, said.append) as dense:
         assert ("a/1.jpg", "b/2.jpg") in dense
         assert ("a/1.jpg", "b/3.jpg") not in dense
-        found = Found(points0=np.ones((4, 2)), points1=np.ones((4, 2)), confidence=np.ones(4))
+        found = FoundMatches(
+            points0=np.ones((4, 2)), points1=np.ones((4, 2)), confidence=np.ones(4)
+        )
         dense.write(("a/1.jpg", "b/3.jpg"), found)
         assert len(dense.read(("a/1.jpg", "b/3.jpg")).confidence) == 4
     assert not said

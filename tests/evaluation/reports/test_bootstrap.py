@@ -15,6 +15,7 @@ from astr_jax.evaluation.reports.bootstrap import (
     weighted_mean,
 )
 from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.poses import POSE
 
 ERRORS = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 5.0, 10.0, 20.0, math.inf]))
 
@@ -24,8 +25,8 @@ ERRORS = st.one_of(st.floats(0, 50), st.sampled_from([0.0, 5.0, 10.0, 20.0, math
 def test_weighted_areas_are_those_of_the_errors_repeated(drawn):
     errors, weights = map(np.array, zip(*drawn, strict=True))
     assume(weights.any())
-    (areas,) = weighted_auc(errors, metrics.POSE_THRESHOLDS, weights[None].astype(float))
-    expected = metrics.error_auc(np.repeat(errors, weights), metrics.POSE_THRESHOLDS)
+    (areas,) = weighted_auc(errors, POSE.thresholds, weights[None].astype(float))
+    expected = metrics.error_auc(np.repeat(errors, weights), POSE.thresholds)
     np.testing.assert_allclose(areas, expected, rtol=0, atol=1e-9)
 
 
@@ -36,8 +37,8 @@ def test_every_row_of_weights_is_a_draw_of_its_own():
     weights = rng.integers(0, 4, (200, 60))
     weights[:3] = 0
     weights[0, :2] = weights[1, 2:4] = weights[2, 4:6] = 1  # all failed, perfect, at a threshold
-    areas = weighted_auc(errors, metrics.POSE_THRESHOLDS, weights.astype(float))
-    expected = [metrics.error_auc(np.repeat(errors, w), metrics.POSE_THRESHOLDS) for w in weights]
+    areas = weighted_auc(errors, POSE.thresholds, weights.astype(float))
+    expected = [metrics.error_auc(np.repeat(errors, w), POSE.thresholds) for w in weights]
     np.testing.assert_allclose(areas, expected, rtol=0, atol=1e-12)
 
 

@@ -10,19 +10,20 @@ from rich.console import Console
 from astr_jax.evaluation.reports.compare import compare, comparison_tables, verdicts
 from astr_jax.evaluation.reports.records import PairRecord
 from astr_jax.evaluation.reports.report import MEAN, Report, score_sets, told_apart
+from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
+from astr_jax.evaluation.scores.poses import POSE
 
 
-def make_report(name, errors, *, kind="pose", seeds=(0,), precision=0.5):
+def make_report(name, errors, *, kind=POSE, seeds=(0,), precision=0.5):
     """errors: set -> one error, or one tuple of errors by seed, of each pair."""
-    estimator = "poselib@1" if kind == "pose" else "magsac@3"
-    share = "epi@0.0005" if kind == "pose" else "3px"
+    share = kind.shown_shares[0]
     records = [
         PairRecord(
             set=set_name,
             name=str(number),
             kind=kind,
             checked=True,
-            errors={estimator: error if isinstance(error, tuple) else (error,)},
+            errors={kind.judge: error if isinstance(error, tuple) else (error,)},
             precision={share: precision},
             num_matches=100,
             seconds=0.1,
@@ -266,9 +267,9 @@ def test_two_reports_of_one_name_are_numbered_as_everywhere_else(errors):
 
 
 def test_homographies_are_compared_in_pixels(errors):
-    a = make_report("a", errors, kind="homography")
+    a = make_report("a", errors, kind=HOMOGRAPHY)
     better = {name: [error / 4 for error in listed] for name, listed in errors.items()}
-    comparison = compare(a, make_report("b", better, kind="homography"), resamples=500)
+    comparison = compare(a, make_report("b", better, kind=HOMOGRAPHY), resamples=500)
     assert difference(comparison, MEAN, "AUC@5").told
     console = Console(width=160, record=True, quiet=True)
     for table in comparison_tables(comparison):

@@ -16,6 +16,7 @@ from astr_jax.evaluation.command import read_benchmark
 from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.reports.report import MEAN, read_report, score_sets
 from astr_jax.evaluation.reports.runner import evaluate
+from astr_jax.evaluation.scores.poses import POSE
 
 RESULTS = pathlib.Path(__file__).parents[3] / "docs" / "results"
 SIFT = {  # set -> by poselib@1, by ransac@0.5
@@ -54,7 +55,7 @@ def test_the_kept_report_of_sift_agrees_set_by_set(name):
 @pytest.mark.parametrize("matcher", MEANS)
 def test_the_kept_means_agree(matcher):
     scores = score_sets(read_report(RESULTS / f"{matcher}.json").records)
-    (mean,) = [s for s in scores if s.kind == "pose" and s.set == MEAN]
+    (mean,) = [s for s in scores if s.kind == POSE and s.set == MEAN]
     found = 100 * np.array(mean.auc["poselib@1"])
     assert np.abs(found - MEANS[matcher]).max() < MEAN_TOLERANCE
 

@@ -1,6 +1,7 @@
 """Benchmarks of synthetic geometry, run by matchers that know the truth, and taken up again."""
 
 import dataclasses
+import hashlib
 import json
 import math
 
@@ -12,11 +13,14 @@ from PIL import Image
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.benchmarks.truths import HomographyTruth, PoseTruth
 from astr_jax.evaluation.reports.report import Report, score_sets
 from astr_jax.evaluation.reports.runner import evaluate, protocol
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.calibration import pooled, sigma_factor
-from astr_jax.evaluation.scores.scoring import geometry_of_homography, rotation_about_axis
+from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
+from astr_jax.evaluation.scores.kinds import KINDS
+from astr_jax.evaluation.scores.poses import POSE
 
 SIZE = (320, 256)  # (w, h)
 K = np.array([[300.0, 0, 160], [0, 300.0, 128], [0, 0, 1]])
@@ -46,15 +50,15 @@ def make_pair(folder, number, rng):
         H[:2, 2], H[2, :2] = rng.uniform(-20, 20, 2), rng.uniform(-2e-4, 2e-4, 2)
         points0 = rng.uniform(0, [SIZE[0] - 1, SIZE[1] - 1], (POINTS, 2))
         points = points0, metrics.warp_points(H, points0)
-        return Pair(set="flat", homography=H, **common), points
+        return Pair(set="flat", truth=HomographyTruth(homography=H), **common), points
     T = np.eye(4)
     T[:3, :3] = turned(rng.uniform(-10, 10), 1) @ turned(rng.uniform(-20, 20), 2)
     T[:3, 3] = rng.uniform(-1, 1, 3)
     X = rng.uniform([-2, -1.5, 4], [2, 1.5, 8], (POINTS, 3))
     Y = X @ T[:3, :3].T + T[:3, 3]
     points = tuple((Z @ K.T)[:, :2] / Z[:, 2:] for Z in (X, Y))
-    pair = Pair(set="posed", K0=K, K1=K, cam1_from_cam0=T, overlap=0.1 * number, **common)
-    return pair, points
+    truth = PoseTruth(K0=K, K1=K, cam1_from_cam0=T)
+    return Pair(set="posed", truth=truth, overlap=0.1 * number, **common), points
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,7 @@ def test_shuffled_matches_score_near_0(world):
     records = evaluate(benchmark, oracle(truth, shuffle=True))
     assert all((area < 0.12).all() for area in areas(records).values())
     # By chance a point lies near a line far more often than near a point.
-    limit = {"pose": 0.2, "homography": 0.05}
+    limit = {POSE: 0.2, HOMOGRAPHY: 0.05}
     shares = [(r.kind, max(r.precision.values())) for r in records]
     assert all(share < limit[kind] for kind, share in shares), shares
 
@@ -121,7 +125,7 @@ def test_more_noise_never_scores_better(world):
 
 def test_precision_counts_the_matches_within_each_radius(world):
     benchmark, truth = world
-    flat = [r for r in evaluate(benchmark, oracle(truth, noise=2.0)) if r.kind == "homography"]
+    flat = [r for r in evaluate(benchmark, oracle(truth, noise=2.0)) if r.kind == HOMOGRAPHY]
     shares = np.mean([list(record.precision.values()) for record in flat], axis=0)
     # Rayleigh: the share of errors within r is 1 - exp(-r^2 / (2 sigma^2)).
     expected = 1 - np.exp(-(np.arange(1, 11) ** 2) / 8)
@@ -131,10 +135,10 @@ def test_precision_counts_the_matches_within_each_radius(world):
 def test_a_true_sigma_is_found_true(world):
     benchmark, truth = world
     records = evaluate(benchmark, oracle(truth, noise=0.6, sigma=0.6))
-    for kind in ("pose", "homography"):
+    for kind in KINDS:
         bins = [record.sigma_bins for record in records if record.kind == kind]
         assert all(np.sum(table["counts"]) == POINTS for table in bins)
-        assert sigma_factor(pooled(bins), kind) == pytest.approx(1, rel=0.15)
+        assert sigma_factor(pooled(bins), kind.median_of_sigma_1) == pytest.approx(1, rel=0.15)
     assert evaluate(benchmark, oracle(truth))[0].sigma_bins is None
 
 
@@ -170,22 +174,6 @@ def test_what_makes_a_pair_hard_is_recorded(world):
     assert records[2].scale_ratio is None
     assert abs(records[2].rotation) < 25
     assert records[1].scale_ratio == pytest.approx(1.0, abs=0.1)
-
-
-def test_the_rotation_about_the_axis_leaves_other_turns_alone():
-    assert rotation_about_axis(turned(30, 1) @ turned(25, 2)) == pytest.approx(25)
-    zoom = np.diag([2.0, 2.0, 1.0]) @ turned(-70, 2)
-    found = geometry_of_homography(zoom, (100, 200), (100, 200))
-    assert (found["scale_ratio"], found["rotation"]) == pytest.approx((2.0, -70.0))
-
-
-def test_the_overlap_of_a_homography_is_the_share_that_stays_inside():
-    moved = np.array([[1.0, 0, 60], [0, 1, 0], [0, 0, 1]])
-    found = geometry_of_homography(moved, (101, 201), (101, 201))
-    assert found == pytest.approx({"overlap": 0.7, "scale_ratio": 1.0, "rotation": 0.0}, abs=0.02)
-    horizon = np.array([[1.0, 0, 0], [0, 1, 0], [-0.01, 0, 1]])  # through the centre
-    found = geometry_of_homography(horizon, (101, 201), (101, 201))
-    assert (found["scale_ratio"], found["rotation"]) == (None, None)
 
 
 class Killed(BaseException):
@@ -258,7 +246,9 @@ def test_another_protocol_is_refused(world, tmp_path, changes, options, named):
     fewer = dataclasses.replace(benchmark, pairs=benchmark.pairs[1:])
     with pytest.raises(ValueError, match="another protocol: pairs, truth_sha256, whole differ"):
         evaluate(fewer, oracle(truth), partial=partial)
-    other = dataclasses.replace(benchmark.pairs[0], K0=np.diag([2.0, 2, 1]) @ benchmark.pairs[0].K0)
+    first = benchmark.pairs[0]
+    truth = dataclasses.replace(first.truth, K0=np.diag([2.0, 2, 1]) @ first.truth.K0)
+    other = dataclasses.replace(first, truth=truth)
     moved = dataclasses.replace(benchmark, pairs=(other, *benchmark.pairs[1:]))
     with pytest.raises(ValueError, match="another protocol: truth_sha256 differ"):
         evaluate(moved, oracle(truth), partial=partial)
@@ -334,6 +324,23 @@ def test_a_wrong_protocol_is_refused_before_the_first_match(world, changes, seed
     benchmark, _ = world
     with pytest.raises(ValueError, match=message):
         evaluate(dataclasses.replace(benchmark, **changes), pytest.fail, seeds=seeds)
+
+
+def test_the_checksum_of_the_truth_is_what_older_reports_have(tmp_path):
+    """Of the bytes written out here: else no run could go on, and no reports compare."""
+    (tmp_path / "0.png").write_bytes(b"123")
+    common = {"set": "s", "image0": tmp_path / "0.png", "image1": tmp_path / "none.png"}
+    pose = PoseTruth(K0=K, K1=2 * K + np.diag([0, 0, -1]), cam1_from_cam0=np.eye(4))
+    flat = HomographyTruth(homography=np.diag([2.0, 1, 1]))
+    pairs = (
+        Pair(name="a", truth=pose, overlap=0.5, **common),
+        Pair(name="b", truth=flat, checked=False, group="g", cluster="c", **common),
+    )
+    first = b"'s''a'3NoneTrue''''0.5", pose.K0, pose.K1, pose.cam1_from_cam0, b"None"
+    second = b"'s''b'3NoneFalse'g''c'NoneNoneNoneNone", flat.homography
+    expected = hashlib.sha256(b"".join(map(bytes, (*first, *second)))).hexdigest()
+    benchmark = Benchmark(name="both", pairs=pairs, resize=Resize(size=SIZE))
+    assert protocol(benchmark)["truth_sha256"] == expected
 
 
 def test_the_protocol_states_what_moves_the_figures(world):

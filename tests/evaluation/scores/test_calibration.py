@@ -12,6 +12,9 @@ from astr_jax.evaluation.scores.calibration import (
     sigma_factor,
     sigma_histogram,
 )
+from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
+from astr_jax.evaluation.scores.kinds import KINDS
+from astr_jax.evaluation.scores.poses import POSE
 
 
 def test_matches_are_counted_in_the_bin_of_their_confidence():
@@ -37,7 +40,7 @@ def test_a_score_that_is_no_probability_has_no_histogram():
 
 def drawn_errors(rng, kind, sigma):
     """The true errors of matches whose points in image 1 are off by sigma on either axis."""
-    if kind == "homography":
+    if kind == HOMOGRAPHY:
         return np.linalg.norm(rng.normal(0, 1, (len(sigma), 2)) * sigma[:, None], axis=1)
     return np.abs(rng.normal(0, 1, sigma.shape)) * sigma / np.sqrt(2)
 
@@ -55,18 +58,18 @@ SIGMAS = {
 
 
 @pytest.mark.parametrize("sigmas", SIGMAS)
-@pytest.mark.parametrize("kind", ["homography", "pose"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("true", [0.25, 0.5, 1.0, 1.5])
 def test_the_factor_that_sigma_lacks_is_found_among_wrong_matches(rng, kind, sigmas, true):
     sigma = SIGMAS[sigmas](rng, 20_000)
     error = with_wrong_ones(rng, drawn_errors(rng, kind, true * sigma), 0.3)
     histogram = pooled([sigma_histogram(sigma, error)])
-    assert sigma_factor(histogram, kind) == pytest.approx(true, rel=0.1)
+    assert sigma_factor(histogram, kind.median_of_sigma_1) == pytest.approx(true, rel=0.1)
 
 
 def test_medians_of_every_bin_are_those_of_the_matches(rng):
     sigma = rng.choice([0.6, 2.5], 20_000)
-    error = with_wrong_ones(rng, drawn_errors(rng, "homography", sigma), 0.2)
+    error = with_wrong_ones(rng, drawn_errors(rng, HOMOGRAPHY, sigma), 0.2)
     found, median, near = median_errors(pooled([sigma_histogram(sigma, error)]))
     kept = error < 24
     assert found == pytest.approx([0.6, 2.5])
@@ -99,7 +102,7 @@ def test_histograms_of_sigma_add_up_to_that_of_all_matches(rng):
 def test_sigmas_that_no_match_can_judge_have_no_factor():
     for sigma, error in ((1.0, np.inf), (100.0, 1.0), (0.0, 0.0)):
         histogram = pooled([sigma_histogram(np.array([sigma]), np.array([error]))])
-        assert sigma_factor(histogram, "pose") is None
+        assert sigma_factor(histogram, POSE.median_of_sigma_1) is None
 
 
 def test_histograms_of_pairs_add_up_and_missing_ones_are_skipped():

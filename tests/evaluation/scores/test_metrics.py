@@ -184,14 +184,14 @@ def test_without_a_baseline_a_match_is_right_where_the_rotation_takes_it(baselin
     assert share < 0.1
 
 
-def test_homography_precision_counts_matches_within_the_radius():
+def test_transfer_errors_are_distances_from_where_the_homography_leads():
     points0 = np.zeros((4, 2))
     points1 = np.array([[5.0, 0.0], [7.9, 0.0], [5.0, 3.1], [5.0, -2.9]])
     shift = np.array([[1.0, 0.0, 5.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    assert metrics.homography_precision(points0, points1, shift, threshold=3.0) == 0.75
+    errors = metrics.transfer_errors(points0, points1, shift)
+    np.testing.assert_allclose(errors, [0.0, 2.9, 3.1, 2.9], atol=1e-12)
 
 
 def test_precision_without_matches_is_zero():
     none, K, truth = np.zeros((0, 2)), np.eye(3), pose(np.eye(3), [1.0, 0.0, 0.0])
     assert metrics.epipolar_precision(none, none, truth, K, K, threshold=1.0) == 0.0
-    assert metrics.homography_precision(none, none, K, threshold=3.0) == 0.0

@@ -1,9 +1,6 @@
 """The hard pairs: their truth, and the sheet."""
 
-import argparse
 import dataclasses
-import pathlib
-import runpy
 
 import numpy as np
 import pytest
@@ -11,10 +8,8 @@ from PIL import Image
 from rich.console import Console
 
 from astr_jax.data.worlds.__main__ import true_matches
-from astr_jax.evaluation.command import NamedMatcher
 from astr_jax.evaluation.studies import gallery
 
-EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[3] / "eval.py"))
 OFF, ASIDE = np.array([3.0, 4.0]), np.array([20.0, 0.0])
 
 
@@ -47,10 +42,10 @@ def test_errors_are_distances_from_the_truth(pairs):
 
 
 def test_the_street_knows_where_its_points_went(pairs):
-    world = gallery.rendered_street([gallery.painted_town(7), gallery.painted_town(8)])
-    points0, points1 = true_matches(world)
+    rendered = gallery.rendered_street([gallery.painted_town(7), gallery.painted_town(8)])
+    points0, points1 = true_matches(rendered.truth)
     street = pairs["a street, with depth"]
-    np.testing.assert_array_equal(world["image0"], street.image0)
+    np.testing.assert_array_equal(rendered.image0, street.image0)
     assert len(points0) > 1000
     assert street.errors(points0.astype(float), points1).max() < 1e-2
     everywhere = (
@@ -63,7 +58,7 @@ def test_the_street_knows_where_its_points_went(pairs):
     assert street.errors(points0.astype(float), points1 + OFF) == pytest.approx(5, abs=1e-2)
 
 
-def test_the_command_draws_a_sheet(pairs, monkeypatch, tmp_path):
+def test_the_sheet_shows_every_pair_with_its_right_matches(pairs, monkeypatch, tmp_path):
     points = np.array([[100.0, 50], [200, 60], [300, 70]])
     found = points, points + np.array([[2, 0], [4, 0], [0, 50]]), np.array([0.9, 0.8, 0.7])
     drawn, draw = [], gallery.draw_matches
@@ -79,11 +74,8 @@ def test_the_command_draws_a_sheet(pairs, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(gallery, "draw_matches", spy)
     monkeypatch.setattr(gallery, "hard_pairs", lambda: iter([flat, *list(pairs.values())[1:]]))
-    gallery.run_gallery(
-        argparse.Namespace(matcher="made-up", weights=None, out=str(tmp_path / "gallery.jpg")),
-        lambda name, weights, resize: NamedMatcher(match=lambda *images: found, settings={}),
-        Console(quiet=True),
-    )
+    sheet = gallery.draw_gallery(lambda *images: found, "made-up", Console(quiet=True))
+    sheet.savefig(tmp_path / "gallery.jpg")
     assert drawn[0] == ("the same, 1 right", [2, 4, 50], 3)
     assert drawn[-1] == ("two towns with nothing in common, 0 right", [np.inf] * 3, 3)
     with Image.open(tmp_path / "gallery.jpg") as sheet:
@@ -91,13 +83,3 @@ def test_the_command_draws_a_sheet(pairs, monkeypatch, tmp_path):
         assert sheet.height > sheet.width / 2
         middle = np.asarray(sheet.convert("L"), float)[sheet.height // 8 :: sheet.height // 4]
         assert (middle.std(axis=1) > 10).all()  # all four rows show pictures
-
-
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [("gallery.pdf", "ends in .png or .jpg"), ("nowhere/gallery.jpg", "folder does not exist")],
-)
-def test_a_sheet_that_cannot_be_written_is_refused_at_once(capsys, tmp_path, out, message):
-    with pytest.raises(SystemExit):
-        EVAL["main"](["gallery", "--matcher", "orb", "--out", str(tmp_path / out)])
-    assert message in capsys.readouterr().err

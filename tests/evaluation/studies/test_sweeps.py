@@ -1,32 +1,26 @@
 """Sweeps: the changed pictures obey their truth, and the scores are those of what was matched."""
 
-import argparse
 import functools
-import json
 import math
-import pathlib
-import runpy
 
 import cv2
 import numpy as np
 import pytest
 
 from astr_jax.evaluation.scores.metrics import warp_points
-from astr_jax.evaluation.studies.sweep_command import find_matchers
 from astr_jax.evaluation.studies.sweeps import (
     SWEEPS,
     Change,
-    PairScore,
+    ViewScore,
     changes_of,
     choose_photos,
     make_view,
     match_changes,
     parse_sweeps,
-    rows_of,
-    score_pair,
+    score_view,
+    sweep_rows,
 )
 
-COMMAND = pathlib.Path(__file__).parents[3] / "eval.py"
 SIZE = 96, 128
 view = functools.partial(make_view, around=np.full(SIZE, 200, np.uint8))
 
@@ -115,7 +109,7 @@ def oracle_with(H, extra):
 def test_scores_count_what_lies_within_three_pixels(rng):
     image = photo(rng)
     image1, H = view(image, change=Change(rotation=20), rng=rng)
-    score = score_pair(oracle_with(H, extra=18), image, image1, H)
+    score = score_view(oracle_with(H, extra=18), image, image1, H)
     assert (score.right, score.precision) == (54, 0.75)
     assert score.corner_error < 0.01
     assert 0.6 < score.seen < 0.95
@@ -125,10 +119,10 @@ def test_scores_count_what_lies_within_three_pixels(rng):
 def test_a_matcher_without_matches_or_with_an_error_scores_nothing(rng):
     image = photo(rng)
     image1, H = view(image, change=Change(), rng=rng)
-    none = score_pair(lambda *_: (np.zeros((0, 2)), np.zeros((0, 2)), []), image, image1, H)
+    none = score_view(lambda *_: (np.zeros((0, 2)), np.zeros((0, 2)), []), image, image1, H)
     assert (none.right, none.precision, none.corner_error) == (0, 0, math.inf)
     assert none.failure is None
-    failed = score_pair(lambda *_: 1 / 0, image, image1, H)
+    failed = score_view(lambda *_: 1 / 0, image, image1, H)
     assert failed.failure == "ZeroDivisionError: division by zero"
     assert (failed.right, failed.corner_error) == (0, math.inf)
 
@@ -152,10 +146,10 @@ def test_all_matchers_are_given_the_same_pictures(rng):
 def test_a_row_has_the_mean_or_the_median_with_its_interval():
     change = Change(blur=2)
     scores = [
-        PairScore(precision=p, right=r, corner_error=e, seen=1.0)
+        ViewScore(precision=p, right=r, corner_error=e, seen=1.0)
         for p, r, e in ((0.2, 10, 1.0), (0.4, 20, 4.9), (0.9, 90, 5.1), (0.9, 100, math.inf))
     ]
-    (row,) = rows_of("sift", {change: scores}, {"blur": (2.0,)})
+    (row,) = sweep_rows("sift", {change: scores}, {"blur": (2.0,)})
     assert row["precision"][0] == pytest.approx(0.6)
     assert row["right"][0] == 55
     assert row["solved"][0] == 0.5
@@ -163,7 +157,7 @@ def test_a_row_has_the_mean_or_the_median_with_its_interval():
         value, least, most = row[name]
         assert low <= least < value < most <= high
     assert [s["corner_error"] for s in row["photographs"]] == [1.0, 4.9, 5.1, None]
-    (same,) = rows_of("sift", {change: scores[:1] * 5}, {"blur": (2.0,)})
+    (same,) = sweep_rows("sift", {change: scores[:1] * 5}, {"blur": (2.0,)})
     assert same["right"] == (10, 10, 10)
 
 
@@ -188,26 +182,6 @@ def test_a_sweep_that_is_none_is_refused(text, message):
         parse_sweeps(text.split())
 
 
-def found(*words):
-    return words
-
-
-def test_matchers_are_named_by_the_file_of_their_weights():
-    def names(weights, matcher):
-        asked = argparse.Namespace(weights=weights, matcher=matcher, long_side=320)
-        return find_matchers(asked, found)
-
-    assert names(["tiny", "runs/new.safetensors"], ["sift"]) == {
-        "tiny": ("astr", "tiny", 320),
-        "new": ("astr", "runs/new.safetensors", 320),
-        "sift": ("sift", None, None),
-    }
-    assert names(None, None) == {"astr": ("astr", None, 320)}
-    assert list(names(["a/best", "b/best"], None)) == ["a/best", "b/best"]
-    with pytest.raises(ValueError, match="the matcher orb was given twice"):
-        names(None, ["orb", "orb"])
-
-
 @pytest.fixture
 def folder(tmp_path, rng):
     for name in "abc":
@@ -221,49 +195,3 @@ def test_photographs_are_drawn_by_the_seed(folder):
     assert len(choose_photos([folder, folder / "a.png"], 20, 0)) == 3
     with pytest.raises(ValueError, match="two photographs or more"):
         choose_photos([folder / "a.png"], 20, 0)
-
-
-def command(*arguments):
-    runpy.run_path(str(COMMAND))["main"](["sweep", *map(str, arguments)])
-
-
-def test_a_sweep_runs_from_end_to_end(folder, tmp_path, capsys):
-    out, png = tmp_path / "out.json", tmp_path / "out.png"
-    options = ("--photos", folder, "--matcher", "orb", "akaze", "--sweep", "rotation=0,90", "light")
-    command(*options, "--out", out, "--png", png)
-    printed = capsys.readouterr().out
-    for words in ("rotation, degrees", "orb: right % / right / solved %", "akaze: 24 pairs"):
-        assert words in printed
-    written = json.loads(out.read_text())
-    assert written["settings"]["photographs"] == ["a.png", "b.png", "c.png"]
-    assert written["settings"]["sizes"] == ["256 x 192"]
-    assert len(written["rows"]) == 2 * (2 + len(SWEEPS["light"][1]))
-    orb = written["rows"][0]
-    assert (orb["matcher"], orb["sweep"], orb["amount"]) == ("orb", "rotation", 0)
-    assert orb["right"][0] > 20
-    assert cv2.imread(str(png)).shape[0] > 400
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--out", "scores.txt"), "expected a file that ends in .json; got scores.txt"),
-        (("--png", "nowhere/a.png"), "its folder does not exist"),
-        (("--count", 1), "two photographs or more"),
-        (("--long-side", 20), "at least 64 pixels"),
-        (("--sweep", "fog"), "no sweep 'fog'"),
-        (("--matcher", "surf"), "no matcher 'surf'"),
-    ],
-)
-def test_what_cannot_be_done_is_said_before_matching(folder, options, message, capsys):
-    with pytest.raises(SystemExit):
-        command("--photos", folder, "--matcher", "orb", *options)
-    assert message in " ".join(capsys.readouterr().err.split())
-
-
-def test_a_matcher_that_always_fails_ends_the_command(folder, monkeypatch, capsys):
-    (folder / "no_sweep_matcher.py").write_text("def match(a, b):\n    raise ValueError('none')\n")
-    monkeypatch.chdir(folder)
-    with pytest.raises(SystemExit):
-        command("--photos", folder, "--matcher", "no_sweep_matcher:match", "--sweep", "blur=0")
-    assert "failed on every pair; the first one: ValueError: none" in capsys.readouterr().err
