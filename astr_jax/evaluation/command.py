@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import read_pairs
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.evaluation.matchers.named import NamedMatcher
 from astr_jax.evaluation.reports.compare import compare, comparison_tables, verdicts
 from astr_jax.evaluation.reports.report import (
     Report,
@@ -28,7 +29,6 @@ from astr_jax.evaluation.reports.tables import (
     published_tables,
     screen_table,
 )
-from astr_jax.evaluation.scores.found import MatchFunction
 from astr_jax.evaluation.scores.kinds import KINDS, kind_of
 from astr_jax.files import replacing
 
@@ -40,15 +40,6 @@ BENCHMARKS = {  # name -> (what the folders are, least and most of them)
     "hpatches": ("ROOT: the folder of the sequences v_* and i_*", 1, 1),
     "colmap": ("SCENE: images/ and sparse/, a COLMAP model; one or more", 1, None),
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NamedMatcher:
-    """A matcher, its settings for the protocol, and the JAX device it runs on, if any."""
-
-    match: MatchFunction
-    settings: dict
-    device: object = None
 
 
 class FindMatcher(Protocol):
@@ -225,6 +216,7 @@ def run_localisation(
             arguments.out,
             resize,
             quantisation=rule.quantisation,
+            encode=matcher.encode,
             settings=matcher.settings,
             allow_failures=arguments.allow_failures,
             on_pair=lambda name: bar.update(task, advance=1),

@@ -1,7 +1,9 @@
-"""Two reports of six pairs: what their pages, figures and pictures are made from."""
+"""Ten synthetic pairs to run over, and two reports of six pairs to draw."""
 
+import numpy as np
 import pytest
 from miniatures import grid_matcher, make_shifted
+from synthetic import SIZE, make_pair
 
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import read_pairs
@@ -34,3 +36,14 @@ def reports(benchmark):
         )
         for name, matcher in (("grid", grid_matcher), ("a <b>", failing_once))
     ]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A benchmark of ten pairs, and their true matches by number."""
+    folder, rng = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
+    made = [make_pair(folder, number, rng) for number in range(10)]
+    benchmark = Benchmark(
+        name="world", pairs=tuple(pair for pair, _ in made), resize=Resize(size=SIZE)
+    )
+    return benchmark, [points for _, points in made]

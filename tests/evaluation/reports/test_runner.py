@@ -1,4 +1,4 @@
-"""Benchmarks of synthetic geometry, run by matchers that know the truth, and taken up again."""
+"""Benchmarks of synthetic geometry, run by matchers that know the truth."""
 
 import dataclasses
 import hashlib
@@ -8,7 +8,7 @@ import math
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from synthetic import POINTS, SIZE, K, oracle
 
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import Pair
@@ -16,84 +16,14 @@ from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.benchmarks.truths import HomographyTruth, PoseTruth
 from astr_jax.evaluation.reports.report import Report, score_sets
 from astr_jax.evaluation.reports.runner import evaluate, protocol
-from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.calibration import pooled, sigma_factor
 from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
 from astr_jax.evaluation.scores.kinds import KINDS
 from astr_jax.evaluation.scores.poses import POSE
 
-SIZE = (320, 256)  # (w, h)
-K = np.array([[300.0, 0, 160], [0, 300.0, 128], [0, 0, 1]])
-POINTS = 150
-
-
-def turned(degrees, axis):
-    """A rotation [3 3] about the first, second or third axis."""
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    a, b = [(1, 2), (2, 0), (0, 1)][axis]
-    matrix = np.eye(3)
-    matrix[a, a] = matrix[b, b] = c
-    matrix[a, b], matrix[b, a] = -s, s
-    return matrix
-
-
-def make_pair(folder, number, rng):
-    """A pair, posed or flat by turns, and its true matches; image 0 says in grey which it is."""
-    images = [folder / f"{number}_{side}.png" for side in (0, 1)]
-    for image in images:
-        grey = rng.integers(0, 255, SIZE[::-1], dtype=np.uint8)
-        grey[0, 0] = number
-        Image.fromarray(grey).save(image)
-    common = {"name": str(number), "image0": images[0], "image1": images[1], "checked": True}
-    if number % 2:
-        H = turned(rng.uniform(-10, 10), 2)
-        H[:2, 2], H[2, :2] = rng.uniform(-20, 20, 2), rng.uniform(-2e-4, 2e-4, 2)
-        points0 = rng.uniform(0, [SIZE[0] - 1, SIZE[1] - 1], (POINTS, 2))
-        points = points0, metrics.warp_points(H, points0)
-        return Pair(set="flat", truth=HomographyTruth(homography=H), **common), points
-    T = np.eye(4)
-    T[:3, :3] = turned(rng.uniform(-10, 10), 1) @ turned(rng.uniform(-20, 20), 2)
-    T[:3, 3] = rng.uniform(-1, 1, 3)
-    X = rng.uniform([-2, -1.5, 4], [2, 1.5, 8], (POINTS, 3))
-    Y = X @ T[:3, :3].T + T[:3, 3]
-    points = tuple((Z @ K.T)[:, :2] / Z[:, 2:] for Z in (X, Y))
-    truth = PoseTruth(K0=K, K1=K, cam1_from_cam0=T)
-    return Pair(set="posed", truth=truth, overlap=0.1 * number, **common), points
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A benchmark of ten pairs, and their true matches by number."""
-    folder, rng = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
-    made = [make_pair(folder, number, rng) for number in range(10)]
-    benchmark = Benchmark(
-        name="world", pairs=tuple(pair for pair, _ in made), resize=Resize(size=SIZE)
-    )
-    return benchmark, [points for _, points in made]
-
-
-def oracle(truth, *, noise=0.0, shuffle=False, sigma=None):
-    """A matcher that knows the truth; its noise depends on the pair alone."""
-
-    def match(img0, img1, K0=None, K1=None):
-        number = int(img0[0, 0])
-        points0, points1 = truth[number]
-        rng = np.random.default_rng(number)
-        points1 = points1[rng.permutation(POINTS)] if shuffle else points1
-        blurred = points1 + rng.normal(0, 1, points1.shape) * noise
-        confidence = np.linspace(1, 0.05, POINTS)
-        more = () if sigma is None else (np.full(POINTS, sigma),)
-        return points0, blurred, confidence, *more
-
-    return match
-
 
 def areas(records):
     return {(s.kind, n): np.array(a) for s in score_sets(records) for n, a in s.auc.items()}
-
-
-def without_times(records):
-    return [dataclasses.replace(r, seconds=0.0, first_call=False, memory_mib=None) for r in records]
 
 
 def test_perfect_matches_score_100(world):
@@ -174,106 +104,6 @@ def test_what_makes_a_pair_hard_is_recorded(world):
     assert records[2].scale_ratio is None
     assert abs(records[2].rotation) < 25
     assert records[1].scale_ratio == pytest.approx(1.0, abs=0.1)
-
-
-class Killed(BaseException):
-    """Not an Exception, as a KeyboardInterrupt is none."""
-
-
-def killed_after(count):
-    heard = []
-
-    def hear(record):
-        heard.append(record)
-        if len(heard) == count:
-            raise Killed
-
-    return hear
-
-
-@pytest.mark.parametrize("cut", [0, 1, 40])
-def test_a_killed_run_goes_on_to_the_same_records(world, tmp_path, cut):
-    benchmark, truth = world
-    partial, matcher = tmp_path / "out.partial.jsonl", oracle(truth, noise=2.0, sigma=1.0)
-    whole = evaluate(benchmark, matcher)
-    with pytest.raises(Killed):
-        evaluate(benchmark, matcher, partial=partial, on_record=killed_after(4))
-    if cut:  # a kill in the middle of a line
-        partial.write_bytes(partial.read_bytes()[:-cut])
-    calls, heard = [], []
-
-    def counted(img0, img1, K0=None, K1=None):
-        calls.append(int(img0[0, 0]))
-        return matcher(img0, img1)
-
-    records = evaluate(benchmark, counted, partial=partial, on_record=heard.append)
-    assert calls == list(range(3 if cut else 4, 10))
-    assert heard == records
-    assert without_times(records) == without_times(whole)
-    # A third call has nothing left to match, and its records are those of the file.
-    calls.clear()
-    assert evaluate(benchmark, counted, partial=partial) == records
-    assert not calls
-
-
-def test_a_header_cut_short_begins_anew(world, tmp_path):
-    benchmark, truth = world
-    partial = tmp_path / "p.jsonl"
-    partial.write_text('{"protocol": {"benchm')
-    assert len(evaluate(benchmark, oracle(truth), partial=partial)) == 10
-    assert len(partial.read_text().splitlines()) == 11
-
-
-@pytest.mark.parametrize(
-    ("changes", "options", "named"),
-    [
-        ({}, {"seeds": (0, 1)}, "seeds"),
-        ({}, {"settings": {"weights": "other"}}, "weights"),
-        ({"max_matches": 10}, {}, "max_matches"),
-        ({"resize": Resize(long_side=256)}, {}, "resize"),
-        ({"pose_estimators": ("poselib@2",)}, {}, "pose_estimators"),
-    ],
-)
-def test_another_protocol_is_refused(world, tmp_path, changes, options, named):
-    benchmark, truth = world
-    partial = tmp_path / "p.jsonl"
-    with pytest.raises(Killed):
-        evaluate(benchmark, oracle(truth), partial=partial, on_record=killed_after(1))
-    before = partial.read_bytes()
-    changed = dataclasses.replace(benchmark, **changes)
-    with pytest.raises(ValueError, match=rf"another protocol: {named} differ"):
-        evaluate(changed, oracle(truth), partial=partial, **options)
-    fewer = dataclasses.replace(benchmark, pairs=benchmark.pairs[1:])
-    with pytest.raises(ValueError, match="another protocol: pairs, truth_sha256, whole differ"):
-        evaluate(fewer, oracle(truth), partial=partial)
-    first = benchmark.pairs[0]
-    truth = dataclasses.replace(first.truth, K0=np.diag([2.0, 2, 1]) @ first.truth.K0)
-    other = dataclasses.replace(first, truth=truth)
-    moved = dataclasses.replace(benchmark, pairs=(other, *benchmark.pairs[1:]))
-    with pytest.raises(ValueError, match="another protocol: truth_sha256 differ"):
-        evaluate(moved, oracle(truth), partial=partial)
-    assert partial.read_bytes() == before
-
-
-def test_more_pairs_than_there_are_is_no_beginning(world, tmp_path):
-    benchmark, truth = world
-    partial = tmp_path / "p.jsonl"
-    evaluate(benchmark, oracle(truth), partial=partial)
-    lines = partial.read_text().splitlines()
-    partial.write_text("\n".join([*lines, lines[-1]]) + "\n")
-    with pytest.raises(ValueError, match=r"has 11 pairs of 10\. Remove it"):
-        evaluate(benchmark, oracle(truth), partial=partial)
-
-
-def test_a_damaged_line_is_named(world, tmp_path):
-    benchmark, truth = world
-    partial = tmp_path / "p.jsonl"
-    with pytest.raises(Killed):
-        evaluate(benchmark, oracle(truth), partial=partial, on_record=killed_after(2))
-    header, first, *rest = partial.read_text().splitlines()
-    partial.write_text("\n".join([header, first[:50], *rest]) + "\n")
-    with pytest.raises(ValueError, match=r"p\.jsonl is not the beginning of a report"):
-        evaluate(benchmark, oracle(truth), partial=partial)
 
 
 def test_a_failing_pair_is_a_failure_and_the_first_call_is_told_apart(world):
