@@ -97,7 +97,7 @@ def _paths(folder: pathlib.Path, pair: Pair) -> str:
     return " ".join(image.relative_to(folder).with_suffix("").as_posix() for image in images)
 
 
-def _read_pair(folder: pathlib.Path, entry: dict) -> Pair:
+def _read_pair(folder: pathlib.Path, entry: object) -> Pair:
     if not isinstance(entry, dict):
         raise ValueError(f"a pair must be an object with image0, image1; got {entry!r}.")
     images = [_image_path(folder, entry, key) for key in ("image0", "image1")]

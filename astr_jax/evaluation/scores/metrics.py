@@ -95,7 +95,9 @@ def corner_error(
     return float(np.linalg.norm(here - there, axis=1).mean())
 
 
-def error_auc(errors: Sequence[float], thresholds: Sequence[float]) -> list[float]:
+def error_auc(
+    errors: Sequence[float] | Float[np.ndarray, " n"], thresholds: Sequence[float]
+) -> list[float]:
     """Area under the cumulative error curve up to each threshold, over the threshold.
 
     LoFTR's definition: recall rises from (0, 0) by 1/n at each sorted error, linearly between

@@ -9,6 +9,7 @@ amount alone.
 
 import dataclasses
 import math
+import os
 import pathlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,7 +92,7 @@ def changes_of(sweeps: Sweeps) -> list[Change]:
     return list(dict.fromkeys(Change(**{n: a}) for n, amounts in sweeps.items() for a in amounts))
 
 
-def choose_photos(places: Sequence[str], count: int, seed: int) -> list[pathlib.Path]:
+def choose_photos(places: Sequence[str | os.PathLike], count: int, seed: int) -> list[pathlib.Path]:
     """Draws at most `count` photographs from files and folders."""
     paths = set()
     for place in map(pathlib.Path, places):
