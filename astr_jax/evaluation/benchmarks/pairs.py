@@ -16,8 +16,8 @@ import numpy as np
 from astr_jax.evaluation.benchmarks.truths import (
     MATRICES,
     HomographyTruth,
+    PairTruth,
     PoseTruth,
-    Truth,
     wrong_truth,
 )
 
@@ -30,7 +30,7 @@ class Pair:
     name: str  # unique in its set
     image0: pathlib.Path
     image1: pathlib.Path
-    truth: Truth
+    truth: PairTruth
     checked: bool = True  # the truth was confirmed by matches of this very pair, or is exact
     group: str = ""  # a part of the set: "viewpoint", a band of co-visibility, ...
     cluster: str = ""  # pairs of a sequence or a scan hang together; "": this one stands alone
@@ -116,7 +116,7 @@ def _read_pair(folder: pathlib.Path, entry: object) -> Pair:
     )
 
 
-def _read_truth(entry: dict, name: str) -> Truth:
+def _read_truth(entry: dict, name: str) -> PairTruth:
     given = {key: _matrix(entry, key) for key in MATRICES if key in entry}
     match list(given):
         case ["K0", "K1", "T_0to1"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
-from astr_jax.evaluation.benchmarks.truths import Truth
+from astr_jax.evaluation.benchmarks.truths import PairTruth
 from astr_jax.images import to_grey
 
 
@@ -61,7 +61,7 @@ class LoadedPair:
 
     image0: UInt8[np.ndarray, "h w"]
     image1: UInt8[np.ndarray, "h1 w1"]
-    truth: Truth
+    truth: PairTruth
     resize0: Float[np.ndarray, "3 3"]  # pixels of the file to those of image0
     resize1: Float[np.ndarray, "3 3"]
 

@@ -89,10 +89,10 @@ class HomographyTruth:
         return dataclasses.replace(self, homography=homography)
 
 
-Truth = PoseTruth | HomographyTruth
+PairTruth = PoseTruth | HomographyTruth
 
 
-def wrong_truth(truth: Truth) -> str:
+def wrong_truth(truth: PairTruth) -> str:
     """The first of its matrices that is none, in words; "" where all are."""
     for name, matrix in truth.matrices.items():
         _, wrong = MATRICES[name]

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from astr_jax.evaluation.scores.found import MatchArrays, MatchFunction
+
 MAX_FEATURES = 4096
-Matches = tuple[np.ndarray, np.ndarray, np.ndarray]
 Descriptors = Float[np.ndarray, "n c"] | Bool[np.ndarray, "n c"]  # bool: compared by Hamming
 
 
@@ -53,10 +54,10 @@ def ratio_and_mutual(
 
 def _make_matcher(
     make_detector: Callable[[], cv2.Feature2D], *, ratio: float, root: bool = False
-) -> Callable[..., Matches]:
+) -> MatchFunction:
     """A matcher of one detector; `root` is RootSIFT: the square root of the L1-normalised."""
 
-    def match(img0, img1, K0=None, K1=None) -> Matches:
+    def match(img0, img1, K0=None, K1=None) -> MatchArrays:
         (points0, first), (points1, second) = (
             _detect(make_detector(), np.ascontiguousarray(img)) for img in (img0, img1)
         )

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.evaluation.matchers.classic import MATCHERS
+from astr_jax.evaluation.scores.found import MatchFunction
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
 from astr_jax.params import Calibration, find_weights, load_params
 
@@ -32,7 +33,7 @@ class NamedMatcher:
     worth keeping where an image is in many pairs.
     """
 
-    match: Callable[..., tuple[np.ndarray, ...]]
+    match: MatchFunction
     settings: dict
     device: jax.Device | None = None
     encode: Callable = as_given

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-Pose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
-Homography = Float[np.ndarray, "3 3"]  # image 0 to image 1, pixels
+EstimatedPose = Float[np.ndarray, "4 4"]  # cam1_from_cam0, |t| = 1
+EstimatedHomography = Float[np.ndarray, "3 3"]  # image 0 to image 1, pixels
 Points = Float[np.ndarray, "k 2"]
 Intrinsics = Float[np.ndarray, "3 3"]
 
@@ -27,7 +27,7 @@ def _shuffled(points0: Points, points1: Points, seed: int) -> tuple[Points, Poin
     return points0[order], points1[order]
 
 
-def _pose(rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, "3"]) -> Pose:
+def _pose(rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, "3"]) -> EstimatedPose:
     cam1_from_cam0 = np.eye(4)
     cam1_from_cam0[:3, :3], cam1_from_cam0[:3, 3] = rotation, translation
     return cam1_from_cam0
@@ -50,7 +50,7 @@ def poselib_pose(
     confidence: float,
     max_iterations: int,
     seed: int = 0,
-) -> Pose | None:
+) -> EstimatedPose | None:
     """PoseLib's LO-RANSAC over the five-point solver; `threshold` in pixels (Sampson)."""
     import poselib  # of the extra `eval`; training goes without it
 
@@ -80,7 +80,7 @@ def opencv_pose(
     confidence: float,
     max_iterations: int,
     seed: int = 0,
-) -> Pose | None:
+) -> EstimatedPose | None:
     """A pose by an essential matrix of OpenCV, by a method of findEssentialMat.
 
     Points go to the pixels of one camera without skew, of the mean focal length of both, where the
@@ -121,7 +121,7 @@ def opencv_homography(
     confidence: float,
     max_iterations: int,
     seed: int = 0,
-) -> Homography | None:
+) -> EstimatedHomography | None:
     """OpenCV's homography from image 0 to image 1, by a method of findHomography; `threshold` in
     pixels."""
     if len(points0) < 4:
@@ -147,7 +147,7 @@ def poselib_homography(
     confidence: float,
     max_iterations: int,
     seed: int = 0,
-) -> Homography | None:
+) -> EstimatedHomography | None:
     """PoseLib's LO-RANSAC homography from image 0 to image 1; `threshold` in pixels."""
     import poselib
 

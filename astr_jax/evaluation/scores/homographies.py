@@ -7,7 +7,7 @@ from astr_jax.evaluation.benchmarks.resizing import LoadedPair
 from astr_jax.evaluation.benchmarks.truths import HomographyTruth
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.difficulty import geometry_of_homography
-from astr_jax.evaluation.scores.estimators import HOMOGRAPHY_ESTIMATORS, Homography
+from astr_jax.evaluation.scores.estimators import HOMOGRAPHY_ESTIMATORS, EstimatedHomography
 from astr_jax.evaluation.scores.found import FoundMatches
 from astr_jax.evaluation.scores.pair_kind import PairKind
 
@@ -24,7 +24,7 @@ class HomographyKind(PairKind):
         """points0, points1; always in pixels of the resized images."""
         return found.points0, found.points1
 
-    def error(self, estimate: Homography | None, given: LoadedPair) -> float:
+    def error(self, estimate: EstimatedHomography | None, given: LoadedPair) -> float:
         size = given.image0.shape
         return metrics.corner_error(estimate, given.truth.homography, size=size)
 

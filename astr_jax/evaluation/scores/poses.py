@@ -7,7 +7,7 @@ from astr_jax.evaluation.benchmarks.resizing import LoadedPair
 from astr_jax.evaluation.benchmarks.truths import PoseTruth
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.difficulty import rotation_about_axis
-from astr_jax.evaluation.scores.estimators import POSE_ESTIMATORS, Pose
+from astr_jax.evaluation.scores.estimators import POSE_ESTIMATORS, EstimatedPose
 from astr_jax.evaluation.scores.found import FoundMatches
 from astr_jax.evaluation.scores.pair_kind import PairKind
 
@@ -33,7 +33,7 @@ class PoseKind(PairKind):
         places1 = metrics.warp_points(back1, found.points1)
         return places0, places1, truth.K0, truth.K1
 
-    def error(self, estimate: Pose | None, given: LoadedPair) -> float:
+    def error(self, estimate: EstimatedPose | None, given: LoadedPair) -> float:
         return metrics.pose_error(estimate, given.truth.cam1_from_cam0)
 
     def offsets(self, found: FoundMatches, given: LoadedPair) -> Float[np.ndarray, " k"]:
