@@ -13,8 +13,8 @@ UPRIGHT = 1
 def picture_size(path: pathlib.Path) -> tuple[int, int]:
     """(w, h) of a picture whose camera is known, by its header alone.
 
-    Raises UnreadableFile where it is missing or no picture, or where its EXIF tag turns it: the
-    camera belongs to the pixels as they are stored.
+    Raises UnreadableFile where it is missing or no picture. So it does where its EXIF tag turns it:
+    the camera belongs to the pixels as they are stored.
     """
     try:
         with Image.open(path) as file:

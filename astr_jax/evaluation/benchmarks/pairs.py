@@ -1,8 +1,9 @@
 """Pairs of images with known geometry, and the reading of lists of them.
 
-An `index.json` lists `image0, image1` (paths beside it) and either `K0, K1, T_0to1` (camera 0 to
-camera 1, translation up to scale) or `H_0to1` (pixels to pixels). It may have `checked` and
-`overlap`. Pixels are those of the images turned as their EXIF says, centres at whole numbers.
+An `index.json` lists `image0, image1`, paths beside it, and either `K0, K1, T_0to1` or `H_0to1`.
+`T_0to1` is camera 0 to camera 1, with a translation up to scale; `H_0to1` is pixels to pixels. It
+may have `checked` and `overlap`. Pixels are those of the images turned as their EXIF says, centres
+at whole numbers.
 """
 
 import collections

@@ -84,9 +84,9 @@ def load_image(
 ) -> tuple[UInt8[np.ndarray, "h w"], Float[np.ndarray, "3 3"]]:
     """A grey image at the working size, and the matrix from pixels of the file to its pixels.
 
-    Grey by Pillow's 'L' (a JPEG gives its own luma; 16 bits and floats as `astr_jax.match` takes
-    them), turned as its EXIF says, resized by area averaging. With pixel centres at whole numbers a
-    resize by `a` takes x to (x + 0.5) a - 0.5, per axis.
+    Grey by Pillow's 'L', where a JPEG gives its own luma; 16 bits and floats as `astr_jax.match`
+    takes them. Turned as its EXIF says, and resized by area averaging. With pixel centres at whole
+    numbers a resize by `a` takes x to (x + 0.5) a - 0.5, per axis.
     """
     with Image.open(path) as file:
         file.draft("L", file.size)

@@ -5,7 +5,8 @@
     intrinsics.npz: [3 3] of each scan, in pixels of the 640 x 480 depth map
 
 Poses are read from the pose/ folders; without them rel_pose is taken. As in the papers, colour
-pictures of any size count as views of the depth camera: K is scaled from 640 x 480 to their pixels.
+pictures of any size count as views of the depth camera. So K is scaled from 640 x 480 to their
+pixels.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Matches for hloc's visual localisation: Aachen Day-Night v1.1 and InLoc.
 
-`write_matches` matches the pairs of an hloc list ("query/a.jpg db/b.jpg" a line) and writes
-OUT/features.h5 and OUT/matches-LIST.h5, which hloc reads (hloc_files.py has their layout), and
-OUT/dense.h5, which grows pair by pair: killed half-way, the same call goes on.
+`write_matches` matches the pairs of an hloc list, "query/a.jpg db/b.jpg" a line. It writes
+OUT/features.h5 and OUT/matches-LIST.h5, which hloc reads; hloc_files.py has their layout. It writes
+OUT/dense.h5 too, which grows pair by pair: killed half-way, the same call goes on.
 
 A picture's keypoints, once in features.h5, stay: a model may have been made from them, and matches
 of later lists are brought to them. A picture that meets only such pictures is a query: all its
@@ -109,7 +109,7 @@ def write_matches(
     on_pair hears of each pair of the list as it is done, those done before too.
 
     Pairs whose matching raises an error end the call by a ValueError behind the last pair, before
-    keypoints are fixed; the next call tries them again. allow_failures: go on without them.
+    keypoints are fixed. The next call tries them again. allow_failures: go on without them.
     """
     pairs_file, image_dir, out_dir = map(pathlib.Path, (pairs_file, image_dir, out_dir))
     pairs = read_pair_list(pairs_file)
@@ -192,7 +192,7 @@ def _match(
     """The matches of a pair in pixels of its files.
 
     The matcher gets the second picture first. Matchers that refine the points of one image alone
-    refine the second's. So the first of the list, a query, has the exact points; those of the other
+    refine the second's. So the first of the list, a query, has the exact points. Those of the other
     lie on a grid, where they meet those of its other pairs. Where only the first has fixed
     keypoints, it is the other way round.
     """
@@ -250,7 +250,8 @@ def next_command(
     """The command of hloc that goes on from what was written.
 
     dataset: the benchmark's folder. A list of Aachen without a picture below query/ is of the
-    database and leads to the model; the model is then expected beside the features.
+    database, and leads to the model. That goes to sfm/ beside the features, where lists of queries
+    look for it.
     """
     out = written.features.parent
     files = f"--features {written.features} --matches {written.matches}"

@@ -1,8 +1,9 @@
 """Keypoints for a matcher that has none: what many pairs found in one picture, made common.
 
-Structure from motion follows a point through pictures by its number, so the points that different
-pairs find in a picture have to become one list. A picture is cut into cells; each cell's keypoint
-is where the pairs agree most; then a match belongs to the nearest keypoints, if they are near.
+Structure from motion follows a point through pictures by its number. So the points that different
+pairs find in a picture have to become one list. A picture is cut into cells, and each cell's
+keypoint is where the pairs agree most. Then a match belongs to the nearest keypoints, if they are
+near.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Scores of pairs that are drawn again: what another choice of pairs might have given.
 
 Pairs of a sequence or a scan hang together, so whole clusters are drawn, with replacement and as
-many as there are; all pairs of a drawn cluster come along. A draw is a row of weights: how often
+many as there are. All pairs of a drawn cluster come along. A draw is a row of weights: how often
 each pair is in it. The number of pairs in a draw varies with the sizes of the clusters.
 """
 
@@ -47,8 +47,8 @@ def weighted_auc(
 ) -> Float[np.ndarray, "r t"]:
     """metrics.error_auc of the drawn errors, each as often as it is drawn, for all draws at once.
 
-    Of m drawn errors, each e below the threshold t lifts the curve by 1/m from e to t, which adds
-    (t - e) / m; the slopes up to the errors add triangles, half of the largest e below t over m
+    Of m drawn errors, each e below the threshold t lifts the curve by 1/m from e to t. That adds
+    (t - e) / m. The slopes up to the errors add triangles: half of the largest e below t, over m,
     in all.
     """
     limits = np.asarray(thresholds, np.float64)

@@ -36,7 +36,8 @@ def matcher_of(
 ) -> MatchFunction:
     """The matcher that a report states, looked for where name and weights say, if they do.
 
-    find_matcher: as in command.py. Raises ValueError where it is not found, or is another one.
+    find_matcher: as that of evaluation/matchers/named.py. Raises ValueError where it is not found,
+    or is another one.
     """
     stated = report.protocol
     if name is None:

@@ -1,8 +1,8 @@
 """Records of pairs to scores of sets, and to a file and back.
 
 A report file is JSON: `matcher`, `protocol` (everything that moves the figures), `scores` (for
-readers) and `records`, one line per pair, from which all scores follow; null stands for an
-infinite error.
+readers) and `records`. A record is one line per pair, and all scores follow from them; null stands
+for an infinite error.
 """
 
 import dataclasses
@@ -169,8 +169,10 @@ def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScor
 
 
 def steady_seconds(records: Sequence[PairRecord]) -> float:
-    """The median time of a pair, without first calls where there are others; 0 where all failed,
-    as a failed pair was not timed to its end."""
+    """The median time of a pair, without first calls where there are others.
+
+    0 where all failed, as a failed pair was not timed to its end.
+    """
     matched = [r for r in records if r.failure is None]
     steady = [r.seconds for r in matched if not r.first_call]
     return float(np.median(steady or [r.seconds for r in matched] or [0.0]))

@@ -86,7 +86,7 @@ def evaluate(
     """The record of every pair, in order; quiet.
 
     A pair that raises an error is a failure with errors of inf, not left out. seeds: of the
-    estimators. partial: the file of JSON lines to go on from and to append to; it stays until the
+    estimators. partial: the file of JSON lines to go on from and to append to. It stays until the
     caller has put the report in its place. settings, device: as in protocol. on_record hears of
     each pair as it is done, those of the file too.
     """

@@ -83,7 +83,7 @@ def opencv_pose(
 ) -> EstimatedPose | None:
     """A pose by an essential matrix of OpenCV, by a method of findEssentialMat.
 
-    Points go to the pixels of one camera without skew, of the mean focal length of both, where the
+    Points go to the pixels of one camera without skew, of the mean focal length of both. There the
     threshold holds; on the plane at depth 1 USAC's local optimisation does not work. Of several
     essential matrices the one with most points in front wins.
     """

@@ -1,8 +1,8 @@
 """Errors and scores of matches, poses and homographies; plain numpy, no robust estimation here.
 
-Conventions: points are (x, y) in pixels, pixel centres at whole numbers; `cam1_from_cam0` [4 4]
-takes camera-0 coordinates to camera-1 coordinates; angles come out in degrees, shares and areas
-under curves in [0, 1]. A missing estimate is an error of infinity, never a pair left out.
+Points are (x, y) in pixels, pixel centres at whole numbers. `cam1_from_cam0` [4 4] takes camera-0
+coordinates to camera-1 coordinates. Angles come out in degrees, shares and areas under curves in
+[0, 1]. A missing estimate is an error of infinity, never a pair left out.
 """
 
 from collections.abc import Sequence
@@ -100,8 +100,8 @@ def error_auc(
 ) -> list[float]:
     """Area under the cumulative error curve up to each threshold, over the threshold.
 
-    LoFTR's definition: recall rises from (0, 0) by 1/n at each sorted error, linearly between
-    them, and is level from the last error below the threshold on; trapezoid rule. Exact to n
+    LoFTR's definition, by the trapezoid rule: recall rises from (0, 0) by 1/n at each sorted error,
+    linearly between them. It is level from the last error below the threshold on. Exact to n
     errors: a pair counts as failed by an error of inf.
     """
     errors = np.sort(np.asarray(errors, np.float64))
@@ -228,6 +228,8 @@ def transfer_errors(
     points1: Float[np.ndarray, "k 2"],
     homography: Float[np.ndarray, "3 3"],
 ) -> Float[np.ndarray, "k"]:
-    """Pixels of image 1 between a match and where the homography takes its point of image 0; inf
-    where that goes to or behind the line at infinity."""
+    """Pixels of image 1 between a match and where the homography takes its point of image 0.
+
+    inf where that goes to or behind the line at infinity.
+    """
     return np.linalg.norm(warp_points(homography, points0) - points1, axis=1)

@@ -158,9 +158,11 @@ def records_at(
 
 
 def best_threshold(scores: dict[float, Score]) -> float:
-    """Of all thresholds, in growing order, the highest whose mean area with its neighbours lies
-    within EQUAL of the largest: of what poses cannot tell apart, the most precise. The ends of the
-    list repeat."""
+    """The highest threshold whose mean area with its neighbours lies within EQUAL of the largest.
+
+    So of what poses cannot tell apart it is the most precise. scores: in growing order of the
+    threshold; the ends of the list repeat.
+    """
     areas = np.pad([score.auc for score in scores.values()], NEIGHBOURS, mode="edge")
     means = np.convolve(areas, np.ones(2 * NEIGHBOURS + 1) / (2 * NEIGHBOURS + 1), mode="valid")
     return list(scores)[np.flatnonzero(means >= means.max() - EQUAL)[-1]]

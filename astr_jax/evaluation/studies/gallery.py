@@ -1,8 +1,8 @@
 """eval.py gallery: what a matcher cannot do, drawn, on painted pairs whose truth is known.
 
-The pairs: a painted town under one change at a time, each strong enough to break many matchers;
-windows that look alike; a street in three dimensions; two towns with nothing in common, where every
-match is wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
+A painted town is changed in one way at a time, each strong enough to break many matchers. There are
+windows that look alike too, and a street in three dimensions. Two towns have nothing in common, so
+that every match is wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """What breaks a matcher, and by how much: one change of the picture at a time, in known amounts.
 
-Image 1 is image 0 seen again by a camera a little aside, and then changed: seen from further aside,
-turned, made smaller, blurred, lit otherwise, or made noisy. Truth is a homography, and exact. Both
-images have one size; where image 1 sees beyond image 0 it shows another photograph. A photograph
-has the same view and the same draw of noise at every amount, so what differs along a sweep is the
-amount alone.
+Image 1 is image 0 seen again by a camera a little aside, and then changed. It is seen from further
+aside, turned, made smaller, blurred, lit otherwise, or made noisy. Truth is a homography, and
+exact. Both images have one size; where image 1 sees beyond image 0 it shows another photograph. A
+photograph has the same view and the same draw of noise at every amount. So what differs along a
+sweep is the amount alone.
 """
 
 import dataclasses
@@ -203,8 +203,11 @@ MEASURES = {  # name -> its title, its axis, the value of a pair, their summary
 
 
 def sweep_rows(matcher: str, scores: dict[Change, list[ViewScore]], sweeps: Sweeps) -> list[dict]:
-    """A row for each amount of each sweep: the measures of MEASURES as (value, low, high), with
-    the 95 % interval of the bootstrap over photographs, and the scores of each photograph."""
+    """A row for each amount of each sweep, fit for JSON.
+
+    It has the measures of MEASURES as (value, low, high), by the 95 % interval of the bootstrap over
+    photographs. It has the scores of each photograph too.
+    """
     rows = []
     for sweep, amounts in sweeps.items():
         for amount in amounts:
