@@ -205,8 +205,8 @@ MEASURES = {  # name -> its title, its axis, the value of a pair, their summary
 def sweep_rows(matcher: str, scores: dict[Change, list[ViewScore]], sweeps: Sweeps) -> list[dict]:
     """A row for each amount of each sweep, fit for JSON.
 
-    It has the measures of MEASURES as (value, low, high), by the 95 % interval of the bootstrap over
-    photographs. It has the scores of each photograph too.
+    It has the measures of MEASURES as (value, low, high), by the 95 % interval of the bootstrap
+    over photographs. It has the scores of each photograph too.
     """
     rows = []
     for sweep, amounts in sweeps.items():
