@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from astr_jax.data.readers import BadFiles, PairArrays, PosedDataset, UnreadableFile
+from astr_jax.data.readers import BadFiles, PosedDataset, UnreadableFile
+from astr_jax.data.stacking import stacked
 from astr_jax.evaluation.studies import scaling
 from astr_jax.evaluation.studies.scaling import WAYS, RefinedMatches, refine, summaries, summary
 from astr_jax.evaluation.studies.scaling_pairs import find_pairs, pair_ratio, posed_batches
+from astr_jax.ops.geometry import warp_by_depth
 from astr_jax.params import Calibration, Params
-from astr_jax.supervision import warp_by_depth
+from astr_jax.supervision import DEPTH_TOLERANCE, DepthTruth, PairBatch
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +20,26 @@ def params(micro_config, micro_variables):
     return Params(micro_variables, micro_config, Calibration(threshold=0.0))
 
 
+def truth_of(depth0, depth1, K, cam1_from_cam0):
+    """Of one pair by one camera."""
+    return DepthTruth(
+        depth0=depth0.astype(np.float32),
+        depth1=depth1.astype(np.float32),
+        K0=K,
+        K1=K,
+        cam1_from_cam0=cam1_from_cam0,
+        tolerance=np.float32(DEPTH_TOLERANCE),
+    )
+
+
 def wall_seen_twice(shape, batch=2):
     """Both cameras in one place, before a wall at depth 3; the last 16 rows are padding."""
-    image = np.random.default_rng(0).integers(0, 256, (batch, *shape), dtype=np.uint8)
-    mask = np.ones(image.shape, bool)
-    mask[:, -16:] = False
+    images = np.random.default_rng(0).integers(0, 256, (batch, *shape), dtype=np.uint8)
+    mask = np.ones(shape, bool)
+    mask[-16:] = False
     K = np.array([[60, 0, 40], [0, 60, 30], [0, 0, 1]], np.float32)
-    one = {"image": image, "mask": mask, "depth": np.where(mask, np.float32(3), np.float32(0))}
-    views = {f"{name}{i}": value for name, value in one.items() for i in "01"}
-    matrices = {"K0": K, "K1": K, "T_0to1": np.eye(4, dtype=np.float32)}
-    matrices["depth_tolerance"] = np.float32(0.2)
-    return views | {name: np.stack([value] * batch) for name, value in matrices.items()}
+    truth = truth_of(3.0 * mask, 3.0 * mask, K, np.eye(4, dtype=np.float32))
+    return stacked([PairBatch(image, image, mask, mask, truth) for image in images])
 
 
 def test_where_nothing_changes_the_true_ratio_is_that_of_no_scaling(params):
@@ -60,19 +71,19 @@ def test_true_cells_are_those_of_the_truth(params):
 def test_the_ratio_by_pose_follows_the_depths(params):
     """A near and a far wall; camera 1 has gone forward and a little aside."""
     depth0 = np.where(np.arange(192) < 96, 4.0, 8.0) * np.ones((192, 1))
-    T_0to1 = np.eye(4, dtype=np.float32)
-    T_0to1[:3, 3] = 0.4, 0.0, -1.5
+    cam1_from_cam0 = np.eye(4, dtype=np.float32)
+    cam1_from_cam0[:3, 3] = 0.4, 0.0, -1.5
     K = np.array([[150, 0, 95.5], [0, 150, 95.5], [0, 0, 1]], np.float32)
     points = np.mgrid[:192, :192][::-1].reshape(2, -1).T.astype(np.float32)
-    there, z1 = warp_by_depth(points, depth0.reshape(-1).astype(np.float32), K, K, T_0to1)
+    there, z1 = warp_by_depth(points, depth0.reshape(-1).astype(np.float32), K, K, cam1_from_cam0)
     x, y = np.rint(there).astype(int).T
     inside = (x >= 0) & (x < 192) & (y >= 0) & (y < 192)
     depth1 = np.zeros((192, 192), np.float32)
     depth1[y[inside], x[inside]] = np.asarray(z1)[inside]
     grey = np.random.default_rng(0).integers(0, 256, (192, 192), dtype=np.uint8)
     seen = np.ones(grey.shape, bool)
-    one = PairArrays(grey, grey, seen, seen, depth0.astype(np.float32), depth1, K, K, T_0to1)
-    (batch,) = posed_batches([one])
+    truth = truth_of(depth0, depth1, K, cam1_from_cam0)
+    (batch,) = posed_batches([PairBatch(grey, grey, seen, seen, truth)])
     found = refine(params, [batch], estimator="pose", cells="true")
     assert len(found.pair) > 100
     near = found.ratio > 1.5  # 4 / 2.5, the other wall 8 / 6.5
@@ -118,13 +129,12 @@ def test_rows_are_told_apart_by_the_true_ratio_and_the_side_that_looks_larger():
 
 def wall_approached(start, way):
     """A wall at depth `start`, and again after `way` straight towards it."""
-    T_0to1 = np.eye(4, dtype=np.float32)
-    T_0to1[2, 3] = -way
+    cam1_from_cam0 = np.eye(4, dtype=np.float32)
+    cam1_from_cam0[2, 3] = -way
     K = np.array([[60, 0, 47.5], [0, 60, 47.5], [0, 0, 1]], np.float32)
-    maps = {"image": np.zeros((96, 96), np.uint8), "mask": np.ones((96, 96), bool)}
-    views = {f"{name}{i}": value for name, value in maps.items() for i in "01"}
-    depths = [np.full((96, 96), depth, np.float32) for depth in (start, start - way)]
-    return PairArrays(**views, depth0=depths[0], depth1=depths[1], K0=K, K1=K, T_0to1=T_0to1)
+    image, mask = np.zeros((96, 96), np.uint8), np.ones((96, 96), bool)
+    depths = [np.full((96, 96), depth) for depth in (start, start - way)]
+    return PairBatch(image, image, mask, mask, truth_of(*depths, K, cam1_from_cam0))
 
 
 class Walls(PosedDataset):
@@ -141,8 +151,9 @@ class Walls(PosedDataset):
 def test_the_ratio_of_a_pair_is_how_much_larger_things_look_in_image_1():
     assert pair_ratio(wall_approached(4.0, 2.0)) == pytest.approx(2.0)
     assert pair_ratio(wall_approached(2.0, -3.0)) == pytest.approx(0.4)
-    seen_nowhere = wall_approached(4.0, 2.0)._replace(depth0=np.zeros((96, 96), np.float32))
-    assert pair_ratio(seen_nowhere) == 1.0
+    seen = wall_approached(4.0, 2.0)
+    nowhere = seen.truth.replace(depth0=np.zeros((96, 96), np.float32))
+    assert pair_ratio(seen.replace(truth=nowhere)) == 1.0
 
 
 def test_pairs_of_a_data_set_are_those_of_enough_scale_change():
@@ -172,10 +183,10 @@ def test_pairs_that_cannot_be_read_are_skipped_where_asked_for():
 
 def test_the_last_batch_is_filled_with_pairs_in_which_nothing_is_seen():
     first, last = posed_batches([wall_approached(4.0, 1.0)] * 5)
-    assert first["image0"].shape == last["image0"].shape == (4, 96, 96)
-    assert first["depth0"].all()
-    assert last["depth0"].any(axis=(1, 2)).tolist() == [True, False, False, False]
-    assert (last["depth_tolerance"] == np.float32(0.2)).all()
+    assert first.image0.shape == last.image0.shape == (4, 96, 96)
+    assert first.truth.depth0.all()
+    assert last.truth.depth0.any(axis=(1, 2)).tolist() == [True, False, False, False]
+    assert (last.truth.tolerance == np.float32(DEPTH_TOLERANCE)).all()
 
 
 @pytest.mark.parametrize(

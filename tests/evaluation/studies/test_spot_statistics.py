@@ -6,18 +6,14 @@ import pytest
 from astr_jax.evaluation.studies import spots
 from astr_jax.evaluation.studies.spots import spot_statistics
 from astr_jax.params import Params
+from astr_jax.supervision import PairBatch, PlaneTruth
 
 
 def same_image_twice(shape):
     image = np.random.default_rng(0).integers(0, 256, (1, *shape), dtype=np.uint8)
     visible = np.ones((1, *shape), bool)
-    return {
-        "image0": image,
-        "image1": image,
-        "H_0to1": np.eye(3, dtype=np.float32)[None],
-        "visible0": visible,
-        "visible1": visible,
-    }
+    truth = PlaneTruth(np.eye(3, dtype=np.float32)[None], visible, visible)
+    return PairBatch(image, image, None, None, truth)
 
 
 def test_of_an_image_with_itself_the_spots_hold_the_true_cells(micro_config, micro_variables):
