@@ -7,7 +7,9 @@ matches are held against the model, which the paper's losses do not do. Hardware
 pairs a second: 42 minutes. Mean pose AUC@10 of the development sets: 63.4, from 62.0.
 """
 
-from configs.tiny import model
+from astr_jax.configurations import read
+
+model = read("tiny").model
 
 
 def experiment():

@@ -7,7 +7,9 @@ stage goes on from there, the fine stage, of other shapes, starts fresh. Hardwar
 pairs a second, then 2.7: 75 minutes. Mean pose AUC@10 of the development sets: 62.0, from 58.0.
 """
 
-from configs.tiny import model
+from astr_jax.configurations import read
+
+model = read("tiny").model
 
 
 def experiment():

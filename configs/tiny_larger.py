@@ -7,7 +7,9 @@ matches photographs of 640 pixels has to tell a cell from many more. Hardware: o
 minutes (measured with a fine stage of stride 4).
 """
 
-from configs.tiny import model
+from astr_jax.configurations import read
+
+model = read("tiny").model
 
 
 def experiment():

@@ -5,7 +5,9 @@
 Hardware: one CPU core, under 45 minutes. Its weights are for comparisons alone.
 """
 
-from configs.tiny import model
+from astr_jax.configurations import read
+
+model = read("tiny").model
 
 
 def experiment():

@@ -1,49 +1,46 @@
-"""What people type: astr match, astr demo, astr info, astr export.
+"""What people type: astr, the map of all commands.
 
-Each command is a module with add_arguments, run, and a docstring that is its help.
+A command is a module of this folder, found by its name: `astr match` is cli/match.py, `astr eval
+pairs` is cli/eval/pairs.py. Its docstring is its help; add_arguments names its options; run does
+the work. It is imported when it is asked for, so that `astr match` needs no package of training.
 """
 
 import argparse
+import ast
+import importlib
+import importlib.util
 import sys
+import types
 
-import jax
-
-from astr_jax.cli import demo, export, info, match
-
+GROUPS = {  # in the order of the map
+    "": ("match", "demo", "info", "export", "train", "curves"),
+    "eval": (
+        *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
+        *("aachen", "inloc", "table", "compare", "page"),
+        *("sweep", "gallery", "calibrate", "scaling", "spots"),
+    ),
+    "data": ("sheet", "worlds", "pack", "check"),
+}
+TITLES = {
+    "": "match and train",
+    "eval": "measure, draw and calibrate matchers",
+    "data": "look at what is trained on",
+}
 EXAMPLES = """\
 examples:
   astr match left.jpg right.jpg --out matches.png --save matches.npz
-  astr demo                              a pair with known geometry: how many matches are right
-  astr info                              the weights that ship
-  astr export RUN --out my.safetensors   the weights of a training run
+  astr demo                                       a pair with known geometry: how many are right
+  astr train tiny --photos DIR --workdir RUN      weights of your own
+  astr eval pairs DIR --out report.json           scores on pairs with known geometry
+  astr data sheet --photos DIR --out sheet.png    what a training sees
 
 astr COMMAND --help explains each, with examples.
 """
-
-
-def parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
-    top = argparse.ArgumentParser(
-        prog="astr",
-        description="ASTR matches two photographs of one scene: pixel correspondences, without "
-        "keypoint detection.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (match, demo, info, export):
-        name = module.__name__.rpartition(".")[2]
-        words, _, examples = module.__doc__.partition("\n\n")
-        command = commands.add_parser(
-            name,
-            help=words.splitlines()[0].rstrip("."),
-            description=words,
-            epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    return top
+EXTRAS = {  # packages that some commands need -> the extra that has them
+    **dict.fromkeys(("optax", "orbax", "tensorboardX"), "data"),
+    **dict.fromkeys(("poselib", "scipy"), "eval"),
+    **dict.fromkeys(("tensorflow_datasets", "array_record", "grain"), "tables"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,39 +48,92 @@ def main(arguments: list[str] | None = None) -> int:
 
     Bad input and too little memory become one line on stderr and the code 2; Ctrl-C gives 130.
     """
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    group = words.pop(0) if words and words[0] in GROUPS else ""
+    if not words or words[0] in ("-h", "--help"):
+        print(the_map(group))
+        return 0 if words else 2
+    name = words.pop(0)
+    title = f"astr {group} {name}".replace("  ", " ")
+    if name not in GROUPS[group]:
+        known = ", ".join([*GROUPS[group], *(() if group else filter(None, GROUPS))])
+        complain(f"there is no command {title!r}. There are: {known}.")
+        return 2
+    module, options = None, argparse.Namespace()
     try:
-        options.run(options)
+        module = importlib.import_module(module_of(group, name))
+        options = parser(module, title).parse_args(words)
+        module.run(options)
     except KeyboardInterrupt:
+        print(f"{title}: stopped{getattr(module, 'GOES_ON', '')}.", file=sys.stderr)
         return 130
     except MemoryError:
-        complain(out_of_memory(options))
-        return 2
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        complain(out_of_memory(options))
+        complain(out_of_memory(options), title)
         return 2
     except ModuleNotFoundError as error:
-        complain(f"the package {error.name!r} is missing; pip install 'astr_jax[data]' has it.")
+        package = (error.name or "").split(".")[0]
+        extra = EXTRAS.get(package, "eval" if group == "eval" else "data")
+        complain(f"the package {error.name!r} is missing; pip install 'astr_jax[{extra}]' has it.")
         return 2
     except OSError as error:
         file = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        complain(file)
+        complain(file, title)
         return 2
-    except ValueError as error:
-        complain(str(error))
+    except (ValueError, FloatingPointError, ImportError) as error:
+        complain(str(error), title)
+        return 2
+    except RuntimeError as error:  # what JAX raises
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        complain(out_of_memory(options), title)
         return 2
     return 0
 
 
+def module_of(group: str, name: str) -> str:
+    """The module of a command."""
+    return ".".join(filter(None, (__name__, group, name)))
+
+
+def parser(module: types.ModuleType, title: str) -> argparse.ArgumentParser:
+    """The options of a command, and its docstring as the help."""
+    words, _, examples = module.__doc__.partition("\n\n")
+    command = argparse.ArgumentParser(
+        prog=title,
+        description=words,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(command)
+    return command
+
+
+def the_map(group: str) -> str:
+    """All commands, or those of a group, with a line each, read without importing them."""
+    lines = []
+    for part in [group] if group else GROUPS:
+        lines.append(f"{TITLES[part]}:")
+        for name in GROUPS[part]:
+            typed = f"{part} {name}".strip()
+            lines.append(f"  astr {typed:<20} {first_line(module_of(part, name))}")
+        lines.append("")
+    head = "ASTR matches two photographs of one scene: pixel correspondences, without keypoint"
+    return "\n".join([f"{head} detection.\n", *lines, EXAMPLES.rstrip()])
+
+
+def first_line(module: str) -> str:
+    """The first line of a module's docstring, read from its file."""
+    with open(importlib.util.find_spec(module).origin, encoding="utf-8") as file:
+        return ast.get_docstring(ast.parse(file.read())).splitlines()[0].rstrip(".")
+
+
 def out_of_memory(options: argparse.Namespace) -> str:
     """What to say and what to do, for the command that ran."""
-    if hasattr(options, "resize"):
+    if getattr(options, "resize", None) is not None:
         return f"the memory does not suffice; lower --resize, now {options.resize}."
     return "the memory does not suffice; close other programs, or take another machine."
 
 
-def complain(message: str) -> None:
+def complain(message: str, title: str = "astr") -> None:
     """Writes one line to stderr."""
-    print("astr: " + " ".join(message.split()), file=sys.stderr)
+    print(f"{title}: " + " ".join(message.split()), file=sys.stderr)

@@ -24,6 +24,7 @@ from astr_jax.cli.match import add_weights, compiling, match_pair
 from astr_jax.data.demo import DemoPair, covisible, demo_pair, errors
 from astr_jax.data.town import paint_town
 from astr_jax.images import to_rgb
+from astr_jax.matching import Matcher, MatchOptions
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches
@@ -49,7 +50,7 @@ def run(options) -> None:
     if min(photo.shape[:2]) < 64:
         raise ValueError(f"the photograph must be at least 64 x 64; got {photo.shape[1::-1]}.")
     params, pair = api.load(options.weights), demo_pair(photo)
-    matcher = api.Matcher(params, None, None, max(pair.visible0.shape), None)
+    matcher = Matcher(params, MatchOptions(resize=max(pair.visible0.shape)))
     with compiling():
         _, _, matches = match_pair(matcher, pair.image0, pair.image1, None, None)
     off = errors(pair, matches.keypoints0, matches.keypoints1)

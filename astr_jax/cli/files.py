@@ -1,6 +1,7 @@
 """What the commands read and write, checked before the work begins."""
 
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -12,17 +13,23 @@ from astr_jax.files import replacing
 PICTURES = ("jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff", "webp")
 
 
-def check_output(path: str | None, kinds: tuple[str, ...]) -> None:
-    """Raises ValueError for a file that cannot be written: better now than after the work."""
+def check_output(
+    path: str | os.PathLike | None, kinds: tuple[str, ...] = ()
+) -> pathlib.Path | None:
+    """Where a file is to go; None for None. kinds: the endings that it may have; (): any.
+
+    Raises ValueError for a file that cannot be written: better now than after the work.
+    """
     if path is None:
-        return
+        return None
     path = pathlib.Path(path)
-    if path.suffix[1:].lower() not in kinds:
+    if kinds and path.suffix[1:].lower() not in kinds:
         raise ValueError(f"{path} must end in .{', .'.join(kinds)}; got {path.suffix!r}.")
-    if not path.parent.is_dir():
+    if not path.resolve().parent.is_dir():
         raise ValueError(f"{path} cannot be written: there is no folder {path.parent}.")
     if path.is_dir():
-        raise ValueError(f"{path} cannot be written: it is a folder.")
+        raise ValueError(f"{path} cannot be written: it is a folder; give a file in it.")
+    return path
 
 
 def save_figure(figure: Figure, path: str) -> None:

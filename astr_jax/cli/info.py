@@ -14,10 +14,10 @@ products, the matching matrices among them; sides are padded to multiples of 32,
 
 import dataclasses
 
-import configs
-from astr_jax.instruments.memory import inference_memory, matching_matrix
+from astr_jax import configurations
 from astr_jax.config import ModelConfig
 from astr_jax.instruments import cost
+from astr_jax.instruments.memory import inference_memory, matching_matrix
 from astr_jax.params import SHIPPED, find_weights, read_header
 
 SIZES = ((240, 320), (480, 640), (832, 832))  # h, w
@@ -40,7 +40,7 @@ def run(options) -> None:
         print_table(options.memory)
         return
     if options.config:
-        config = configs.read(options.config).model()
+        config = configurations.read(options.config).model()
         print(f"configuration {options.config}")
         print_cost(config)
         print_fields(config)
@@ -80,8 +80,8 @@ def print_fields(config, indent: int = 2) -> None:
 def print_table(memory: bool) -> None:
     """All models in Markdown, from the smallest, each under its shortest name."""
     known = {}
-    for name in sorted(configs.names(), key=len):
-        model = configs.read(name).model()
+    for name in sorted(configurations.names(), key=len):
+        model = configurations.read(name).model()
         if model not in known.values():
             known[name] = model
     size = {name: cost.num_parameters(config) for name, config in known.items()}

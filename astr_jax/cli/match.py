@@ -34,6 +34,7 @@ from astr_jax.cli.files import (
 from astr_jax.files import replacing
 from astr_jax.images import read_image
 from astr_jax.instruments.attention_maps import attention_maps
+from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
 from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches
@@ -51,7 +52,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--resize",
         type=int,
-        default=api.RESIZE,
+        default=RESIZE,
         metavar="N",
         help="limit of the long side; smaller images cost as much [640]",
     )
@@ -103,8 +104,8 @@ def run(options) -> None:
             f"--attention {options.attention} is outside LEFT ({left.width} x {left.height})."
         )
     params = api.load(options.weights)
-    asked = options.max_matches, options.threshold, options.resize
-    matcher = api.Matcher(params, *asked, None, upright=options.upright)
+    asked = {name: getattr(options, name) for name in ("max_matches", "threshold", "resize")}
+    matcher = Matcher(params, MatchOptions(**asked, upright=options.upright))
 
     start = time.perf_counter()
     with compiling():
@@ -127,9 +128,11 @@ def run(options) -> None:
         figure = draw_grids(left, right, matches, params.config, **frames)
         save_figure(figure, options.grids)
     if point:
-        scale = np.array(image0[0].scale)
+        scale = np.array(image0.prepared.scale)
         working = ((np.array(point) + 0.5) / scale - 0.5).astype(np.float32)
-        maps = attention_maps(params.config, params.variables, image0[1], image1[1], working)
+        maps = attention_maps(
+            params.config, params.variables, image0.features, image1.features, working
+        )
         save_figure(draw_attention(left, right, maps, **frames), options.attention_out)
 
 
@@ -144,16 +147,15 @@ def compiling() -> Iterator[None]:
         yield
 
 
-def match_pair(matcher: api.Matcher, left, right, K0, K1) -> tuple:
+def match_pair(matcher: Matcher, left, right, K0, K1) -> tuple:
     """Both encoded images, and the compact matches."""
-    image0, images1 = matcher.encode_pair(left, right, names=("LEFT", "RIGHT"))
-    return image0, images1[0], matcher.match(image0, images1, K0, K1).compact()
+    image0, image1 = matcher.encode(left, name="LEFT"), matcher.encode(right, name="RIGHT")
+    return image0, image1, matcher.match(image0, image1, K0, K1).compact()
 
 
-def frame_of(encoded: tuple) -> CellFrame:
+def frame_of(image: EncodedImage) -> CellFrame:
     """How the coarse cells of an encoded image lie in its pixels as given."""
-    prepared, features = encoded
-    return CellFrame(features.mask8.shape[2], prepared.scale)
+    return CellFrame(image.features.mask8.shape[2], image.prepared.scale)
 
 
 def save_matches(path: str, matches: Matches) -> None:

@@ -1,9 +1,5 @@
-"""Draws a run's losses and scores.
+"""Draws a run's losses and scores."""
 
-python -m astr_jax.training.curves RUN/log.jsonl --out curves.png
-"""
-
-import argparse
 import json
 import pathlib
 
@@ -58,23 +54,3 @@ def draw_curves(training: list[dict], validation: list[dict]) -> Figure:
         axes.grid(alpha=0.3)
     figure.axes[0].legend(frameon=False)
     return figure
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("log", type=pathlib.Path, metavar="LOG", help="log.jsonl of a run")
-    parser.add_argument("--out", default="curves.png", metavar="PNG", help="default curves.png")
-    arguments = parser.parse_args(argv)
-    try:
-        training, validation = read_log(arguments.log)
-        if not training:
-            raise ValueError(f"{arguments.log} has no row of a run's log.")
-        draw_curves(training, validation).savefig(arguments.out, dpi=130)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()

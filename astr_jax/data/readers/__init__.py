@@ -3,7 +3,7 @@
 from astr_jax.data.readers.bad_files import BadFiles, UnreadableFile
 from astr_jax.data.readers.colmap import ColmapModels
 from astr_jax.data.readers.megadepth import MegaDepth
-from astr_jax.data.readers.opening import add_dataset_arguments, open_dataset
+from astr_jax.data.readers.opening import KINDS, open_dataset
 from astr_jax.data.readers.pairs import PosedDataset, PosedPair
 from astr_jax.data.readers.posed_folder import PosedFolders
 from astr_jax.data.readers.sampling import PosedPairs, scene_balanced
@@ -11,6 +11,7 @@ from astr_jax.data.readers.scannet import ScanNet
 from astr_jax.data.readers.tables import Tables, write_tables
 
 __all__ = [
+    "KINDS",
     "BadFiles",
     "ColmapModels",
     "MegaDepth",
@@ -21,7 +22,6 @@ __all__ = [
     "ScanNet",
     "Tables",
     "UnreadableFile",
-    "add_dataset_arguments",
     "open_dataset",
     "scene_balanced",
     "write_tables",

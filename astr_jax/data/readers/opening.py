@@ -1,6 +1,5 @@
-"""A data set of posed pairs, named on a command line."""
+"""A data set of posed pairs, by the name of its kind."""
 
-import argparse
 from collections.abc import Sequence
 
 from astr_jax.data.readers.colmap import ColmapModels
@@ -13,30 +12,32 @@ from astr_jax.data.readers.tables import Tables
 KINDS = ("megadepth", "scannet", "colmap", "folders", "tables")
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a kind and its folders do not say."""
-    parser.add_argument("--index", metavar="PATH", help="index files (.npz) of megadepth, scannet")
-    parser.add_argument("--scenes", metavar="FILE", help="megadepth: a list of index files' names")
-    parser.add_argument("--intrinsics", metavar="FILE", help="scannet: intrinsics.npz")
-    parser.add_argument("--name", help="of the tables; default: the kind")
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out missing and damaged files, and name them"
-    )
+def open_dataset(
+    kind: str,
+    paths: Sequence[str],
+    *,
+    index: str | None = None,
+    scenes: str | None = None,
+    intrinsics: str | None = None,
+    name: str | None = None,
+) -> PosedDataset:
+    """The data set of a kind.
 
-
-def open_dataset(kind: str, paths: Sequence[str], options: argparse.Namespace) -> PosedDataset:
-    """The data set of a kind. Raises ValueError where the options do not fit it."""
+    paths: its folders. index: the index files of megadepth and scannet. scenes: megadepth's list of
+    them. intrinsics: scannet's file. name: of the tables, by default "tables". Raises ValueError
+    where these do not fit the kind.
+    """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of data set: take one of {', '.join(KINDS)}.")
     if not paths:
         raise ValueError(f"{kind} takes a folder.")
     if kind in ("colmap", "folders"):
         return (ColmapModels if kind == "colmap" else PosedFolders)(paths)
-    if len(paths) != 1 or (kind != "tables" and options.index is None):
+    if len(paths) != 1 or (kind != "tables" and index is None):
         wanted = "--name" if kind == "tables" else "--index"
         raise ValueError(f"{kind} takes one folder and {wanted}; see --help.")
     if kind == "tables":
-        return Tables(paths[0], name=options.name or kind)
+        return Tables(paths[0], name=name or kind)
     if kind == "megadepth":
-        return MegaDepth(paths[0], options.index, scene_list=options.scenes)
-    return ScanNet(paths[0], options.index, intrinsics=options.intrinsics)
+        return MegaDepth(paths[0], index, scene_list=scenes)
+    return ScanNet(paths[0], index, intrinsics=intrinsics)
