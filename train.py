@@ -1,178 +1,18 @@
-"""Trains ASTR: python train.py configs/tiny.py --photos DIR --workdir RUN
+"""Trains ASTR: python train.py tiny --photos DIR --workdir RUN is astr train tiny ...
 
-The same command again goes on from the newest checkpoint in RUN, on any number of devices.
-
-examples:
-  python train.py tiny --photos DIR --workdir RUN --set worlds_share=0.3
-  python train.py tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
-  python train.py astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
-  srun --ntasks-per-node=8 python train.py small --photos DIR --workdir RUN --distributed
-  python train.py my_model.py --photos DIR --init tiny --partial --workdir RUN
-  python train.py tiny --photos DIR --profile 256 320
-  tensorboard --logdir RUN
+Works in a checkout that is not installed. `python train.py --help` has the rest.
 """
 
-import argparse
-import dataclasses
-import os
-import pathlib
 import sys
 
-
-def read_experiment(name: str):
-    """The experiment() of a configuration, by name or of a file."""
-    import configs
-
-    module = configs.read(name)
-    if not hasattr(module, "experiment"):
-        raise ValueError(f"{name} has a model and no experiment(): it cannot be trained here.")
-    return module.experiment()
+from astr_jax.cli import main as astr
 
 
-def parser() -> argparse.ArgumentParser:
-    from astr_jax.data.readers import add_dataset_arguments
-
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("config", help="a name in configs/, or a .py file, such as configs/tiny.py")
-    parser.add_argument("--workdir", type=pathlib.Path, help="the run's own folder")
-    parser.add_argument("--init", help="weights to start from, a shipped name or a file")
-    parser.add_argument(
-        "--partial",
-        action="store_true",
-        help="of --init take the layers that fit the model by name and shape; others start fresh",
-    )
-    parser.add_argument("--minutes", type=float, help="after so long save and stop")
-    parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change a field, such as train.learning_rate=3e-4; repeatable",
-    )
-    parser.add_argument(
-        "--profile",
-        nargs=2,
-        type=int,
-        metavar=("H", "W"),
-        help="do not train but measure: speed at this size, cost of the data, parts of the step",
-    )
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--photos",
-        help="folder of photographs, or a file that `python -m astr_jax.data.photos` packed",
-    )
-    data.add_argument(
-        "--posed",
-        nargs="+",
-        default=[],
-        metavar=("KIND", "DIR"),
-        help="pairs with depth: megadepth, scannet, colmap, folders or tables, and where they are; "
-        "every twentieth scene is held back for validation",
-    )
-    data.add_argument("--threads", type=int, default=2, help="threads that make pairs")
-    add_dataset_arguments(data)
-    many = parser.add_argument_group("several devices and processes")
-    many.add_argument("--devices", type=int, metavar="N", help="take N of them; default: all")
-    many.add_argument(
-        "--distributed", action="store_true", help="one of several processes, by Slurm or MPI"
-    )
-    many.add_argument("--coordinator", metavar="HOST:PORT", help="the same, told by hand")
-    many.add_argument("--processes", type=int, metavar="N")
-    many.add_argument("--process", type=int, metavar="I", help="this one, from 0")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> None:
-    arguments = parser().parse_args(argv)
-    try:
-        run(arguments)
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        import jax
-
-        if jax.distributed.is_initialized():
-            print(f"train.py: error: {error}", file=sys.stderr, flush=True)
-            os._exit(2)  # the other processes must not wait for this one to say goodbye
-        parser().error(str(error))
-
-
-def several_processes(arguments: argparse.Namespace) -> bool:
-    """Whether the command line makes this process one of several."""
-    by_hand = arguments.coordinator, arguments.processes, arguments.process
-    return arguments.distributed or any(value is not None for value in by_hand)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Reads everything, then trains."""
-    from astr_jax.params import find_weights, load_params
-    from astr_jax.training import devices
-    from astr_jax.training.loop import train
-    from astr_jax.training.profile import profile
-
-    if several_processes(arguments):
-        devices.join(arguments.coordinator, arguments.processes, arguments.process)
-        devices.say_where()
-    experiment = changed(read_experiment(arguments.config), arguments)
-    mesh = devices.data_mesh(devices.first_devices(arguments.devices))
-    if arguments.profile:
-        profile(experiment, read_sources(arguments, experiment), arguments.profile, mesh)
-        return
-    if arguments.workdir is None:
-        raise ValueError("A run needs its own folder: give --workdir.")
-    initial = load_params(find_weights(arguments.init), fold=False) if arguments.init else None
-    train(
-        experiment,
-        read_sources(arguments, experiment),
-        arguments.workdir,
-        initial=initial,
-        partial=arguments.partial,
-        minutes=arguments.minutes,
-        num_threads=arguments.threads,
-        mesh=mesh,
-    )
-
-
-def changed(experiment, arguments: argparse.Namespace):
-    """The experiment with what the command line sets."""
-    from astr_jax.config import override
-
-    for item in arguments.set:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes NAME=VALUE; got {item!r}.")
-        experiment = override(experiment, name, value)
-    if arguments.note is not None:
-        experiment = dataclasses.replace(experiment, note=arguments.note)
-    return experiment
-
-
-def read_sources(arguments: argparse.Namespace, experiment):
-    """What the command line trains on. Raises ValueError where the shares ask for other data."""
-    import cv2
-
-    from astr_jax.data.photos import open_photos
-    from astr_jax.data.readers import open_dataset
-    from astr_jax.training.batches import Sources
-
-    if bool(arguments.posed) != (experiment.posed_share > 0):
-        raise ValueError(
-            "--posed and a posed_share above 0 belong together; the share is "
-            f"{experiment.posed_share}. Set it by --set posed_share=0.5."
-        )
-    if arguments.photos is None and experiment.posed_share < 1:
-        raise ValueError(
-            "Homographies and synthetic worlds are made of photographs: give --photos."
-        )
-    cv2.setNumThreads(1)  # the loader's threads are the parallelism
-    photos, held_back = open_photos(arguments.photos) if arguments.photos else ((), ())
-    posed = None
-    if arguments.posed:
-        posed = open_dataset(arguments.posed[0], arguments.posed[1:], arguments)
-    return Sources(
-        photos=photos, validation_photos=held_back, posed=posed, skip_bad=arguments.skip_bad
-    )
+def main(arguments: list[str] | None = None) -> None:
+    """Runs astr train; exits where that fails."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if code := astr(["train", *words]):
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -7,30 +7,26 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-FLOORS = (  # from the ground up
-    ("pallas_kernels",),
-    ("astr_jax.config", "astr_jax.files", "astr_jax.geometry", "astr_jax.types"),
-    ("astr_jax.images", "astr_jax.ops"),
-    ("astr_jax.layers",),
-    ("astr_jax.model",),
-    ("astr_jax.losses", "astr_jax.params", "astr_jax.supervision"),
-    ("astr_jax.data", "astr_jax.matching"),
-    ("astr_jax.instruments",),
-    ("astr_jax.viz",),
-    ("astr_jax.evaluation.benchmarks",),
-    ("astr_jax.evaluation.scores",),
-    ("astr_jax.evaluation.matchers", "astr_jax.training"),
-    ("astr_jax.evaluation.reports",),
-    ("astr_jax.evaluation.localisation", "astr_jax.evaluation.studies"),
-    ("astr_jax.evaluation",),
-    ("astr_jax.api", "configs"),
-    ("astr_jax",),  # the public surface: what astr_jax/__init__.py gathers
-    ("astr_jax.cli",),
-)
+DESIGN = ROOT / "astr_jax" / "README.md"
+MOST_LINES = 300  # of a file
+
+
+def read_floors(page):
+    """The floors, from the ground up, as the block under "## Floors" of the design page has them:
+    one floor a line, its rooms parted by spaces, named within astr_jax."""
+    block = page.split("## Floors", 1)[1].split("```")[1]
+    own = ("pallas_kernels", "astr_jax")
+    return [
+        [room if room in own else f"astr_jax.{room}" for room in line.split()]
+        for line in block.strip().splitlines()
+    ]
+
+
+FLOORS = read_floors(DESIGN.read_text())
 HEIGHT = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for package in ("astr_jax", "pallas_kernels", "configs")
+    for package in ("astr_jax", "pallas_kernels")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 
@@ -60,7 +56,7 @@ def offences(module, tree):
     """The imports of a module that do not point down."""
     room = room_of(module)
     for name in imported_modules(tree):
-        if name.split(".")[0] not in ("astr_jax", "pallas_kernels", "configs"):
+        if name.split(".")[0] not in ("astr_jax", "pallas_kernels"):
             continue
         other = room_of(name)
         if other is None:
@@ -103,3 +99,31 @@ def test_the_kernels_import_nothing_but_jax_and_the_standard_library():
                 top = name.split(".")[0]
                 known = allowed | (backend if module.endswith(".triton_lists") else set())
                 assert top in known or top in sys.stdlib_module_names, f"{module}: {name}"
+
+
+def test_the_floors_are_those_of_the_design_page():
+    assert len(FLOORS) > 15
+    assert FLOORS[0] == ["pallas_kernels"]
+    assert FLOORS[-1] == ["astr_jax.cli"]
+    assert {module for room in HEIGHT for module in MODULES if room_of(module) == room} == {
+        *MODULES
+    }
+    empty = [room for room in HEIGHT if not any(room_of(module) == room for module in MODULES)]
+    assert empty == [], "rooms on the design page that are not there"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_file_is_too_long_to_be_read_in_one_go(module):
+    assert len(MODULES[module].read_text().splitlines()) <= MOST_LINES
+
+
+def test_a_stranger_reads_the_readme_in_one_go():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_what_people_type_is_read_in_one_room():
+    """argparse belongs to the commands; what runs on a machine without them has its own."""
+    allowed = ("astr_jax.cli", "astr_jax.training.aot", "pallas_kernels")
+    for module, path in MODULES.items():
+        if not module.startswith(allowed):
+            assert "argparse" not in path.read_text(), module

@@ -1,11 +1,7 @@
 """Draws training pairs with ground-truth lines, to be looked at.
 
-    python -m astr_jax.data.contact_sheet --photos DIR --out sheet.png
-
 What is red has no true match: it lies beyond the photograph's edge or behind an occluder.
 """
-
-import argparse
 
 import cv2
 import numpy as np
@@ -13,7 +9,6 @@ from jaxtyping import Float, UInt8
 
 from astr_jax.data.cameras import transform
 from astr_jax.data.homography import HomographyConfig, HomographyPairs
-from astr_jax.data.photos import list_photos, read_photos
 from astr_jax.supervision import PairBatch
 
 
@@ -63,42 +58,3 @@ def draw_sheet(
     pairs = HomographyPairs(photos, HomographyConfig(), seed)
     drawn = [draw_pair(pairs.pair(k, difficulty), rng) for k in range(rows * columns)]
     return np.vstack([np.hstack(drawn[k : k + columns]) for k in range(0, len(drawn), columns)])
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photos", required=True, metavar="DIR", help="folder of photographs")
-    parser.add_argument("--out", required=True, metavar="FILE.png", help="picture to write")
-    parser.add_argument("--difficulty", type=float, default=0.7, help="in [0, 1]; default 0.7")
-    parser.add_argument("--rows", type=int, default=6)
-    parser.add_argument("--columns", type=int, default=2, help="pairs in a row")
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws other pairs")
-    options = parser.parse_args(argv)
-    try:
-        if min(options.rows, options.columns) < 1:
-            raise ValueError(
-                f"--rows and --columns must be positive; got {options.rows} and {options.columns}."
-            )
-        if not cv2.haveImageWriter(options.out):
-            raise ValueError(f"{options.out} must end in .png or .jpg.")
-        paths = list_photos(options.photos)
-        count = 4 * options.rows * options.columns  # more than are drawn, for variety
-        rng = np.random.default_rng(options.seed)
-        chosen = rng.choice(len(paths), min(count, len(paths)), replace=False)
-        sheet = draw_sheet(
-            read_photos([paths[k] for k in chosen]),
-            rows=options.rows,
-            columns=options.columns,
-            difficulty=options.difficulty,
-            seed=options.seed,
-        )
-        if not cv2.imwrite(options.out, sheet):
-            raise OSError(f"{options.out} cannot be written: is there such a folder?")
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()

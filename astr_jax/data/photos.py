@@ -5,7 +5,6 @@
 packs a folder: grey, shrunk to --side, as JPEG. Training takes the file in the folder's place.
 """
 
-import argparse
 import collections.abc
 import dataclasses
 import os
@@ -15,7 +14,6 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from rich.progress import track
 
 from astr_jax.files import replacing
 
@@ -153,40 +151,3 @@ def _decode(encoded: np.ndarray, name: str) -> np.ndarray:
             "OpenCV does not read. Remove it or write it again as JPEG or PNG."
         )
     return image
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", metavar="DIR", help="photographs, in folders below it too")
-    parser.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
-    parser.add_argument(
-        "--side",
-        type=int,
-        default=LONG_SIDE,
-        metavar="PIXELS",
-        help=f"shrink the long side to this at most; default {LONG_SIDE}",
-    )
-    parser.add_argument(
-        "--quality",
-        type=int,
-        default=QUALITY,
-        metavar="Q",
-        help=f"of WebP, 1 to 100; default {QUALITY}. At 60, side 512: 24 kB a photograph",
-    )
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.side < 1:
-            raise ValueError(f"--side must be positive; got {arguments.side}.")
-        paths = list_photos(arguments.folder)
-        sizes = {"long_side": arguments.side, "quality": arguments.quality}
-        pack_photos(track(paths, "packing"), arguments.out, **sizes)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    size = pathlib.Path(arguments.out).stat().st_size
-    print(f"{len(paths)} photographs, {size / 2**20:.1f} MiB: {arguments.out}")
-
-
-if __name__ == "__main__":
-    main()

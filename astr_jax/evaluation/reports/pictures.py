@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize, load_pair
+from astr_jax.evaluation.matchers.named import find_matcher
 from astr_jax.evaluation.reports.records import PairRecord
 from astr_jax.evaluation.reports.report import Report, resize_of
 from astr_jax.evaluation.scores.found import FoundMatches, MatchFunction, checked_matches
@@ -29,15 +30,13 @@ class Picture:
 
 def matcher_of(
     report: Report,
-    find_matcher: Callable,
     *,
     name: str | None = None,
     weights: str | None = None,
 ) -> MatchFunction:
     """The matcher that a report states, looked for where name and weights say, if they do.
 
-    find_matcher: as that of evaluation/matchers/named.py. Raises ValueError where it is not found,
-    or is another one.
+    Raises ValueError where it is not found, or is another one.
     """
     stated = report.protocol
     if name is None:

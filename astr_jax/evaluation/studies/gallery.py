@@ -1,14 +1,12 @@
-"""eval.py gallery: what a matcher cannot do, drawn, on painted pairs whose truth is known.
+"""What a matcher cannot do, drawn, on painted pairs whose truth is known.
 
 A painted town is changed in one way at a time, each strong enough to break many matchers. There are
 windows that look alike too, and a street in three dimensions. Two towns have nothing in common, so
 that every match is wrong. Green matches lie within 3 pixels of the truth. No photograph is needed.
 """
 
-import argparse
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -23,19 +21,16 @@ from rich.progress import track
 from astr_jax.data.town import paint_town
 from astr_jax.data.worlds import WorldConfig, make_atlas, render_pairs
 from astr_jax.data.worlds.atlas import paint_windows
-from astr_jax.evaluation.command import FindMatcher, checked_place
 from astr_jax.evaluation.reports.pictures import as_matches
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.found import MatchFunction, checked_matches
 from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
 from astr_jax.evaluation.studies.sweeps import Change, make_view
-from astr_jax.files import replacing
 from astr_jax.supervision import DepthTruth, PairBatch
 from astr_jax.viz import draw_matches, panels
 
 SIZE = 480, 640  # h, w of every picture
 COLUMNS = 2
-SUFFIXES = (".png", ".jpg")
 CHANGES = {
     "seen from 65 degrees aside": Change(view=65),
     "turned by 90 degrees": Change(rotation=90),
@@ -133,16 +128,3 @@ def on_one_sheet(pictures: list[UInt8[np.ndarray, "h w 3"]], title: str) -> Figu
         axes.imshow(picture, interpolation="lanczos", interpolation_stage="rgba")
         axes.axis("off")
     return figure
-
-
-def run_gallery(arguments: argparse.Namespace, find_matcher: FindMatcher, console: Console) -> None:
-    """Matches the hard pairs and writes the sheet."""
-    out = checked_place(arguments.out)
-    if out.suffix not in SUFFIXES:
-        raise ValueError(f"expected a file that ends in {' or '.join(SUFFIXES)}; got {out}.")
-    matcher = find_matcher(arguments.matcher, arguments.weights, None)
-    name = pathlib.Path(arguments.weights).stem if arguments.weights else arguments.matcher
-    title = f"{name} on hard pairs; green: within {HOMOGRAPHY.right:g} px"
-    figure = draw_gallery(matcher.match, title, console)
-    with replacing(out) as beside:
-        figure.savefig(beside)

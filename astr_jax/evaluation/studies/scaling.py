@@ -1,46 +1,23 @@
 """What adaptive scaling gains where the scale changes.
 
-    python -m astr_jax.evaluation.studies.scaling --weights tiny --photos DIR
-    python -m astr_jax.evaluation.studies.scaling --weights tiny --posed folders DIR
-
-Takes synthetic worlds whose two cameras stand at distances of ratio 2 to 4 from the point looked
-at, or pairs of a data set with depth whose median scale ratio is --min-ratio or more, either way.
-Matches them coarsely once, and refines the same matches three times: with scaling off (ratio 1), on
-(the estimated ratio) and, as a bound, with the true ratio. Matches whose point is hidden in image 1
-are left out. With --cells true the coarse matches are the true ones, so that the fine stage alone
-is judged.
+The same coarse matches are refined three times: with scaling off (ratio 1), on (the estimated
+ratio) and, as a bound, with the true ratio. Matches whose point is hidden in image 1 are left out.
 """
 
-import argparse
 import dataclasses
 import functools
 import itertools
-import json
-from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from rich.console import Console
 from rich.table import Table
 
-from astr_jax.data.photos import list_photos, read_photos, split_photos
-from astr_jax.data.readers import BadFiles, add_dataset_arguments, open_dataset
-from astr_jax.data.worlds import WorldConfig
-from astr_jax.evaluation.command import checked_place
-from astr_jax.evaluation.reports.tables import print_table
-from astr_jax.evaluation.studies.scaling_pairs import (
-    BATCH,
-    find_pairs,
-    posed_batches,
-    world_batches,
-)
-from astr_jax.files import replacing
 from astr_jax.matching import stages
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.ops.scaling import EXTREME
-from astr_jax.params import Params, find_weights, load_params
+from astr_jax.params import Params
 from astr_jax.supervision import PairBatch
 from astr_jax.types import CoarseMatches
 
@@ -189,74 +166,3 @@ def table_of(rows: list[dict], title: str) -> Table:
             cells.append(f"{row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]")
         table.add_row(*cells)
     return table
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", default="tiny", help="a shipped name or a file; default tiny")
-    parser.add_argument(
-        "--photos", metavar="DIR", help="for worlds: photographs; every 40th, held back, is used"
-    )
-    parser.add_argument(
-        "--posed",
-        nargs="+",
-        metavar=("KIND", "DIR"),
-        help="pairs with depth instead: megadepth, scannet, colmap, folders or tables, and where",
-    )
-    parser.add_argument("--min-ratio", type=float, default=1.5, help="of --posed; default 1.5")
-    parser.add_argument("--pairs", type=int, default=64, help="how many; default 64")
-    parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
-    parser.add_argument("--difficulty", type=float, default=0.5, help="of worlds, default 0.5")
-    parser.add_argument("--cells", choices=("found", "true"), default="found", help="see above")
-    parser.add_argument("--estimator", choices=("pose", "affine"), default="pose")
-    parser.add_argument("--out", metavar="FILE.json", help="write all figures there too")
-    add_dataset_arguments(parser)
-    arguments = parser.parse_args(argv)
-    try:
-        checked_place(arguments.out)
-        params = load_params(find_weights(arguments.weights))
-        batches, what = pairs_of(arguments)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    ways = {"estimator": arguments.estimator, "cells": arguments.cells}
-    rows = summaries(refine(params, batches, **ways))
-    height, width = arguments.size
-    title = f"adaptive scaling ({arguments.estimator}), {arguments.cells} cells, {what} of "
-    title += f"{width} x {height}"
-    print_table(table_of(rows, title), Console())
-    if arguments.out:
-        settings = {"what": what, "size": [height, width], "weights": arguments.weights, **ways}
-        with replacing(arguments.out) as beside:
-            beside.write_text(json.dumps({"settings": settings, "rows": rows}, indent=2) + "\n")
-
-
-def pairs_of(arguments: argparse.Namespace) -> tuple[Iterable[dict[str, np.ndarray]], str]:
-    """The batches that the command line names, and what they are in words. Raises ValueError."""
-    if bool(arguments.photos) == bool(arguments.posed):
-        raise ValueError("name either photographs by --photos, or pairs with depth by --posed.")
-    if arguments.pairs < 1:
-        raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
-    if arguments.posed:
-        if arguments.min_ratio < 1:
-            raise ValueError(f"--min-ratio must be 1 or more; got {arguments.min_ratio}.")
-        kind, *paths = arguments.posed
-        dataset = open_dataset(kind, paths, arguments)
-        bad = BadFiles(skip=arguments.skip_bad)
-        found = find_pairs(dataset, arguments.size, arguments.pairs, arguments.min_ratio, bad)
-        if bad:
-            print(bad.report())
-        return posed_batches(found), f"{len(found)} pairs of ratio {arguments.min_ratio:g} and more"
-    if not 0 <= arguments.difficulty <= 1:
-        raise ValueError(f"--difficulty must lie in [0, 1]; got {arguments.difficulty}.")
-    height, width = arguments.size
-    config = WorldConfig(height=height, width=width, min_depth_ratio=2.0, easy_depth_ratio=4.0)
-    photos = read_photos(split_photos(list_photos(arguments.photos))[1])
-    pairs = -(-arguments.pairs // BATCH) * BATCH
-    what = f"{pairs} worlds of difficulty {arguments.difficulty:g}"
-    return world_batches(photos, config, pairs, arguments.difficulty), what
-
-
-if __name__ == "__main__":
-    main()

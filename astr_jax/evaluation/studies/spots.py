@@ -1,28 +1,20 @@
 """What the spots hold.
 
-    python -m astr_jax.evaluation.studies.spots --weights tiny --photos DIR
-
 On homographies of held-back photographs, for every spot-guided block: how many cells a spot has,
 how often the true partner is among them (spot recall), and how much the sparse matching matrix
 inflates: a key listed by one query alone has column probability 1, whatever its similarity.
 """
 
-import argparse
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from rich.console import Console
-from rich.table import Table
 
-from astr_jax.data.homography import HomographyConfig, HomographyPairs
-from astr_jax.data.photos import list_photos, read_photos, split_photos
-from astr_jax.evaluation.reports.tables import print_table
 from astr_jax.matching import stages
 from astr_jax.ops.matching import log_prob_at
-from astr_jax.params import Calibration, Params, find_weights, load_params
+from astr_jax.params import Calibration, Params
 from astr_jax.supervision import PairBatch
 
 
@@ -87,48 +79,3 @@ def _measure_batch(params: Params, batch: PairBatch) -> list[dict[str, Array]]:
 
 
 _measure = jax.jit(_measure_batch)
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", default="tiny", help="a shipped name or a file; default tiny")
-    parser.add_argument(
-        "--photos", required=True, metavar="DIR", help="photographs; every 40th, held back, is used"
-    )
-    parser.add_argument("--pairs", type=int, default=64, help="how many; default 64")
-    parser.add_argument(
-        "--difficulty", type=float, default=0.5, help="of the pairs, in [0, 1]; default 0.5"
-    )
-    parser.add_argument("--size", type=int, nargs=2, default=(256, 320), metavar=("H", "W"))
-    arguments = parser.parse_args(argv)
-    try:
-        if arguments.pairs < 1:
-            raise ValueError(f"--pairs must be positive; got {arguments.pairs}.")
-        params = load_params(find_weights(arguments.weights))
-        photos = read_photos(split_photos(list_photos(arguments.photos))[1])
-        height, width = arguments.size
-        data = HomographyPairs(photos, HomographyConfig(height=height, width=width), seed=2)
-        batches = [
-            data.stack(range(4 * i, 4 * i + 4), arguments.difficulty)
-            for i in range(-(-arguments.pairs // 4))
-        ]
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    table = Table(title=f"spots of {len(batches) * 4} pairs of {width} x {height}")
-    for column in ("block", "cells", "recall", "keys listed once", "P here / P at the end"):
-        table.add_column(column, justify="right")
-    for number, s in enumerate(spot_statistics(params, batches), start=1):
-        table.add_row(
-            str(number),
-            f"{s.cells:.1f}",
-            f"{s.recall:.1%}",
-            f"{s.listed_once:.1%}",
-            f"{s.inflation:.2f}",
-        )
-    print_table(table, Console())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,61 +1,61 @@
-"""eval.py calibrate: finds what calibrates weights, and writes them with it."""
+"""Make confidence and sigma of weights mean what they say.
+
+examples:
+  astr eval calibrate DIR --weights in.safetensors --out out.safetensors
+  astr eval calibrate DIR --sets sceaux --dry-run            look, write nothing
+
+Finds the temperature, the threshold and sigma's factor on pairs with known geometry, and shows what
+they are worth before and after.
+"""
 
 import argparse
 import dataclasses
-import os
 import pathlib
-from collections.abc import Callable, Sequence
 
 import numpy as np
-import safetensors
 from rich import box
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import track
 from rich.table import Table
 
+from astr_jax.cli.eval.matcher import progress_bar
+from astr_jax.cli.files import check_output
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
+from astr_jax.evaluation.benchmarks.reading import longest_side, read_benchmark
 from astr_jax.evaluation.benchmarks.resizing import load_pair
-from astr_jax.evaluation.command import (
-    NamedMatcher,
-    checked_place,
-    longest_side,
-    read_benchmark,
-)
+from astr_jax.evaluation.matchers.named import AstrCandidates, NamedMatcher, astr_matcher
 from astr_jax.evaluation.reports.records import PairRecord
 from astr_jax.evaluation.reports.runner import evaluate
 from astr_jax.evaluation.reports.tables import print_table
 from astr_jax.evaluation.scores.found import checked_matches
 from astr_jax.evaluation.scores.kinds import KINDS, kind_of
 from astr_jax.evaluation.scores.pair_kind import PairKind
+from astr_jax.evaluation.studies.calibration import calibration_of, write_calibrated
 from astr_jax.evaluation.studies.calibration_fit import (
     TEMPERATURES,
-    THRESHOLDS,
     JudgedCandidates,
     Score,
-    best_threshold,
-    fit_sigma,
-    fit_temperature,
     judged_kind,
-    records_at,
     score_of,
 )
-from astr_jax.params import Calibration, find_weights, load_params, read_header, save_params
-
-# matcher_at(weights, resize, calibration)
-MatcherAt = Callable[[str, int, Calibration], NamedMatcher]
-# candidates_of(weights, resize, temperatures) -> match(img0, img1, K0=, K1=) -> what a matcher
-# returns of all mutual matches, sigma without its factor, and log P [t k] of them
-CandidatesOf = Callable[[str, int, Sequence[float]], Callable[..., tuple[tuple, np.ndarray]]]
+from astr_jax.params import Calibration, find_weights, read_header
 
 
-def run_calibrate(
-    arguments: argparse.Namespace,
-    matcher_at: MatcherAt,
-    candidates_of: CandidatesOf,
-    console: Console,
-) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of astr eval calibrate."""
+    add = parser.add_argument
+    add("folders", nargs="+", metavar="DIR", help="as of pairs: development pairs")
+    add("--sets", dest="names", type=lambda t: t.split(","), metavar="A,B", help="only these sets")
+    add("--weights", help="a shipped name or a file; default: the best")
+    add("--out", metavar="FILE.safetensors", help="may be the file of --weights")
+    add("--dry-run", action="store_true", help="write nothing")
+    add("--seeds", type=int, default=5, metavar="N", help="of the estimator; default 5")
+    add("--long-side", type=int, metavar="PX", help="of the images, for matching; default 640")
+
+
+def run(arguments: argparse.Namespace) -> None:
     """Prints what it finds, before and after, and writes the weights unless it is a dry run."""
-    out = _checked_out(arguments.out, arguments.dry_run)
+    console, out = Console(), _checked_out(arguments.out, arguments.dry_run)
     path = find_weights(arguments.weights)
     own = read_header(path).calibration
     benchmark = read_benchmark("pairs", arguments.folders, names=arguments.names)
@@ -72,11 +72,11 @@ def run_calibrate(
     seeds, resize = tuple(range(arguments.seeds)), longest_side(benchmark)
 
     def measured(calibration: Calibration, words: str) -> Score:
-        matcher = matcher_at(str(path), resize, calibration)
+        matcher = astr_matcher(str(path), resize, calibration)
         return score_of(_evaluated(benchmark, matcher, seeds, words, console))
 
     before = measured(own, "before")
-    match = candidates_of(str(path), resize, TEMPERATURES)
+    match = AstrCandidates(str(path), resize, TEMPERATURES)
     pairs = track(benchmark.pairs, "all matches", console=console)
     candidates = [_candidates(pair, benchmark, match) for pair in pairs]
     found, scores = calibration_of(candidates, seeds, console)
@@ -97,16 +97,14 @@ def _checked_out(out: str | None, dry_run: bool) -> pathlib.Path | None:
         raise ValueError("give either --out FILE.safetensors or --dry-run.")
     if dry_run:
         return None
-    if pathlib.Path(out).suffix != ".safetensors":
-        raise ValueError(f"--out must end in .safetensors; got {out}.")
-    return checked_place(out)
+    return check_output(out, ("safetensors",))
 
 
 def _evaluated(
     benchmark: Benchmark, matcher: NamedMatcher, seeds, words: str, console: Console
 ) -> list[PairRecord]:
     """The records of all pairs; one that fails is an error here."""
-    with Progress(console=console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task(words, total=len(benchmark.pairs))
         records = evaluate(
             benchmark, matcher.match, seeds=seeds, on_record=lambda _: bar.advance(task)
@@ -125,41 +123,6 @@ def _candidates(pair, benchmark: Benchmark, match) -> JudgedCandidates:
     given = load_pair(pair, benchmark.resize)
     returned, log_prob = match(given.image0, given.image1, **given.truth.cameras)
     return JudgedCandidates.of(pair, given, checked_matches(returned), np.asarray(log_prob))
-
-
-def calibration_of(
-    candidates: Sequence[JudgedCandidates], seeds: Sequence[int], console: Console
-) -> tuple[Calibration, dict[float, Score]]:
-    """The temperature, then the threshold at it, then sigma's factor of the matches above that;
-    and the score of each threshold. Three digits."""
-    temperature = float(f"{fit_temperature(candidates):.3g}")
-    records = {
-        threshold: records_at(candidates, temperature, threshold, seeds)
-        for threshold in track(THRESHOLDS, "thresholds", console=console)
-    }
-    scores = {threshold: score_of(group) for threshold, group in records.items()}
-    threshold = best_threshold(scores)
-    factor = fit_sigma(records[threshold])
-    if not factor:
-        raise ValueError(
-            f"above the threshold {threshold:g} no match has an error that sigma can be judged by. "
-            "Calibrate on more pairs."
-        )
-    sigma_factor = float(f"{factor:.3g}")
-    found = Calibration(temperature=temperature, sigma_factor=sigma_factor, threshold=threshold)
-    return found, scores
-
-
-def write_calibrated(
-    source: str | os.PathLike, out: str | os.PathLike, calibration: Calibration
-) -> None:
-    """Writes the weights with another calibration; arrays, their types and the note stay."""
-    header = read_header(source)
-    params = load_params(source, fold=header.config.backbone.folded)
-    with safetensors.safe_open(source, framework="numpy") as file:
-        types = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-    dtype = "bfloat16" if "BF16" in types else "float32"
-    save_params(out, params.replace(calibration=calibration), note=header.note, dtype=dtype)
 
 
 def _area_name(kind: PairKind) -> str:

@@ -1,0 +1,1 @@
+"""astr data: look at what is trained on."""

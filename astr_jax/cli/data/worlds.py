@@ -1,0 +1,51 @@
+"""Draw pairs of synthetic worlds: images, true correspondences, depth.
+
+examples:
+  astr data worlds --photos DIR --out worlds.png
+  astr data worlds --photos DIR --out rooms.png --kinds room --difficulty 1
+"""
+
+import argparse
+
+from astr_jax.cli.files import check_output
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of astr data worlds."""
+    add = parser.add_argument
+    add("--photos", required=True, metavar="DIR", help="folder of photographs, the texture")
+    add("--out", required=True, metavar="FILE.png", help="picture to write")
+    add("--difficulty", type=float, default=0.7, help="in [0, 1]; default 0.7")
+    add("--rows", type=int, default=7)
+    add("--columns", type=int, default=2, help="pairs in a row")
+    add("--kinds", nargs="+", metavar="KIND", help="street, room and so on; default: all")
+    add("--seed", type=int, default=0, help="another seed draws other worlds")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Renders the worlds and writes the sheet."""
+    import cv2
+    import numpy as np
+
+    from astr_jax.data.photos import list_photos, read_photos
+    from astr_jax.data.worlds import KINDS, make_atlas
+    from astr_jax.data.worlds.sheet import draw_worlds
+
+    check_output(options.out, ("png", "jpg"))
+    if min(options.rows, options.columns) < 1:
+        raise ValueError(
+            f"--rows and --columns must be positive; got {options.rows} and {options.columns}."
+        )
+    rng = np.random.default_rng(options.seed)
+    paths = list_photos(options.photos)
+    chosen = rng.choice(len(paths), min(48, len(paths)), replace=False)
+    sheet = draw_worlds(
+        make_atlas(read_photos([paths[k] for k in chosen]), options.seed),
+        rows=options.rows,
+        columns=options.columns,
+        difficulty=options.difficulty,
+        kinds=options.kinds or KINDS,
+        seed=options.seed,
+    )
+    if not cv2.imwrite(options.out, sheet):
+        raise OSError(f"{options.out} cannot be written.")

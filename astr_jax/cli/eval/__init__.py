@@ -1,0 +1,1 @@
+"""astr eval: measure, draw and calibrate matchers."""
