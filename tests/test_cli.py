@@ -15,15 +15,14 @@ import safetensors.numpy
 from PIL import Image
 
 import astr_jax
-import configs
-from astr_jax import api
-from astr_jax.cli import info, main
+from astr_jax import cli, configurations
+from astr_jax.cli import GROUPS, info, main
 from astr_jax.cli import match as match_command
 from astr_jax.cli.files import read_intrinsics
 from astr_jax.data import demo
+from astr_jax.matching import Matcher
 from astr_jax.params import Calibration, Params, load_params, save_params
 
-SHIPPED = pathlib.Path(astr_jax.__file__).parent / "weights" / "tiny.safetensors"
 SMALL = ["--resize", "64"]
 
 
@@ -196,19 +195,19 @@ def too_large_on_the_host(*_):
 
 @pytest.mark.parametrize("command", [match("left.png", "right.jpg"), ["demo", "left.png"]])
 def test_control_c_ends_with_130_and_without_words(astr, monkeypatch, command):
-    monkeypatch.setattr(api.Matcher, "encode", stopping)
+    monkeypatch.setattr(Matcher, "encode", stopping)
     assert astr(*command) == (130, "", "")
 
 
 @pytest.mark.parametrize("fails", [too_large, too_large_on_the_host])
 def test_too_little_memory_is_one_line_with_advice(astr, monkeypatch, fails):
-    monkeypatch.setattr(api.Matcher, "encode", fails)
+    monkeypatch.setattr(Matcher, "encode", fails)
     code, out, err = astr(*match("left.png", "right.jpg"))
     assert (code, out) == (2, "")
-    assert err == "astr: the memory does not suffice; lower --resize, now 64.\n"
+    assert err == "astr match: the memory does not suffice; lower --resize, now 64.\n"
     code, out, err = astr("demo", "left.png")
     assert (code, out) == (2, "")
-    assert err.startswith("astr: the memory does not suffice; ")
+    assert err.startswith("astr demo: the memory does not suffice; ")
     assert "--resize" not in err
 
 
@@ -216,7 +215,7 @@ def test_other_failures_of_the_machine_are_not_called_memory(astr, monkeypatch):
     def broken(*_):
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
 
-    monkeypatch.setattr(api.Matcher, "encode", broken)
+    monkeypatch.setattr(Matcher, "encode", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="a fault"):
         astr(*match("left.png", "right.jpg"))
 
@@ -258,7 +257,7 @@ def test_other_failures_of_the_machine_are_not_called_memory(astr, monkeypatch):
 def test_a_mistake_is_one_line_and_exit_code_two(astr, arguments, words):
     code, out, err = astr(*arguments)
     assert (code, out) == (2, "")
-    assert err.startswith("astr: ")
+    assert err.startswith(f"astr {arguments[0]}: ")
     assert err.count("\n") == 1
     assert words in err
 
@@ -270,20 +269,52 @@ def test_a_missing_package_is_named(astr, monkeypatch, folder):
     assert "'a_package_that_is_missing' is missing" in err
 
 
-@pytest.mark.parametrize("arguments", [[], ["match"], ["match", "a", "b", "--frobnicate"]])
+@pytest.mark.parametrize("arguments", [["match"], ["match", "a", "b", "--frobnicate"]])
 def test_a_wrong_command_line_shows_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as exit_code:
         main(arguments)
     assert exit_code.value.code == 2
-    assert "usage: astr" in capsys.readouterr().err
+    assert "usage: astr match" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["match", "demo", "info"])
+COMMANDS = [f"{group} {name}".split() for group, names in GROUPS.items() for name in names]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_teaches_with_examples(command, capsys):
     with pytest.raises(SystemExit) as exit_code:
-        main([command, "--help"])
+        main([*command, "--help"])
     assert exit_code.value.code == 0
-    assert f"examples:\n  astr {command}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: astr {' '.join(command)} ")
+    assert f"examples:\n  astr {' '.join(command)}" in printed
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_map_names_every_command(group, capsys):
+    assert main([*group.split(), "--help"]) == 0
+    printed = capsys.readouterr().out
+    for command in COMMANDS:
+        shown = command[0] == group if group else True
+        assert (f"  astr {' '.join(command):<20} " in printed) == shown
+    assert main(group.split()) == 2  # without a command it is shown too
+    assert capsys.readouterr().out == printed
+
+
+def test_the_map_and_the_folder_hold_the_same_commands():
+    folder = pathlib.Path(cli.__file__).parent
+    marks = "\ndef run(", "\nrun = "
+    files = {p for p in folder.rglob("*.py") if any(mark in p.read_text() for mark in marks)}
+    listed = {folder.joinpath(*command).with_suffix(".py") for command in COMMANDS}
+    assert files == listed
+
+
+@pytest.mark.parametrize("words", [["mach"], ["eval", "pear"], ["data", "eat", "--out", "x"]])
+def test_an_unknown_command_is_named_with_those_there_are(words, capsys):
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"astr: there is no command 'astr {' '.join(words[:2])}'. There are: ")
+    assert err.count("\n") == 1
 
 
 def test_intrinsics_come_from_numbers_or_files(tmp_path):
@@ -320,7 +351,8 @@ def test_info_lists_every_model_once(astr, monkeypatch):
     code, out, err = astr("info", "--all")
     assert (code, err) == (0, "")
     names = [line.split("|")[1].strip() for line in out.splitlines()[2:]]
-    listed, known = ([configs.read(n).model() for n in some] for some in (names, configs.names()))
+    both = names, configurations.names()
+    listed, known = ([configurations.read(n).model() for n in some] for some in both)
     assert set(listed) == set(known)
     assert len(listed) == len(set(known)) < len(known)
     assert names[0] == "tiny"  # not tiny_short, which has the same model
@@ -335,7 +367,6 @@ def test_a_demo_says_how_many_matches_are_right(astr, monkeypatch):
     assert pathlib.Path("demo.png").is_file()
 
 
-@pytest.mark.skipif(not SHIPPED.is_file(), reason="no weights ship yet: train tiny first")
 @pytest.mark.parametrize("photo", [[], ["town"]])
 def test_the_demo_is_right_with_the_weights_that_ship(astr, photo):
     code, out, _ = astr("demo", *photo, "--out", "shipped.png")
@@ -358,12 +389,13 @@ def test_the_command_needs_neither_opencv_nor_the_other_extras():
         "import sys\n"
         "for name in ('cv2', 'optax', 'orbax', 'poselib', 'matplotlib.pyplot'):\n"
         "    sys.modules[name] = None\n"  # importing any of them fails
-        "import configs\n"
-        "from astr_jax.cli import info, main\n"
-        "print([configs.read(name).model().train_side for name in configs.names()])\n"
+        "from astr_jax import configurations\n"
+        "from astr_jax.cli import info, main, match\n"
+        "main(['--help'])\n"
+        "print([configurations.read(name).model().train_side for name in configurations.names()])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("[832, ")  # astr_megadepth is the first of the alphabet
+    assert done.stdout.splitlines()[-1].startswith("[832, ")  # astr_megadepth comes first

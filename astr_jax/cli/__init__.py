@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser(module, title).parse_args(words)
         module.run(options)
     except KeyboardInterrupt:
-        print(f"{title}: stopped{getattr(module, 'GOES_ON', '')}.", file=sys.stderr)
+        if hasattr(module, "GOES_ON"):
+            complain(f"stopped{module.GOES_ON}.", title)
         return 130
     except MemoryError:
         complain(out_of_memory(options), title)

@@ -3,7 +3,8 @@ import jax
 import numpy as np
 import pytest
 
-from astr_jax.data import cameras, contact_sheet
+from astr_jax.cli import main as astr
+from astr_jax.data import cameras
 from astr_jax.data.homography import HomographyConfig, HomographyPairs, make_pair, sample_views
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.supervision import PairBatch, PlaneTruth
@@ -233,7 +234,7 @@ def test_the_contact_sheet_is_drawn(tmp_path):
         cv2.imwrite(str(tmp_path / f"{k}.png"), photo)
     out = tmp_path / "sheet.png"
     arguments = ["--photos", str(tmp_path), "--out", str(out), "--rows", "2", "--columns", "1"]
-    contact_sheet.main(arguments)
+    assert astr(["data", "sheet", *arguments]) == 0
     sheet = cv2.imread(str(out))
     assert sheet.shape == (480, 640, 3)
     assert (sheet[..., 0] != sheet[..., 1]).mean() > 0.001  # the lines are in colour
@@ -255,6 +256,6 @@ def test_the_contact_sheet_says_what_is_wrong_in_one_line(
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("photo.png", PHOTOS[0])
     options = {"--photos": ".", "--out": "sheet.png", "--rows": "1", "--columns": "1"} | changes
-    with pytest.raises(SystemExit):
-        contact_sheet.main([word for pair in options.items() for word in pair])
+    words = [word for pair in options.items() for word in pair]
+    assert astr(["data", "sheet", *words]) == 2
     assert message in capfd.readouterr().err.splitlines()[-1]

@@ -3,7 +3,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from astr_jax.data import photos
+from astr_jax.cli import main as astr
 from astr_jax.data.photos import (
     list_photos,
     read_photo,
@@ -74,7 +74,8 @@ def folder(tmp_path):
 
 
 def test_a_packed_folder_is_the_folder(folder, tmp_path, capsys):
-    photos.main([str(folder), "--out", str(tmp_path / "packed.npz"), "--side", "64"])
+    packed = str(tmp_path / "packed.npz")
+    assert astr(["data", "pack", str(folder), "--out", packed, "--side", "64"]) == 0
     assert "3 photographs" in capsys.readouterr().out
     packed = unpack_photos(tmp_path / "packed.npz")
     expected = read_photos(list_photos(folder), long_side=64)
@@ -101,7 +102,6 @@ def test_another_file_is_not_taken_for_packed_photographs(tmp_path):
 )
 def test_packing_says_what_is_wrong_in_one_line(folder, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(folder.parent)
-    with pytest.raises(SystemExit):
-        photos.main(arguments)
+    assert astr(["data", "pack", *arguments]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not list(folder.parent.glob("*.npz"))

@@ -1,8 +1,6 @@
 """Calibrating weights: by a made-up matcher whose fault is known, and those of a micro model."""
 
 import json
-import pathlib
-import runpy
 
 import flax.traverse_util
 import numpy as np
@@ -12,11 +10,12 @@ from PIL import Image
 from rich.console import Console
 
 from astr_jax import api
+from astr_jax.cli import parser
+from astr_jax.cli.eval import calibrate as command
 from astr_jax.evaluation.matchers.named import NamedMatcher
-from astr_jax.evaluation.studies.calibrate_command import run_calibrate, write_calibrated
+from astr_jax.evaluation.studies.calibration import write_calibrated
 from astr_jax.params import Calibration, Params, load_params, read_header, save_params
 
-EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))
 SIZE = 192, 256  # (h, w)
 
 
@@ -56,9 +55,14 @@ def candidates_of(weights, resize, temperatures):
 
 
 def calibrate(*options, functions=(matcher_at, candidates_of)):
-    parsed = EVAL["make_parser"]().parse_args(["calibrate", *map(str, options)])
+    """What `astr eval calibrate` prints, by another matcher and other candidates."""
+    parsed = parser(command, "astr eval calibrate").parse_args(list(map(str, options)))
     console = Console(width=120, force_terminal=False, record=True)
-    run_calibrate(parsed, *functions, console)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, function in zip(("astr_matcher", "AstrCandidates"), functions, strict=True):
+            patch.setattr(command, name, function)
+        patch.setattr(command, "Console", lambda: console)
+        command.run(parsed)
     return console.export_text()
 
 
@@ -111,7 +115,7 @@ def test_a_dry_run_writes_nothing(weights, development, tmp_path):
         ((), "give either --out FILE.safetensors or --dry-run"),
         (("--dry-run", "--out", "a.safetensors"), "give either --out"),
         (("--out", "a.json"), "must end in .safetensors"),
-        (("--out", "/nowhere/a.safetensors"), "its folder does not exist"),
+        (("--out", "/nowhere/a.safetensors"), "there is no folder"),
         (("--dry-run", "--sets", "moon"), "there is no set moon"),
         (("--dry-run", "--seeds", 0), "--seeds must be at least 1"),
         (("--dry-run", "--long-side", 20), "--long-side must be at least 64"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax.evaluation.command import longest_side, read_benchmark
+from astr_jax.evaluation.benchmarks.reading import longest_side, read_benchmark
 from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.matchers.named import find_matcher
 from astr_jax.evaluation.reports.report import read_report

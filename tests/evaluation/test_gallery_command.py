@@ -10,7 +10,7 @@ EVAL = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "eval.py"))
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("gallery.pdf", "ends in .png or .jpg"), ("nowhere/gallery.jpg", "folder does not exist")],
+    [("gallery.pdf", "must end in .png, .jpg"), ("nowhere/gallery.jpg", "there is no folder")],
 )
 def test_a_sheet_that_cannot_be_written_is_refused_at_once(capsys, tmp_path, out, message):
     with pytest.raises(SystemExit):

@@ -8,7 +8,7 @@ import runpy
 import cv2
 import pytest
 
-from astr_jax.evaluation.studies.sweep_command import find_matchers
+from astr_jax.cli.eval import sweep
 from astr_jax.evaluation.studies.sweeps import SWEEPS
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
@@ -28,14 +28,12 @@ def folder(tmp_path, rng):
     return tmp_path
 
 
-def found(*words):
-    return words
+def test_matchers_are_named_by_the_file_of_their_weights(monkeypatch):
+    monkeypatch.setattr(sweep, "find_matcher", lambda *words: words)
 
-
-def test_matchers_are_named_by_the_file_of_their_weights():
     def names(weights, matcher):
         asked = argparse.Namespace(weights=weights, matcher=matcher, long_side=320)
-        return find_matchers(asked, found)
+        return sweep.find_matchers(asked)
 
     assert names(["tiny", "runs/new.safetensors"], ["sift"]) == {
         "tiny": ("astr", "tiny", 320),
@@ -68,8 +66,8 @@ def test_a_sweep_runs_from_end_to_end(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--out", "scores.txt"), "expected a file that ends in .json; got scores.txt"),
-        (("--png", "nowhere/a.png"), "its folder does not exist"),
+        (("--out", "scores.txt"), "scores.txt must end in .json"),
+        (("--png", "nowhere/a.png"), "there is no folder"),
         (("--count", 1), "two photographs or more"),
         (("--long-side", 20), "at least 64 pixels"),
         (("--sweep", "fog"), "no sweep 'fog'"),

@@ -16,13 +16,14 @@ import pytest
 from flax.traverse_util import flatten_dict
 from rich.console import Console
 
+from astr_jax.cli import main as astr
 from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.readers import PosedDataset, PosedPair
 from astr_jax.data.readers.views import View
 from astr_jax.model.astr import init_variables
 from astr_jax.params import Params, load_params, read_header, save_params
-from astr_jax.training import curves, devices, loop, optimiser, watching
+from astr_jax.training import devices, loop, optimiser, watching
 from astr_jax.training import start as start_of_run
 from astr_jax.training.batches import Sources
 from astr_jax.training.curves import draw_curves, read_log
@@ -94,8 +95,8 @@ def test_a_run_leaves_a_log_that_the_curves_read_and_weights_that_load(whole):
 
 def test_the_curves_of_a_file_that_is_no_log_are_refused(tmp_path, capsys):
     (tmp_path / "other.txt").write_text("no log\n")
-    with pytest.raises(SystemExit):
-        curves.main([str(tmp_path / "other.txt"), "--out", str(tmp_path / "curves.png")])
+    arguments = [str(tmp_path / "other.txt"), "--out", str(tmp_path / "curves.png")]
+    assert astr(["curves", *arguments]) == 2
     assert "no row of a run's log" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "curves.png").exists()
 

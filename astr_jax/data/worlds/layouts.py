@@ -1,7 +1,4 @@
-"""The kinds of scenes: streets, facades, rooms, grounds, hills, slanted planes, spheres.
-
-Every kind fills the same arrays, so that all of them are one program. Each is drawn from a key.
-"""
+"""The kinds of scenes, each drawn from a key: all fill the same arrays, so one program does."""
 
 from collections.abc import Sequence
 

@@ -9,6 +9,7 @@ from miniatures import GRID, grid_matcher
 
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.matchers.named import NamedMatcher
+from astr_jax.evaluation.reports import pictures as module
 from astr_jax.evaluation.reports.pictures import draw_pairs, matcher_of
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.poses import POSE
@@ -67,7 +68,7 @@ def test_without_a_baseline_colours_are_distances_from_where_the_rotation_leads(
 
 
 @pytest.fixture
-def asked():
+def asked(monkeypatch):
     """A finder of matchers that knows astr by two weights and orb, and what it was asked for."""
     calls = []
 
@@ -85,7 +86,8 @@ def asked():
         }
         return NamedMatcher(match=grid_matcher, settings=settings)
 
-    return find, calls
+    monkeypatch.setattr(module, "find_matcher", find)
+    return calls
 
 
 ASTR = {"weights": "tiny.safetensors", "weights_sha256": "ab12", "match_resize": 480}
@@ -109,10 +111,9 @@ ASTR = {"weights": "tiny.safetensors", "weights_sha256": "ab12", "match_resize":
 def test_pairs_are_matched_again_by_what_the_report_states(
     reports, asked, stated, options, expected
 ):
-    find, calls = asked
     report = dataclasses.replace(reports[0], protocol=stated)
-    assert matcher_of(report, find, **options) is grid_matcher
-    assert calls == [expected]
+    assert matcher_of(report, **options) is grid_matcher
+    assert asked == [expected]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_another_matcher_than_the_report_states_is_refused(
 ):
     report = dataclasses.replace(reports[0], protocol=stated)
     with pytest.raises(ValueError, match=message):
-        matcher_of(report, asked[0], **options)
+        matcher_of(report, **options)
 
 
 def test_another_folder_is_refused(reports, benchmark):

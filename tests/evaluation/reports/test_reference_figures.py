@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.command import read_benchmark
+from astr_jax.evaluation.benchmarks.reading import read_benchmark
 from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.reports.report import MEAN, read_report, score_sets
 from astr_jax.evaluation.reports.runner import evaluate

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from astr_jax.cli import main as astr
+from astr_jax.cli.eval import scaling as command
 from astr_jax.data.readers import BadFiles, PosedDataset, UnreadableFile
 from astr_jax.data.stacking import stacked
 from astr_jax.evaluation.studies import scaling
@@ -198,26 +200,26 @@ def test_the_last_batch_is_filled_with_pairs_in_which_nothing_is_seen():
         (["--photos", ".", "--posed", "folders", "."], "either photographs by --photos, or"),
         (["--posed", "folders", ".", "--min-ratio", "0.5"], "--min-ratio must be 1 or more"),
         (["--posed", "films", "."], "'films' is no kind of data set"),
-        (["--photos", ".", "--out", "nowhere/x.json"], "its folder does not exist"),
+        (["--photos", ".", "--out", "nowhere/x.json"], "there is no folder"),
         (["--photos", ".", "--difficulty", "2"], "--difficulty must lie in [0, 1]"),
         (["--photos", ".", "--size", "50", "64"], "multiples of 8"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        scaling.main(arguments)
+    assert astr(["eval", "scaling", *arguments]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_command_prints_a_table_and_writes_all_figures(capsys, monkeypatch, tmp_path, params):
-    monkeypatch.setattr(scaling, "load_params", lambda path: params)
-    monkeypatch.setattr(scaling, "list_photos", lambda folder: ["a.jpg"])
-    monkeypatch.setattr(scaling, "read_photos", lambda paths: [np.zeros((64, 64), np.uint8)])
+    monkeypatch.setattr(command, "load_params", lambda path: params)
+    monkeypatch.setattr(command, "list_photos", lambda folder: ["a.jpg"])
+    monkeypatch.setattr(command, "read_photos", lambda paths: [np.zeros((64, 64), np.uint8)])
     monkeypatch.setattr(
-        scaling, "world_batches", lambda *arguments: iter([wall_seen_twice((96, 96))] * 2)
+        command, "world_batches", lambda *arguments: iter([wall_seen_twice((96, 96))] * 2)
     )
     out = tmp_path / "scaling.json"
-    scaling.main(["--photos", ".", "--estimator", "affine", "--pairs", "4", "--out", str(out)])
+    options = ["--photos", ".", "--estimator", "affine", "--pairs", "4", "--out", str(out)]
+    assert astr(["eval", "scaling", *options]) == 0
     assert (
         "adaptive scaling (affine), found cells, 4 worlds of difficulty 0.5"
         in capsys.readouterr().out

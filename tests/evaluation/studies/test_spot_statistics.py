@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.studies import spots
+from astr_jax.cli import main as astr
 from astr_jax.evaluation.studies.spots import spot_statistics
 from astr_jax.params import Params
 from astr_jax.supervision import PairBatch, PlaneTruth
@@ -34,6 +34,5 @@ def test_of_an_image_with_itself_the_spots_hold_the_true_cells(micro_config, mic
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        spots.main(arguments)
+    assert astr(["eval", "spots", *arguments]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
