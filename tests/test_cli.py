@@ -181,15 +181,15 @@ def test_a_terminal_is_told_of_compiling_and_other_readers_are_not(monkeypatch, 
     assert (folder or "JAX_COMPILATION_CACHE_DIR") in err
 
 
-def stopping(*_):
+def stopping(*_, **__):
     raise KeyboardInterrupt
 
 
-def too_large(*_):
+def too_large(*_, **__):
     jnp.zeros(2**47, jnp.uint8).block_until_ready()  # more than any machine's address space
 
 
-def too_large_on_the_host(*_):
+def too_large_on_the_host(*_, **__):
     raise MemoryError
 
 
@@ -212,7 +212,7 @@ def test_too_little_memory_is_one_line_with_advice(astr, monkeypatch, fails):
 
 
 def test_other_failures_of_the_machine_are_not_called_memory(astr, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise jax.errors.JaxRuntimeError("INTERNAL: a fault")
 
     monkeypatch.setattr(Matcher, "encode", broken)

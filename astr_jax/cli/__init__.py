@@ -37,7 +37,7 @@ examples:
 astr COMMAND --help explains each, with examples.
 """
 EXTRAS = {  # packages that some commands need -> the extra that has them
-    **dict.fromkeys(("optax", "orbax", "tensorboardX"), "data"),
+    **dict.fromkeys(("cv2", "h5py", "optax", "orbax", "tensorboardX"), "data"),
     **dict.fromkeys(("poselib", "scipy"), "eval"),
     **dict.fromkeys(("tensorflow_datasets", "array_record", "grain"), "tables"),
 }
@@ -72,9 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         complain(out_of_memory(options), title)
         return 2
     except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        extra = EXTRAS.get(package, "eval" if group == "eval" else "data")
-        complain(f"the package {error.name!r} is missing; pip install 'astr_jax[{extra}]' has it.")
+        complain(what_is_missing(error.name or str(error), group), title)
         return 2
     except OSError as error:
         file = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -119,13 +117,23 @@ def the_map(group: str) -> str:
             lines.append(f"  astr {typed:<20} {first_line(module_of(part, name))}")
         lines.append("")
     head = "ASTR matches two photographs of one scene: pixel correspondences, without keypoint"
-    return "\n".join([f"{head} detection.\n", *lines, EXAMPLES.rstrip()])
+    end = f"astr {group} COMMAND --help explains each, with examples." if group else EXAMPLES
+    return "\n".join([f"{head} detection.\n", *lines, end.rstrip()])
 
 
 def first_line(module: str) -> str:
     """The first line of a module's docstring, read from its file."""
     with open(importlib.util.find_spec(module).origin, encoding="utf-8") as file:
         return ast.get_docstring(ast.parse(file.read())).splitlines()[0].rstrip(".")
+
+
+def what_is_missing(module: str, group: str) -> str:
+    """Words for a package that is not installed, and for what has it."""
+    extra = EXTRAS.get(module.split(".")[0])
+    if extra is None:
+        return f"the package {module!r} is missing."
+    extra = "eval" if group == "eval" and extra == "data" else extra  # which has cv2 and h5py too
+    return f"the package {module!r} is missing; pip install 'astr_jax[{extra}]' has it."
 
 
 def out_of_memory(options: argparse.Namespace) -> str:

@@ -121,7 +121,7 @@ def test_the_report_names_the_weights_and_how_they_match(
         (["--matcher", "orb", "--out", "."], "it is a folder; give a file in it"),
         (["--matcher", "orb", "--seeds", "0"], "--seeds is their number, 1 or more; got 0"),
         (["--matcher", "orb", "--max-matches", "0"], "--max-matches must be at least 1"),
-        (["--matcher", "orb", "--out", "no/such/folder/r.json"], "its folder does not exist"),
+        (["--matcher", "orb", "--out", "no/such/folder/r.json"], "there is no folder"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(pairs_folder, capsys, arguments, message):

@@ -109,6 +109,8 @@ def imported_matcher(path: str) -> NamedMatcher:
     try:
         module = importlib.import_module(module_name)
         source = pathlib.Path(module.__file__).read_bytes()
+    except ImportError as error:
+        raise ValueError(f"{path} cannot be imported: {error}.") from error
     except (SyntaxError, AttributeError) as error:
         raise ValueError(f"{module_name} is no module of Python in a file ({error}).") from error
     function = getattr(module, name, None)

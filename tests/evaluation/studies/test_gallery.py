@@ -7,10 +7,26 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from astr_jax.data.worlds.__main__ import true_matches
 from astr_jax.evaluation.studies import gallery
 
 OFF, ASIDE = np.array([3.0, 4.0]), np.array([20.0, 0.0])
+
+
+def true_matches(truth, tolerance=0.05):
+    """Pixels (x, y) of image 0 and where they lie in image 1, of all that both see; float64."""
+    height, width = truth.depth0.shape
+    rows, columns = np.nonzero(truth.depth0)
+    points0 = np.stack([columns, rows], axis=-1)
+    rays = np.concatenate([points0, np.ones((len(points0), 1))], -1) @ np.linalg.inv(truth.K0).T
+    points = rays * truth.depth0[rows, columns, None]
+    points = points @ truth.cam1_from_cam0[:3, :3].T + truth.cam1_from_cam0[:3, 3]
+    points, points0 = points[points[:, 2] > 0.05], points0[points[:, 2] > 0.05]
+    points1 = (points @ truth.K1.T)[:, :2] / points[:, 2:]
+    x, y = np.rint(points1).astype(int).T
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    found = truth.depth1[y[inside], x[inside]]
+    seen = np.abs(found - points[inside, 2]) < tolerance * found
+    return points0[inside][seen], points1[inside][seen]
 
 
 @pytest.fixture(scope="module")
