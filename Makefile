@@ -38,21 +38,21 @@ train-gpu:
 
 measure: .venv/installed
 	@: $(foreach name,PAIRS PHOTOS POSED,$(if $($(name)),,$(error make measure needs $(name)=DIR)))
-	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --name 'astr tiny' --out docs/results/tiny.json
-	$(BIN)/python eval.py table $(REPORTS) --into docs/results.md
-	$(BIN)/python eval.py compare docs/results/sift.json docs/results/tiny.json
-	$(BIN)/python eval.py compare docs/results/orb.json docs/results/tiny.json
-	$(BIN)/python eval.py sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
+	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --name 'astr tiny' --out docs/results/tiny.json
+	$(BIN)/astr eval table $(REPORTS) --into docs/results.md
+	$(BIN)/astr eval compare docs/results/sift.json docs/results/tiny.json
+	$(BIN)/astr eval compare docs/results/orb.json docs/results/tiny.json
+	$(BIN)/astr eval sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
 	  --weights tiny --matcher sift orb --png docs/sweep.png
-	$(BIN)/python eval.py gallery --weights tiny --out docs/gallery.jpg
+	$(BIN)/astr eval gallery --weights tiny --out docs/gallery.jpg
 	mkdir -p build
-	$(BIN)/python eval.py pairs $(PAIRS) --weights tiny --sets et,crazyhorse,kermit,monstree \
+	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --sets et,crazyhorse,kermit,monstree \
 	  --no-upright --name turned --out build/turned.json
-	$(BIN)/python eval.py compare docs/results/tiny.json build/turned.json
-	$(BIN)/python -m astr_jax.evaluation.studies.spots --weights tiny --photos $(PHOTOS)
-	$(BIN)/python -m astr_jax.evaluation.studies.scaling --weights tiny --photos $(PHOTOS) --pairs 128
-	$(BIN)/python -m astr_jax.evaluation.studies.scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
-	$(BIN)/python -m astr_jax.evaluation.studies.scaling --weights tiny --posed folders $(POSED) --pairs 128
+	$(BIN)/astr eval compare docs/results/tiny.json build/turned.json
+	$(BIN)/astr eval spots --weights tiny --photos $(PHOTOS)
+	$(BIN)/astr eval scaling --weights tiny --photos $(PHOTOS) --pairs 128
+	$(BIN)/astr eval scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
+	$(BIN)/astr eval scaling --weights tiny --posed folders $(POSED) --pairs 128
 	$(BIN)/astr demo --out demo.png
 	$(BIN)/astr demo town --out docs/demo.png
 
