@@ -39,7 +39,7 @@ def read_log(path: pathlib.Path) -> tuple[list[dict], list[dict]]:
 
 def draw_curves(training: list[dict], validation: list[dict]) -> Figure:
     """Losses and scores against training pairs."""
-    figure = Figure(figsize=(11, 6), layout="constrained")
+    figure = Figure(figsize=(11, 6), dpi=130, layout="constrained")
     for axes, (name, title, zero) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         for rows, style, label in (
             (training, {"lw": 0.7, "alpha": 0.6}, "training"),
