@@ -32,6 +32,7 @@ from astr_jax.cli.files import (
     save_figure,
 )
 from astr_jax.files import replacing
+from astr_jax.geometry import shrunk_points
 from astr_jax.images import read_image
 from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
@@ -128,8 +129,7 @@ def run(options) -> None:
         figure = draw_grids(left, right, matches, params.config, **frames)
         save_figure(figure, options.grids)
     if point:
-        scale = np.array(image0.prepared.scale)
-        working = ((np.array(point) + 0.5) / scale - 0.5).astype(np.float32)
+        working = shrunk_points(np.array(point), image0.prepared.scale).astype(np.float32)
         maps = attention_maps(
             params.config, params.variables, image0.features, image1.features, working
         )

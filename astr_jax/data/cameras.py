@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from astr_jax.geometry import resize_matrix, warp_points
+
 
 def view_from_photo(
     *,
@@ -48,12 +50,6 @@ def frame(size: tuple[int, int]) -> Float[np.ndarray, "4 2"]:
     return np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], float)
 
 
-def transform(H: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "n 2"]) -> np.ndarray:
-    """Maps points (x, y) by a homography; the points must not lie on its horizon."""
-    mapped = points @ H[:, :2].T + H[:, 2]
-    return mapped[:, :2] / mapped[:, 2:]
-
-
 def depth_range(view: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> float:
     """Returns farthest / nearest depth in the image; infinite where the image shows the horizon."""
     back = np.linalg.inv(view)
@@ -75,13 +71,16 @@ def common_shares(
     corners = frame(size)
     common = frame(photo_size).astype(np.float32)
     for view in (view0, view1):
-        footprint = transform(np.linalg.inv(view), corners).astype(np.float32)
+        footprint = warp_points(np.linalg.inv(view), corners, signed=True).astype(np.float32)
         area, common = cv2.intersectConvexConvex(common, footprint)
         if area <= 0 or common is None:
             return 0.0, 0.0
         common = common[:, 0]
     whole = (size[0] - 1) * (size[1] - 1)
-    areas = [cv2.contourArea(transform(v, common).astype(np.float32)) for v in (view0, view1)]
+    areas = [
+        cv2.contourArea(warp_points(v, common, signed=True).astype(np.float32))
+        for v in (view0, view1)
+    ]
     return areas[0] / whole, areas[1] / whole
 
 
@@ -115,13 +114,13 @@ def render(
     matrix, shrink = view, 1.0
     if finest < 0.95:
         height, width = (max(2, round(side * finest)) for side in photo.shape)
-        matrix = matrix @ np.linalg.inv(_resized(photo.shape, (height, width)))
+        matrix = matrix @ np.linalg.inv(resize_matrix(photo.shape, (height, width)))
         shrink = finest
         photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     if coarsest > 0.7 * shrink:
         return _warp(photo, matrix, size)
     double = (2 * size[0], 2 * size[1])
-    image = _warp(photo, _resized(size, double) @ matrix, double)
+    image = _warp(photo, resize_matrix(size, double) @ matrix, double)
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
@@ -129,12 +128,6 @@ def _warp(photo, matrix, size):
     return cv2.warpPerspective(
         photo, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-
-
-def _resized(old: tuple[int, int], new: tuple[int, int]) -> Float[np.ndarray, "3 3"]:
-    """Pixels of an image before resizing to pixels after; x' = (x + 0.5) * a - 0.5."""
-    a, b = new[1] / old[1], new[0] / old[0]
-    return np.array([[a, 0, 0.5 * a - 0.5], [0, b, 0.5 * b - 0.5], [0, 0, 1]])
 
 
 def _zoom_range(view: Float[np.ndarray, "3 3"], size: tuple[int, int]) -> tuple[float, float]:

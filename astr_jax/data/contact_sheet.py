@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from astr_jax.data.cameras import transform
 from astr_jax.data.homography import HomographyConfig, HomographyPairs
+from astr_jax.geometry import warp_points
 from astr_jax.supervision import PairBatch
 
 
@@ -25,7 +25,7 @@ def draw_pair(
     height, width = pair.image0.shape
     rows, columns = np.nonzero(truth.visible0)
     points0 = np.stack([columns, rows], -1).astype(float)
-    points1 = transform(truth.homography.astype(float), points0)
+    points1 = warp_points(truth.homography.astype(float), points0, signed=True, beyond=-1.0)
     x, y = np.rint(points1).astype(int).T
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     matched = np.flatnonzero(inside)

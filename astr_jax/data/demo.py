@@ -10,16 +10,18 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
+from astr_jax.geometry import warp_points
+
 VIEW_CHANGE, SCALE, ROLL = 35.0, 1.3, 10.0  # degrees, ratio, degrees
 SIZE = (480, 640)  # h, w of both images
 
 
 class DemoPair(NamedTuple):
-    """Two pictures of one plane; H_0to1 maps pixels of image 0 to pixels of image 1."""
+    """Two pictures of one plane; homography maps pixels of image 0 to pixels of image 1."""
 
     image0: UInt8[np.ndarray, "h w 3"]
     image1: UInt8[np.ndarray, "h w 3"]
-    H_0to1: Float[np.ndarray, "3 3"]
+    homography: Float[np.ndarray, "3 3"]
     visible0: Bool[np.ndarray, "h w"]  # image 0 shows the photograph, not what lies beyond it
     visible1: Bool[np.ndarray, "h w"]
 
@@ -71,22 +73,23 @@ def turn(degrees: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def transform(H: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "n 2"]) -> np.ndarray:
-    """Maps points (x, y) by a homography; NaN behind the camera."""
-    mapped = np.asarray(points, float) @ H[:, :2].T + H[:, 2]
-    return mapped[:, :2] / np.where(mapped[:, 2:] > 1e-9, mapped[:, 2:], np.nan)
+def located(pair: DemoPair, points0) -> Float[np.ndarray, "k 2"]:
+    """Where points of image 0 lie in image 1; NaN behind the camera."""
+    return warp_points(pair.homography, points0, signed=True, beyond=np.nan)
 
 
 def errors(pair: DemoPair, points0, points1) -> Float[np.ndarray, " k"]:
     """How far, in pixels of image 1, matches are from the truth."""
-    off = np.linalg.norm(transform(pair.H_0to1, points0) - points1, axis=1)
+    off = np.linalg.norm(
+        warp_points(pair.homography, points0, signed=True, beyond=np.nan) - points1, axis=1
+    )
     return np.where(np.isfinite(off), off, np.inf)
 
 
 def covisible(pair: DemoPair, points0: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
     """Which whole-pixel points of image 0 show something that image 1 shows too."""
     x0, y0 = np.asarray(points0, int).T
-    there = transform(pair.H_0to1, points0)
+    there = located(pair, points0)
     h, w = pair.visible1.shape
     inside = np.isfinite(there).all(axis=1) & (there >= 0).all(axis=1)
     inside &= (np.where(inside[:, None], there, np.inf) <= [w - 1, h - 1]).all(axis=1)

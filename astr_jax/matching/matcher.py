@@ -7,12 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from astr_jax.geometry import shrunk_intrinsics, turned_camera
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, View
 from astr_jax.matching.options import MatchOptions
-from astr_jax.matching.turns import TURNS, matches_turned_back, turned_camera
+from astr_jax.matching.turns import TURNS, matches_turned_back
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features, Matches
 
@@ -175,7 +176,5 @@ def working_intrinsics(K, prepared: Prepared, name: str) -> Float[np.ndarray, "b
     if (K[..., 0, 0] <= 0).any() or (K[..., 1, 1] <= 0).any():
         raise ValueError(f"{name} must have positive focal lengths, in pixels; got {K.tolist()}.")
     K = turned_camera(K, prepared.given_shape, prepared.turn)
-    shrink = np.diag([1 / prepared.scale[0], 1 / prepared.scale[1], 1.0])
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    K = np.linalg.inv(half) @ shrink @ half @ K
+    K = shrunk_intrinsics(K, prepared.scale)
     return np.broadcast_to(K.astype(np.float32), (b, 3, 3))

@@ -5,34 +5,12 @@ when it is matched. What is found in it goes back to the image as given.
 """
 
 import numpy as np
-from jaxtyping import Float
 
+from astr_jax.geometry import turned_back
 from astr_jax.ops.grids import COARSE_STRIDE, cell_xy
 from astr_jax.types import Matches
 
 TURNS = (0, 1, 2, 3)
-
-
-def turned_back(shape: tuple[int, int], turn: int) -> Float[np.ndarray, "3 3"]:
-    """From pixels of a turned image (height, width) to pixels of the image before it was turned."""
-    back, (height, width) = np.eye(3), shape
-    for _ in range(turn):
-        back = np.array([[0, -1, height - 1], [1, 0, 0], [0, 0, 1]]) @ back
-        height, width = width, height
-    return back
-
-
-def turned_camera(
-    K: Float[np.ndarray, "*b 3 3"], shape: tuple[int, int], turn: int
-) -> Float[np.ndarray, "*b 3 3"]:
-    """The intrinsics of the camera that was turned about its axis together with its image.
-
-    K: of the image before. shape: (height, width) of the turned image.
-    """
-    forth = np.linalg.inv(turned_back(shape, turn))
-    rotation = np.eye(3)
-    rotation[:2, :2] = forth[:2, :2]
-    return forth @ K @ rotation.T
 
 
 def matches_turned_back(

@@ -5,22 +5,20 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from astr_jax.geometry import enlarged_points
 from astr_jax.ops.grids import COARSE_STRIDE
 
 
 @dataclasses.dataclass(frozen=True)
 class CellFrame:
-    """The coarse grid of a working image, seen from the image as given.
-
-    A point x' of the working image is x = (x' + 0.5) * scale - 0.5 in the image as given.
-    """
+    """The coarse grid of a working image, seen from the image as given."""
 
     width: int  # cells in a row of the padded working image
     scale: tuple[float, float]  # given / working, of x and y
 
     def given(self, points: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 2"]:
         """Pixels of the working image as pixels of the image as given."""
-        return (np.asarray(points, float) + 0.5) * np.asarray(self.scale) - 0.5
+        return enlarged_points(points, self.scale)
 
     def working_centres(self, cells: Int[np.ndarray, "*b"]) -> Float[np.ndarray, "*b 2"]:
         """Centres (x, y) of coarse cells, pixels of the working image."""

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from astr_jax.data import cameras
+from astr_jax.geometry import warp_points
 
 SIZE = (60, 80)
 TILTED = {
@@ -37,13 +38,13 @@ def test_a_view_is_a_camera_in_space():
     points = np.random.default_rng(0).uniform(0, 80, (30, 2))
     view = cameras.view_from_photo(**TILTED)
     expected, depth = project(points, **TILTED)
-    np.testing.assert_allclose(cameras.transform(view, points), expected)
+    np.testing.assert_allclose(warp_points(view, points, signed=True), expected)
     np.testing.assert_allclose((np.c_[points, np.ones(30)] @ view.T)[:, 2], depth)
 
 
 def test_the_target_is_seen_at_the_centre_of_the_image():
     view = cameras.view_from_photo(**TILTED)
-    seen = cameras.transform(view, np.array([TILTED["target"]]))
+    seen = warp_points(view, np.array([TILTED["target"]]), signed=True)
     np.testing.assert_allclose(seen, [[39.5, 29.5]])
 
 
@@ -63,7 +64,7 @@ def test_inside_is_where_the_ray_meets_the_photograph_before_the_camera(camera):
 def test_a_view_of_the_horizon_has_no_bounded_depth_range():
     assert cameras.depth_range(cameras.view_from_photo(**GAZE), SIZE) == np.inf
     view = cameras.view_from_photo(**TILTED)
-    corners = cameras.transform(np.linalg.inv(view), cameras.frame(SIZE))
+    corners = warp_points(np.linalg.inv(view), cameras.frame(SIZE), signed=True)
     depth = project(corners, **TILTED)[1]
     assert cameras.depth_range(view, SIZE) == pytest.approx(depth.max() / depth.min())
 
@@ -91,7 +92,7 @@ def test_render_shows_what_lies_at_each_pixel(zoom, tilt):
         **{**TILTED, "target": (200.0, 150.0), "zoom": zoom, "tilt": tilt, "focal": 200.0}
     )
     v, u = np.indices(SIZE)
-    seen = cameras.transform(np.linalg.inv(view), np.stack([u.ravel(), v.ravel()], -1))
+    seen = warp_points(np.linalg.inv(view), np.stack([u.ravel(), v.ravel()], -1), signed=True)
     inside = cameras.inside_photo(view, photo.shape, SIZE)
     difference = (cameras.render(photo, view, SIZE) - wave(*seen.T).reshape(SIZE))[inside]
     assert abs(difference.mean()) < 0.5

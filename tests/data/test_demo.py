@@ -5,6 +5,7 @@ import pytest
 
 from astr_jax.data import demo
 from astr_jax.data.town import paint_town
+from astr_jax.geometry import warp_points
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_rendering_puts_every_point_where_the_view_says(dotted):
     photo, centres = dotted
     view = demo.view((600, 800), (399.5, 299.5), 0.8, tilt=20.0, axis=80.0, roll=10.0)
     image, visible = demo.render(photo, view)
-    for expected in demo.transform(view, centres):
+    for expected in warp_points(view, centres, signed=True):
         assert visible[tuple(np.round(expected).astype(int)[::-1])]
         # Perspective moves the centre of mass of a disc by a few hundredths.
         np.testing.assert_allclose(centroid(image, expected), expected, atol=0.15)
@@ -56,17 +57,15 @@ def test_the_view_changes_as_documented():
     assert angle == pytest.approx(demo.VIEW_CHANGE, abs=1e-6)
     # Along the tilt's own axis the zoom at the target is the named one.
     step = 0.01 * np.array([np.cos(np.radians(80)), np.sin(np.radians(80))])
-    spans = [
-        np.linalg.norm(np.subtract(*demo.transform(v, np.stack([middle + step, middle - step]))))
-        for v in views
-    ]
+    ends = np.stack([middle + step, middle - step])
+    spans = [np.linalg.norm(np.subtract(*warp_points(v, ends, signed=True))) for v in views]
     assert spans[1] / spans[0] == pytest.approx(demo.SCALE, rel=1e-3)
 
 
 def test_errors_are_distances_to_the_truth(dotted):
     pair = demo.demo_pair(dotted[0])
     points = np.array([[200.0, 150.0], [400.0, 300.0]])
-    there = demo.transform(pair.H_0to1, points)
+    there = warp_points(pair.homography, points, signed=True)
     np.testing.assert_allclose(
         demo.errors(pair, points, there + np.array([[3, 4], [0, 1]])), [5, 1]
     )
@@ -80,7 +79,7 @@ def test_both_images_show_one_scene(dotted):
     points = np.stack([x[bright], y[bright]], axis=-1)
     points = points[demo.covisible(pair, points)]
     assert len(points) > 100
-    x1, y1 = demo.transform(pair.H_0to1, points).round().astype(int).T
+    x1, y1 = warp_points(pair.homography, points, signed=True).round().astype(int).T
     assert (pair.image1[y1, x1].mean(axis=-1) > 70).mean() > 0.9  # against 20 elsewhere
 
 
@@ -89,7 +88,7 @@ def test_what_one_image_does_not_show_is_not_covisible(dotted):
     y, x = np.mgrid[: demo.SIZE[0] : 8, : demo.SIZE[1] : 8]
     points = np.stack([x.ravel(), y.ravel()], axis=-1)
     shared = demo.covisible(pair, points)
-    there = demo.transform(pair.H_0to1, points)
+    there = warp_points(pair.homography, points, signed=True)
     inside = (there >= 0).all(axis=1) & (there <= np.array(demo.SIZE[::-1]) - 1).all(axis=1)
     assert 0.3 < shared.mean() < 0.95
     assert not (shared & ~inside).any()

@@ -7,6 +7,7 @@ from astr_jax.cli import main as astr
 from astr_jax.data import cameras
 from astr_jax.data.homography import HomographyConfig, HomographyPairs, make_pair, sample_views
 from astr_jax.data.photometry import PhotometricConfig
+from astr_jax.geometry import warp_points
 from astr_jax.supervision import PairBatch, PlaneTruth
 
 NO_LIGHT = PhotometricConfig(
@@ -89,9 +90,11 @@ def test_the_homography_is_the_second_camera_after_the_first():
     rng.random()  # the draw of the mirror
     view0, view1 = sample_views(PHOTOS[0].shape, rng, 1.0, config)
     on_photo = np.random.default_rng(0).uniform(60, 140, (20, 2))
-    through0 = cameras.transform(view0, on_photo)
-    actual = cameras.transform(pair.truth.homography.astype(float), through0)
-    np.testing.assert_allclose(actual, cameras.transform(view1, on_photo), rtol=1e-4, atol=1e-3)
+    through0 = warp_points(view0, on_photo, signed=True)
+    actual = warp_points(pair.truth.homography.astype(float), through0, signed=True)
+    np.testing.assert_allclose(
+        actual, warp_points(view1, on_photo, signed=True), rtol=1e-4, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,9 @@ def test_what_one_image_sees_the_other_sees_too_unless_something_is_in_the_way()
     for seed in range(20):
         pair = make_pair(PHOTOS[0], np.random.default_rng(seed), 1.0, PLAIN)
         height, width = pair.image0.shape
-        mapped = cameras.transform(pair.truth.homography.astype(float), pixels((height, width)))
+        mapped = warp_points(
+            pair.truth.homography.astype(float), pixels((height, width)), signed=True
+        )
         x, y = np.rint(mapped).T
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         there = pair.truth.visible1[y[inside].astype(int), x[inside].astype(int)]

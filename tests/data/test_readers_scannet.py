@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from astr_jax.data.readers import ScanNet, UnreadableFile
-from astr_jax.data.readers.views import scaled_intrinsics
+from astr_jax.geometry import shrunk_intrinsics
 
 K = np.array([[57.8, 0, 31.9], [0, 57.9, 24.1], [0, 0, 1]])
 SHAPE = (48, 64)
@@ -85,7 +85,7 @@ def test_intrinsics_are_of_the_depth_map_whatever_the_size_of_the_colour(tmp_pat
     dataset = ScanNet(tmp_path, tmp_path / "test.npz")
     arrays = dataset.load(dataset.pairs("test")[0], (97, 130))
     np.testing.assert_allclose(
-        arrays.truth.K0, scaled_intrinsics(K, (64 / 130, 48 / 97)), rtol=1e-5
+        arrays.truth.K0, shrunk_intrinsics(K, (64 / 130, 48 / 97)), rtol=1e-5
     )
 
 

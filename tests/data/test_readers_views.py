@@ -7,7 +7,7 @@ import pytest
 from astr_jax.data.readers import PosedDataset, PosedPair
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.depths import SparseDepth, nearest, read_depth
-from astr_jax.data.readers.views import View, fit_view, load_view, scaled_intrinsics
+from astr_jax.data.readers.views import View, fit_view, load_view, shrunk_intrinsics
 
 K = np.array([[50.0, 0, 29.0], [0, 55.0, 21.0], [0, 0, 1]])
 
@@ -129,7 +129,7 @@ def test_depth_of_another_shape_is_refused():
 def test_intrinsics_of_the_depth_map_follow_its_size():
     picture, depth = np.zeros((80, 120), np.uint8), np.ones((40, 60), np.float32)
     view = fit_view(View("a", picture, K, depth, K_of_depth=True), None)
-    np.testing.assert_allclose(view.K, scaled_intrinsics(K, (0.5, 0.5)))
+    np.testing.assert_allclose(view.K, shrunk_intrinsics(K, (0.5, 0.5)))
     np.testing.assert_allclose(view.K[:2, 2], [2 * 29 + 0.5, 2 * 21 + 0.5])
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import astr_jax
+from astr_jax.geometry import turned_back, turned_camera
 from astr_jax.images import prepare
 from astr_jax.matching import programs
 from astr_jax.matching.matcher import working_intrinsics
-from astr_jax.matching.turns import TURNS, matches_turned_back, turned_back, turned_camera
+from astr_jax.matching.turns import TURNS, matches_turned_back
 from astr_jax.ops.pose import pixel_rays
 from astr_jax.params import Calibration, Params, fold_params
 from astr_jax.types import Matches

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.views import View, load_view
+from astr_jax.geometry import relative_pose
 from astr_jax.supervision import DEPTH_TOLERANCE, DepthTruth, PairBatch
 
 
@@ -128,7 +129,7 @@ def pairs_of_views(
 
     def make(k: int) -> PosedPair:
         i, j = (int(v) for v in index[k])
-        cam1_from_cam0 = cam_from_world[j] @ np.linalg.inv(cam_from_world[i])
+        cam1_from_cam0 = relative_pose(cam_from_world[i], cam_from_world[j])
         return PosedPair(scene, view(i), view(j), cam1_from_cam0, float(overlap[k]))
 
     return LazyPairs(len(index), make)

@@ -17,6 +17,7 @@ from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, PosedPair
 from astr_jax.data.readers.pickles import read_object_npz
 from astr_jax.data.readers.views import View
+from astr_jax.geometry import relative_pose
 
 
 class ScanNet(PosedDataset):
@@ -66,7 +67,7 @@ class ScanNet(PosedDataset):
             if rel_pose is None or (self.root / folder / "pose").is_dir():
                 poses = (self._cam_from_world(folder, stem) for stem in (stem0, stem1))
                 cam0_from_world, cam1_from_world = poses
-                cam1_from_cam0 = cam1_from_world @ np.linalg.inv(cam0_from_world)
+                cam1_from_cam0 = relative_pose(cam0_from_world, cam1_from_world)
             else:
                 cam1_from_cam0 = np.eye(4)
                 cam1_from_cam0[:3] = np.asarray(rel_pose[row], float).reshape(-1, 4)[:3]

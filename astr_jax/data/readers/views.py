@@ -17,6 +17,7 @@ from PIL import Image
 
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.depths import SparseDepth, nearest, read_depth
+from astr_jax.geometry import camera_turn, shrunk_intrinsics, turned_camera
 from astr_jax.images import read_image, to_grey
 
 # EXIF orientation: quarter turns against the clock that make the picture upright.
@@ -71,15 +72,15 @@ class PaddedView(NamedTuple):
 def fit_view(view: View, size: tuple[int, int] | None) -> FittedView:
     """Reads a view and resizes it, up or down, to just fit into size (h, w); None keeps its size.
 
-    A pixel x' of the result is x = (x' + 0.5) * a - 0.5 of the upright picture, a = its size /
-    the working size, per axis: K follows, depth is taken from the nearest pixel.
+    K follows the pixels; depth is taken from the nearest one.
     """
     image, turns = _read_upright(view.image)
     depth = _upright_depth(read_depth(view.depth), turns, image.shape, view)
     grid = depth.shape if view.K_of_depth and depth is not None else image.shape
-    K, upright = _turned_camera(np.asarray(view.K, np.float64), turns, grid)
+    K, upright = turned_camera(np.asarray(view.K, np.float64), grid, turns), np.eye(4)
+    upright[:3, :3] = camera_turn(turns)
     shape = image.shape if size is None else _fitted_shape(image.shape, size)
-    K = scaled_intrinsics(K, (grid[1] / shape[1], grid[0] / shape[0]))
+    K = shrunk_intrinsics(K, (grid[1] / shape[1], grid[0] / shape[0]))
     if isinstance(depth, SparseDepth):
         depth = depth.to_map(shape)
     elif depth is None:
@@ -95,14 +96,6 @@ def load_view(view: View, size: tuple[int, int]) -> PaddedView:
     pads = [(0, whole - part) for whole, part in zip(size, image.shape, strict=True)]
     mask = np.pad(np.ones(image.shape, bool), pads)
     return PaddedView(np.pad(image, pads), mask, np.pad(depth, pads), K, upright)
-
-
-def scaled_intrinsics(
-    K: Float[np.ndarray, "3 3"], scale: tuple[float, float]
-) -> Float[np.ndarray, "3 3"]:
-    """K for an image `scale` (x, y) times smaller: c' = (c + 0.5) / scale - 0.5."""
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return np.linalg.inv(half) @ np.diag([1 / scale[0], 1 / scale[1], 1]) @ half @ K
 
 
 def _read_upright(image: os.PathLike | np.ndarray) -> tuple[np.ndarray, int]:
@@ -138,18 +131,6 @@ def _upright_depth(depth, turns: int, shape: tuple[int, int], view: View):
             "from the upright picture, remove the tag",
         )
     return depth
-
-
-def _turned_camera(K, turns: int, upright_shape: tuple[int, int]):
-    """K and upright_from_cam after quarter turns against the clock, to pixels of upright_shape."""
-    h, w = upright_shape if turns % 2 == 0 else upright_shape[::-1]
-    upright = np.eye(4)
-    quarter = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])  # X' = Y, Y' = -X
-    for _ in range(turns):
-        pixels = np.array([[0, 1, 0], [-1, 0, w - 1], [0, 0, 1.0]])  # x' = y, y' = w - 1 - x
-        K, h, w = pixels @ K @ quarter.T, w, h
-        upright[:3, :3] = quarter @ upright[:3, :3]
-    return K, upright
 
 
 def _fitted_shape(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.benchmarks.truths import PoseTruth
+from astr_jax.geometry import relative_pose
 
 NAME = "colmap"
 RESIZE = Resize(long_side=1200, multiple=8)
@@ -90,7 +91,7 @@ def _pair(scene, folder, image0: ModelImage, image1: ModelImage, group, overlap)
         truth=PoseTruth(
             K0=image0.K,
             K1=image1.K,
-            cam1_from_cam0=image1.cam_from_world @ np.linalg.inv(image0.cam_from_world),
+            cam1_from_cam0=relative_pose(image0.cam_from_world, image1.cam_from_world),
         ),
     )
 

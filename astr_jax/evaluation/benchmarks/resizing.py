@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.truths import PairTruth
+from astr_jax.geometry import resize_matrix
 from astr_jax.images import to_grey
 
 
@@ -85,8 +86,7 @@ def load_image(
     """A grey image at the working size, and the matrix from pixels of the file to its pixels.
 
     Grey by Pillow's 'L', where a JPEG gives its own luma; 16 bits and floats as `astr_jax.match`
-    takes them. Turned as its EXIF says, and resized by area averaging. With pixel centres at whole
-    numbers a resize by `a` takes x to (x + 0.5) a - 0.5, per axis.
+    takes them. Turned as its EXIF says, and resized by area averaging.
     """
     with Image.open(path) as file:
         file.draft("L", file.size)
@@ -98,7 +98,7 @@ def load_image(
             grey = np.asarray(upright.convert("L"))
     height, width = grey.shape
     new = resize.new_size(width, height)
-    ax, ay = new[0] / width, new[1] / height
-    matrix = np.array([[ax, 0, 0.5 * ax - 0.5], [0, ay, 0.5 * ay - 0.5], [0, 0, 1]], np.float64)
-    interpolation = cv2.INTER_AREA if min(ax, ay) <= 1 else cv2.INTER_LINEAR
+    matrix = resize_matrix((height, width), new[::-1])
+    shrinks = new[0] <= width or new[1] <= height
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(grey, new, interpolation=interpolation), matrix

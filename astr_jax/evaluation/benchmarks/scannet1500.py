@@ -14,7 +14,7 @@ import os
 import pathlib
 
 from astr_jax.data.readers import PosedPair, ScanNet
-from astr_jax.data.readers.views import View, scaled_intrinsics
+from astr_jax.data.readers.views import View, shrunk_intrinsics
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
@@ -63,4 +63,4 @@ def _pair(posed: PosedPair) -> Pair:
 def _intrinsics(view: View):
     """K in pixels of the colour picture [3 3]."""
     width, height = picture_size(pathlib.Path(view.image))
-    return scaled_intrinsics(view.K, (DEPTH_SIZE[0] / width, DEPTH_SIZE[1] / height))
+    return shrunk_intrinsics(view.K, (DEPTH_SIZE[0] / width, DEPTH_SIZE[1] / height))

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from astr_jax.evaluation.scores.metrics import warp_points
+from astr_jax.geometry import warp_points
 
 SAMPLES = 32  # of a side of image 0, by which overlap is measured
 

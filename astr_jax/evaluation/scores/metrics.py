@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from astr_jax.geometry import essential_matrix, warp_points
+
 MIN_BASELINE = 1e-9  # length of a translation, in the truth's units, below which it is none
 
 
@@ -63,17 +65,6 @@ def pose_error(
     )
 
 
-def warp_points(
-    homography: Float[np.ndarray, "3 3"], points: Float[np.ndarray, "k 2"]
-) -> Float[np.ndarray, "k 2"]:
-    """Points taken through a homography; inf where they go to or behind the line at infinity."""
-    lifted = np.asarray(points, np.float64) @ homography[:, :2].T + homography[:, 2]
-    depth = lifted[:, 2:]
-    # H is known up to sign: the side of the first image's origin counts as the front.
-    front = depth * (homography[2, 2] if homography[2, 2] != 0 else 1.0) > 0
-    return np.where(front, lifted[:, :2] / np.where(front, depth, 1.0), np.inf)
-
-
 def corner_error(
     homography: Float[np.ndarray, "3 3"] | None,
     true_homography: Float[np.ndarray, "3 3"],
@@ -118,22 +109,6 @@ def error_auc(
         y = np.concatenate([recall[:last], [recall[last - 1]]])
         areas.append(float(np.trapezoid(y, x) / threshold))
     return areas
-
-
-def essential_matrix(cam1_from_cam0: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
-    """E = [t]x R of a pose, so that x1^T E x0 = 0; t to unit length (zero stays zero)."""
-    rotation, t = cam1_from_cam0[:3, :3], cam1_from_cam0[:3, 3]
-    x, y, z = t / max(np.linalg.norm(t), 1e-300)
-    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) @ rotation
-
-
-def fundamental_matrix(
-    cam1_from_cam0: Float[np.ndarray, "4 4"],
-    K0: Float[np.ndarray, "3 3"],
-    K1: Float[np.ndarray, "3 3"],
-) -> Float[np.ndarray, "3 3"]:
-    """F = K1^-T E K0^-1, for points in pixels."""
-    return np.linalg.inv(K1).T @ essential_matrix(cam1_from_cam0) @ np.linalg.inv(K0)
 
 
 def normalised_points(

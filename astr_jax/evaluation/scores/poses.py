@@ -10,6 +10,7 @@ from astr_jax.evaluation.scores.difficulty import rotation_about_axis
 from astr_jax.evaluation.scores.estimators import POSE_ESTIMATORS, EstimatedPose
 from astr_jax.evaluation.scores.found import FoundMatches
 from astr_jax.evaluation.scores.pair_kind import PairKind
+from astr_jax.geometry import fundamental_matrix, warp_points
 
 # Squared epipolar errors on the plane at depth 1. At a focal length of 500 px 1e-4 is 5 px. 5e-4
 # would be 11 px, so wide that nearly every match near its line were right.
@@ -29,8 +30,8 @@ class PoseKind(PairKind):
             return found.points0, found.points1, given.truth.K0, given.truth.K1
         back0, back1 = np.linalg.inv(given.resize0), np.linalg.inv(given.resize1)
         truth = given.truth.resized(back0, back1)
-        places0 = metrics.warp_points(back0, found.points0)
-        places1 = metrics.warp_points(back1, found.points1)
+        places0 = warp_points(back0, found.points0)
+        places1 = warp_points(back1, found.points1)
         return places0, places1, truth.K0, truth.K1
 
     def error(self, estimate: EstimatedPose | None, given: LoadedPair) -> float:
@@ -46,7 +47,7 @@ class PoseKind(PairKind):
         truth = given.truth
         if not metrics.has_baseline(truth.cam1_from_cam0):
             return np.full(len(found), np.nan)
-        matrix = metrics.fundamental_matrix(truth.cam1_from_cam0, truth.K0, truth.K1)
+        matrix = fundamental_matrix(truth.cam1_from_cam0, truth.K0, truth.K1)
         return np.sqrt(metrics.sampson_error(found.points0, found.points1, matrix))
 
     def drawn_errors(

@@ -8,7 +8,7 @@ from astr_jax.data.readers import UnreadableFile
 from astr_jax.evaluation.benchmarks import hpatches
 from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.reports.runner import evaluate
-from astr_jax.evaluation.scores import metrics
+from astr_jax.geometry import warp_points
 
 
 def test_hpatches_is_read_back_exactly(tmp_path, sequences):
@@ -41,7 +41,7 @@ def test_hpatches_is_solved_by_the_thousand_best_matches(tmp_path, sequences, rn
         assert K0 is None
         sequence, number = SEQUENCES[int(img1[0, 0]) // 30], int(img1[0, 0]) % 30
         points0 = rng.uniform(5, [110, 75], (1200, 2))
-        points1 = metrics.warp_points(sequences[sequence, number], points0)
+        points1 = warp_points(sequences[sequence, number], points0)
         points1[1000:] += 50
         scales = (
             np.array(img.shape[::-1]) / (120, 80 + n) for img, n in ((img0, 1), (img1, number))

@@ -7,7 +7,7 @@ import pytest
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.truths import HomographyTruth, PoseTruth
-from astr_jax.evaluation.scores.metrics import warp_points
+from astr_jax.geometry import warp_points
 
 K = np.array([[500.0, 0, 160], [0, 500.0, 120], [0, 0, 1]])
 HALF = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])

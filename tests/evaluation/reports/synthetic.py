@@ -5,7 +5,7 @@ from PIL import Image
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.truths import HomographyTruth, PoseTruth
-from astr_jax.evaluation.scores import metrics
+from astr_jax.geometry import warp_points
 
 SIZE = (320, 256)  # (w, h)
 K = np.array([[300.0, 0, 160], [0, 300.0, 128], [0, 0, 1]])
@@ -34,7 +34,7 @@ def make_pair(folder, number, rng):
         H = turned(rng.uniform(-10, 10), 2)
         H[:2, 2], H[2, :2] = rng.uniform(-20, 20, 2), rng.uniform(-2e-4, 2e-4, 2)
         points0 = rng.uniform(0, [SIZE[0] - 1, SIZE[1] - 1], (POINTS, 2))
-        points = points0, metrics.warp_points(H, points0)
+        points = points0, warp_points(H, points0)
         return Pair(set="flat", truth=HomographyTruth(homography=H), **common), points
     T = np.eye(4)
     T[:3, :3] = turned(rng.uniform(-10, 10), 1) @ turned(rng.uniform(-20, 20), 2)

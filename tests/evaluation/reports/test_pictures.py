@@ -11,8 +11,8 @@ from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.matchers.named import NamedMatcher
 from astr_jax.evaluation.reports import pictures as module
 from astr_jax.evaluation.reports.pictures import draw_pairs, matcher_of
-from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.poses import POSE
+from astr_jax.geometry import warp_points
 from astr_jax.viz import panels
 
 
@@ -47,7 +47,7 @@ def test_without_a_baseline_colours_are_distances_from_where_the_rotation_leads(
     assert record.kind == POSE
 
     def half_right(img0, img1, K0, K1):
-        there = metrics.warp_points(K1 @ turn[:3, :3] @ np.linalg.inv(K0), GRID)
+        there = warp_points(K1 @ turn[:3, :3] @ np.linalg.inv(K0), GRID)
         there[::2] += [0, 10]
         return GRID, there, np.linspace(1, 0.1, len(GRID))
 

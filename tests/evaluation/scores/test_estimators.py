@@ -8,6 +8,7 @@ import pytest
 from astr_jax.evaluation.scores import metrics
 from astr_jax.evaluation.scores.homographies import HOMOGRAPHY
 from astr_jax.evaluation.scores.poses import POSE
+from astr_jax.geometry import warp_points
 
 K = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
 POSES = ("poselib@1", "ransac@0.5", "magsac@1")
@@ -30,7 +31,7 @@ def flat_matches(noise=0.0):
     rng = np.random.default_rng(2)
     truth = np.array([[1.1, 0.1, -20], [-0.1, 0.9, 30], [1e-4, 2e-4, 1.0]])
     points0 = rng.uniform(0, [639, 479], (120, 2))
-    points1 = metrics.warp_points(truth, points0) + rng.normal(0, 1, (120, 2)) * noise
+    points1 = warp_points(truth, points0) + rng.normal(0, 1, (120, 2)) * noise
     points1 = np.where(np.arange(120)[:, None] < 60, points1, rng.uniform(0, 480, (120, 2)))
     return points0, points1, truth
 

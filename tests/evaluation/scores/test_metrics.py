@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astr_jax.evaluation.scores import metrics
+from astr_jax.geometry import essential_matrix, fundamental_matrix
 
 
 def rotation_about_z(degrees):
@@ -135,7 +136,7 @@ def test_corner_error_is_inf_without_a_homography_or_behind_the_line_at_infinity
 
 def test_epipolar_errors_of_a_sideways_step_are_those_of_the_rows():
     # Both lines are horizontal: a match off by dy has distance |dy| to each.
-    E = metrics.essential_matrix(pose(np.eye(3), [2.0, 0.0, 0.0]))
+    E = essential_matrix(pose(np.eye(3), [2.0, 0.0, 0.0]))
     points0, points1 = np.array([[0.1, 0.2], [0.3, -0.1]]), np.array([[0.5, 0.2], [0.0, 0.0]])
     np.testing.assert_allclose(
         metrics.symmetric_epipolar_error(points0, points1, E), [0.0, 0.02], atol=1e-12
@@ -151,7 +152,7 @@ def test_the_fundamental_matrix_measures_in_pixels():
         (Y @ K.T)[:, :2] / Y[:, 2:]
         for Y, K in ((X, K0), (X @ cam1_from_cam0[:3, :3].T + cam1_from_cam0[:3, 3], K1))
     )
-    F = metrics.fundamental_matrix(cam1_from_cam0, K0, K1)
+    F = fundamental_matrix(cam1_from_cam0, K0, K1)
     np.testing.assert_allclose(metrics.sampson_error(points0, points1, F), 0.0, atol=1e-18)
     # One pixel off the line in image 1 is at most a pixel of Sampson distance.
     line = np.c_[points0, np.ones(50)] @ F.T

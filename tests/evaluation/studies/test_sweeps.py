@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from astr_jax.evaluation.scores.metrics import warp_points
 from astr_jax.evaluation.studies.sweeps import (
     SWEEPS,
     Change,
@@ -20,6 +19,7 @@ from astr_jax.evaluation.studies.sweeps import (
     score_view,
     sweep_rows,
 )
+from astr_jax.geometry import warp_points
 
 SIZE = 96, 128
 view = functools.partial(make_view, around=np.full(SIZE, 200, np.uint8))

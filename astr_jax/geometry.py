@@ -1,0 +1,109 @@
+"""Pixels, cameras and poses in NumPy: the one place that knows how they follow an image.
+
+Points are (x, y) pixels, pixel centres at whole numbers, (0, 0) the centre of the top-left pixel.
+K [3 3] takes rays to pixels. `cam1_from_cam0` [4 4] takes points of camera 0 to camera 1. Sizes are
+(height, width). What runs compiled is in `astr_jax.ops.geometry`.
+
+An image resized by a (new / old size, per axis) has its pixel x at (x + 0.5) a - 0.5. A turn is a
+number of quarter turns anticlockwise, as in np.rot90.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+_HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # a half pixel on, per axis
+
+
+def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Float[np.ndarray, "3 3"]:
+    """From pixels of an image of the old size to pixels of the same image at the new size."""
+    a, b = new[1] / old[1], new[0] / old[0]
+    return np.array([[a, 0, 0.5 * a - 0.5], [0, b, 0.5 * b - 0.5], [0, 0, 1]])
+
+
+def enlarged_points(
+    points: Float[np.ndarray, "*b 2"], scale: tuple[float, float]
+) -> Float[np.ndarray, "*b 2"]:
+    """Points of an image in pixels of one that is `scale` (x, y) times larger."""
+    return (np.asarray(points, float) + 0.5) * np.asarray(scale) - 0.5
+
+
+def shrunk_points(
+    points: Float[np.ndarray, "*b 2"], scale: tuple[float, float]
+) -> Float[np.ndarray, "*b 2"]:
+    """Points of an image in pixels of one that is `scale` (x, y) times smaller."""
+    return (np.asarray(points, float) + 0.5) / np.asarray(scale) - 0.5
+
+
+def shrunk_intrinsics(
+    K: Float[np.ndarray, "*b 3 3"], scale: tuple[float, float]
+) -> Float[np.ndarray, "*b 3 3"]:
+    """K for an image `scale` (x, y) times smaller."""
+    return np.linalg.inv(_HALF) @ np.diag([1 / scale[0], 1 / scale[1], 1.0]) @ _HALF @ K
+
+
+def turned_back(shape: tuple[int, int], turn: int) -> Float[np.ndarray, "3 3"]:
+    """From pixels of a turned image to pixels of the image before; shape: of the turned one."""
+    back, (height, width) = np.eye(3), shape
+    for _ in range(turn):
+        back = np.array([[0, -1, height - 1], [1, 0, 0], [0, 0, 1]]) @ back
+        height, width = width, height
+    return back
+
+
+def camera_turn(turn: int) -> Float[np.ndarray, "3 3"]:
+    """The rotation of a camera that was turned about its axis together with its image."""
+    quarter = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])  # X' = Y, Y' = -X
+    return np.linalg.matrix_power(quarter, turn)
+
+
+def turned_camera(
+    K: Float[np.ndarray, "*b 3 3"], shape: tuple[int, int], turn: int
+) -> Float[np.ndarray, "*b 3 3"]:
+    """The intrinsics of a camera that was turned about its axis together with its image.
+
+    K: of the image before. shape: of the turned image.
+    """
+    forth = np.linalg.inv(turned_back(shape, turn))
+    return forth @ K @ camera_turn(turn).T
+
+
+def warp_points(
+    homography: Float[np.ndarray, "3 3"],
+    points: Float[np.ndarray, "k 2"],
+    *,
+    signed: bool = False,
+    beyond: float = np.inf,
+) -> Float[np.ndarray, "k 2"]:
+    """Points taken through a homography; `beyond` where they go to or behind the line at infinity.
+
+    signed: the third row is a depth, positive in front of the camera. Else the homography is known
+    up to its sign, and the side of the first image's origin counts as the front.
+    """
+    lifted = np.asarray(points, np.float64) @ homography[:, :2].T + homography[:, 2]
+    depth = lifted[:, 2:]
+    sign = 1.0 if signed or homography[2, 2] == 0 else homography[2, 2]
+    front = depth * sign > 0
+    return np.where(front, lifted[:, :2] / np.where(front, depth, 1.0), beyond)
+
+
+def relative_pose(
+    cam0_from_world: Float[np.ndarray, "4 4"], cam1_from_world: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "4 4"]:
+    """cam1_from_cam0 of two cameras that stand in one world."""
+    return cam1_from_world @ np.linalg.inv(cam0_from_world)
+
+
+def essential_matrix(cam1_from_cam0: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 3"]:
+    """E = [t]x R of a pose, so that x1^T E x0 = 0; t to unit length (zero stays zero)."""
+    rotation, t = cam1_from_cam0[:3, :3], cam1_from_cam0[:3, 3]
+    x, y, z = t / max(np.linalg.norm(t), 1e-300)
+    return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) @ rotation
+
+
+def fundamental_matrix(
+    cam1_from_cam0: Float[np.ndarray, "4 4"],
+    K0: Float[np.ndarray, "3 3"],
+    K1: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, "3 3"]:
+    """F = K1^-T E K0^-1, for points in pixels."""
+    return np.linalg.inv(K1).T @ essential_matrix(cam1_from_cam0) @ np.linalg.inv(K0)
