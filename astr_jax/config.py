@@ -15,7 +15,7 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """The feature pyramid (spec section 1)."""
+    """The feature pyramid (docs/paper.md §1)."""
 
     widths: tuple[int, ...] = (128, 196, 256, 256, 256)  # channels at 1/2, 1/4, 1/8, 1/16, 1/32
     blocks: tuple[int, ...] = (2, 2, 2, 2, 2)  # residual basic blocks of each stage
@@ -34,7 +34,7 @@ class BackboneConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AggregationConfig:
-    """Spot-guided aggregation (spec section 4). Channels are those of the backbone."""
+    """Spot-guided aggregation (docs/paper.md §4). Channels are those of the backbone."""
 
     blocks: int = 4  # spot-guided blocks
     head_dim: int = 32  # channels per attention head
@@ -63,7 +63,7 @@ class AggregationConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatchingConfig:
-    """Coarse matching (spec section 5)."""
+    """Coarse matching (docs/paper.md §5)."""
 
     temperature: float = 0.1  # of the dual softmax
     threshold: float = 0.2  # least confidence of a match
@@ -79,7 +79,7 @@ class MatchingConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FineConfig:
-    """Adaptive scaling and fine matching (spec sections 6 and 7)."""
+    """Adaptive scaling and fine matching (docs/paper.md §6 and §7)."""
 
     window: int = 5  # samples along a side of a crop, and its base size in fine cells; odd
     head_dim: int = 16  # channels per attention head

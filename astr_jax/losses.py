@@ -1,4 +1,4 @@
-"""The three losses (spec section 8). Each decides the empty case: no supervision, loss 0."""
+"""The three losses (docs/paper.md §8). Each decides the empty case: no supervision, loss 0."""
 
 import jax
 import jax.numpy as jnp

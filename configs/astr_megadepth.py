@@ -1,6 +1,6 @@
 """astr_megadepth: the paper's model, and its training on MegaDepth.
 
-    python train.py astr_megadepth --posed megadepth ROOT --index DIR --scenes TRAIN_LIST \
+    astr train astr_megadepth --posed megadepth ROOT --index DIR --scenes TRAIN_LIST \
         --workdir RUN
 
 Hardware: the paper does not say; 8 GPUs with 24 GB, one pair each, are an estimate, or one with

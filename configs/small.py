@@ -1,6 +1,6 @@
 """small: ASTR for one GPU, and for a patient CPU.
 
-    python train.py configs/small.py --photos DIR --workdir RUN
+    astr train small --photos DIR --workdir RUN
 
 Hardware: one GPU. As tiny, it learns to match coarsely on small pairs first, then with the fine
 stage, then on larger pairs. All four spot-guided blocks and the fine stage at 1/2, as the paper;

@@ -1,6 +1,6 @@
 """tiny: ASTR for a laptop's CPU.
 
-    python train.py configs/tiny.py --photos DIR --workdir RUN
+    astr train tiny --photos DIR --workdir RUN
 
 Hardware: two CPU cores, about three hours, by estimate. The first stage learns to match coarsely,
 the second adds the fine stage; tiny_larger goes on from there on larger pictures. The weights that

@@ -1,6 +1,6 @@
 """tiny_clouds: how the tiny that ships learnt to leave clouds alone.
 
-    python train.py tiny_clouds --init WEIGHTS --photos DIR --workdir RUN
+    astr train tiny_clouds --init WEIGHTS --photos DIR --workdir RUN
 
 WEIGHTS come from tiny_finer. Skies with drifting clouds are put into the photographs, and wrong
 matches are held against the model, which the paper's losses do not do. Hardware: two CPU cores, 2.3

@@ -1,6 +1,6 @@
 """tiny_finer: how the tiny that ships got its fine stage of stride 2.
 
-    python train.py tiny_finer --init WEIGHTS --partial --photos DIR --workdir RUN
+    astr train tiny_finer --init WEIGHTS --partial --photos DIR --workdir RUN
 
 WEIGHTS were trained by tiny and tiny_larger with --set model.backbone.fine_stride=4. The coarse
 stage goes on from there, the fine stage, of other shapes, starts fresh. Hardware: two CPU cores, 5

@@ -1,6 +1,6 @@
 """tiny_larger: the second part of training tiny, on larger pictures.
 
-    python train.py tiny_larger --init runs/tiny/weights.safetensors --photos DIR --workdir RUN
+    astr train tiny_larger --init runs/tiny/weights.safetensors --photos DIR --workdir RUN
 
 A matching matrix of 320 x 256 pictures has seven times the entries of one of 192 x 160: whoever
 matches photographs of 640 pixels has to tell a cell from many more. Hardware: one CPU core, 65

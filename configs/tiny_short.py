@@ -1,6 +1,6 @@
 """tiny_short: the model of tiny trained briefly, to compare one way of training with another.
 
-    python train.py configs/tiny_short.py --photos DIR --workdir RUN --set worlds_share=0.5
+    astr train tiny_short --photos DIR --workdir RUN --set worlds_share=0.5
 
 Hardware: one CPU core, under 45 minutes. Its weights are for comparisons alone.
 """

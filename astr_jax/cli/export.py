@@ -20,7 +20,7 @@ from astr_jax.params import fold_params, save_params
 
 def add_arguments(parser) -> None:
     """The options of astr export."""
-    parser.add_argument("run_folder", metavar="RUN", help="the --workdir of train.py")
+    parser.add_argument("run_folder", metavar="RUN", help="the --workdir of astr train")
     parser.add_argument("--out", required=True, metavar="FILE", help="a .safetensors file")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--step", type=int, metavar="N", help="the checkpoint of this step")

@@ -1,4 +1,4 @@
-"""Cross attention of one map to another: vanilla, linear, and over spots (spec section 3).
+"""Cross attention of one map to another: vanilla, linear, and over spots (docs/paper.md §3).
 
 No self attention and no MLP at the coarse level: a 3x3 convolution instead (supplement 2.2).
 """

@@ -1,4 +1,4 @@
-"""The feature pyramid: five strided stages down to 1/32 and a path back up (spec section 1)."""
+"""The feature pyramid: five strided stages down to 1/32 and a path back up (docs/paper.md §1)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -158,7 +158,7 @@ class Backbone(nn.Module):
             block_of, top_down_of = nn.remat(BasicBlock), nn.remat(TopDown)
         flags = {"folded": config.folded, "train": train, "dtype": self.dtype}
         masks = {s: level_mask(mask, s) for s in (1, 2, 4, 8, 16, 32)}
-        # The stem and the first stage share the stride 2 of stage 1 in spec section 1.
+        # The stem and the first stage share the stride 2 of stage 1 in docs/paper.md §1.
         x = ConvNorm(config.widths[0], 7, 2, **flags, name="stem")(
             images.astype(self.dtype), masks[1], masks[2]
         )

@@ -1,4 +1,4 @@
-"""Normalised positional encoding (spec section 2; supplement eq. 3 and 4)."""
+"""Normalised positional encoding (docs/paper.md §2; supplement eq. 3 and 4)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

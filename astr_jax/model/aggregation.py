@@ -1,4 +1,4 @@
-"""The spot-guided aggregation module (spec section 4)."""
+"""The spot-guided aggregation module (docs/paper.md §4)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -143,7 +143,7 @@ def fuse_both(up, down, x8, x32, m8, m32):
 
 
 def final_matrix(x8, m8, config: MatchingConfig) -> DualSoftmax:
-    """P of the aggregated features, over all pairs (spec section 5)."""
+    """P of the aggregated features, over all pairs (docs/paper.md §5)."""
     return per_pair(
         lambda *a: dual_softmax(*a, temperature=config.temperature, block=config.block)
     )(*map(flat, x8), *map(flat, m8))

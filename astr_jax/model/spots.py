@@ -1,4 +1,4 @@
-"""Where each query looks: the centres of its spot's windows (spec section 4, steps 1 to 5)."""
+"""Where each query looks: the centres of its spot's windows (docs/paper.md §4, steps 1 to 5)."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
 """The matching matrix P of two feature maps, never stored, and what is read from it.
 
 sim(i, j) = <f0_i, f1_j> / (C * temperature)
-log P(i, j) = 2 sim(i, j) - lse_row(i) - lse_col(j)        (dual softmax; spec sections 4 and 5)
+log P(i, j) = 2 sim(i, j) - lse_row(i) - lse_col(j)        (dual softmax; docs/paper.md §4 and §5)
 
 Everything here is float32, for one pair: f0 [n c], f1 [m c]. Invalid cells have no part in P.
 """

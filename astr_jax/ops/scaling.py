@@ -1,9 +1,9 @@
 """How much larger a thing looks in image 1 than in image 0: the adaptive scaling module.
 
 Every coarse match gets a scale ratio r = s1 / s0, the side of its crop of image 1 over the side of
-its crop of image 0, so that both crops show the same piece of the scene (spec section 6). Camera 1
-closer to the point: the point looks larger in image 1, and r > 1. For ONE pair, inside jit, with
-static shapes; every ratio is finite and positive whatever comes in.
+its crop of image 0, so that both crops show the same piece of the scene (docs/paper.md §6). With
+camera 1 closer to the point, the point looks larger in image 1, and r > 1. For ONE pair, inside
+jit, with static shapes; every ratio is finite and positive whatever comes in.
 
 Three estimators. `pose`: the ratio of the two depths, by the relative pose of the cameras; needs
 intrinsics. `affine`: the local magnification of the field of matches itself. `none`: 1.

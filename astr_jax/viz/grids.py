@@ -72,7 +72,7 @@ def grid_samples(
 ) -> Float[np.ndarray, "k s 2"]:
     """Where the fine stage samples about each coarse cell, in pixels of the image as given.
 
-    The grid is window * clip(growth, 1, max_ratio) fine cells a side (spec section 6).
+    The grid is window * clip(growth, 1, max_ratio) fine cells a side (docs/paper.md §6).
     """
     window = config.fine.window
     size = window * np.clip(growth, 1.0, config.fine.max_ratio)

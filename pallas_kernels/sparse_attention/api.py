@@ -12,8 +12,10 @@ they are for reverse mode ("segment_sum" has forward mode too).
 Letters in shapes: nq queries, nk keys, h heads, d channels per head, s slots of a list, l pairs,
 w windows of a spot. All functions are for one problem without a batch; `jax.vmap` adds one.
 
-implementation is one of IMPLEMENTATIONS, which then runs or raises; None chooses by device and
-shapes. The Pallas kernels are compiled on a GPU and interpreted, slowly, elsewhere. checked=True
+implementation is one of IMPLEMENTATIONS, or None, which chooses by device and shapes. In attention
+a name is an order: it runs or raises. P has fewer implementations: a Pallas kernel that is named
+runs or raises, and every other name stands for the one version in plain XLA. The Pallas kernels are
+compiled on a GPU and interpreted, slowly, elsewhere. checked=True
 puts the checks of indices, which outside jit run by themselves, into a compiled program, by
 `jax.experimental.checkify`: wrap the program in `checkify.checkify`.
 """
@@ -134,7 +136,7 @@ def sparse_dual_softmax(
     s(i, j) = scale <f0[i], f1[j]>; P is the product of the row softmax over a query's keys and the
     column softmax over the queries that list a key. Returns both log-sum-exps, every query's best
     key with its log P, and log P at given pairs (`log_prob_at`). Differentiable in f0 and f1.
-    implementation: the Pallas kernels, or any other name for plain XLA.
+    implementation: "pallas_lists", or any other name for plain XLA, as the module says of P.
     """
     if implementation == "pallas_tiles":
         raise ValueError('implementation="pallas_tiles" needs windows: call spot_dual_softmax.')
@@ -161,7 +163,7 @@ def spot_dual_softmax(
     implementation: str | None = None,
     checked: bool = False,
 ) -> SparseDualSoftmax:
-    """sparse_dual_softmax on the spots of spot_attention."""
+    """sparse_dual_softmax on the spots of spot_attention, by "pallas_tiles" too."""
     checks.check_implementation(implementation, dispatch.IMPLEMENTATIONS)
     checks.check_pair_of_features(f0, f1)
     checks.check_scale(scale)

@@ -22,7 +22,7 @@ def make_best(rng, share=0.8):
 
 
 def plain_centres(features, best, config):
-    """Steps 2 to 4 of the specification, with the window's softmax as it is written."""
+    """Steps 2 to 4 of docs/paper.md §4, with the window's softmax as it is written."""
     confidence, reach, result = np.exp(best.log_prob.astype(float)), config.neighbourhood // 2, []
     for y, x in np.ndindex(HEIGHT, WIDTH):
         window = [

@@ -21,7 +21,12 @@ KINDS = ("megadepth", "scannet", "colmap", "folders", "tables")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of astr data check."""
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("paths", nargs="+", metavar="DIR", help="the data; README.md: the layouts")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="DIR",
+        help="its folder, or its scenes' folders; data/readers/README.md has the layouts",
+    )
     add_dataset_arguments(parser)
     parser.add_argument(
         "--reads", type=int, default=3, metavar="N", help="pairs to read of each scene; default 3"

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = rng.choice(len(paths), min(48, len(paths)), replace=False)
     sheet = draw_worlds(
         make_atlas(read_photos([paths[k] for k in chosen]), options.seed),
+        rng,
         rows=options.rows,
         columns=options.columns,
         difficulty=options.difficulty,

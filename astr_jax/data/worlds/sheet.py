@@ -44,6 +44,7 @@ def draw_pair(
 
 def draw_worlds(
     atlas: Atlas,
+    rng: np.random.Generator,
     *,
     rows: int,
     columns: int,
@@ -51,8 +52,9 @@ def draw_worlds(
     kinds: Sequence[str] = KINDS,
     seed: int = 0,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draws rows x columns pairs of worlds of some kinds, chosen by the seed."""
-    rng, drawn = np.random.default_rng(seed), []
+    """Draws rows x columns pairs of worlds of some kinds, chosen by the seed. rng: which of the
+    true matches are drawn."""
+    drawn = []
     config = WorldConfig(kinds=tuple(kinds))
     for key in jax.random.split(jax.random.key(seed), rows):
         rendered = render_pairs(key, atlas, difficulty, config=config, batch=columns)
