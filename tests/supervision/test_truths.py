@@ -27,7 +27,7 @@ def wall(way):
     pose = np.eye(4, dtype=np.float32)
     pose[0, 3] = -way
     depth = np.full(SIZE, 4, np.float32)
-    return DepthTruth(depth, depth, K, K, pose, np.float32(DEPTH_TOLERANCE))
+    return DepthTruth(depth, depth, K, K, pose, np.array(DEPTH_TOLERANCE, np.float32))
 
 
 def pair(truth, grey=0, mask=None):

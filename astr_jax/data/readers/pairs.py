@@ -78,7 +78,7 @@ class PosedDataset(abc.ABC):
             K0=view0.K.astype(np.float32),
             K1=view1.K.astype(np.float32),
             cam1_from_cam0=cam1_from_cam0.astype(np.float32),
-            tolerance=np.float32(DEPTH_TOLERANCE),
+            tolerance=np.array(DEPTH_TOLERANCE, np.float32),
         )
         return PairBatch(view0.image, view1.image, view0.mask, view1.mask, truth)
 
