@@ -1,5 +1,8 @@
 """Makes JAX strict, and quick to compile; what the tests of the model share."""
 
+import gc
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +57,20 @@ def roughened(variables, seed):
         return np.asarray(x, np.float32)
 
     return jax.tree_util.tree_map_with_path(moved, variables)
+
+
+MOST_MAPS = 30_000  # of a process; Linux allows 65,530
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_memory_maps():
+    """Forgets compiled programs once there are many: each holds pieces of memory of its own, and a
+    process that has too many of them cannot compile another one."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
