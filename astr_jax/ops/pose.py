@@ -45,7 +45,7 @@ class Pose:
 def estimate_pose(
     points0: Float[Array, "k 2"],
     points1: Float[Array, "k 2"],
-    valid: Bool[Array, "k"],
+    valid: Bool[Array, " k"],
     K0: Float[Array, "3 3"],
     K1: Float[Array, "3 3"],
     key: PRNGKeyArray,
@@ -103,7 +103,7 @@ def sampson_error(
     *,
     focal0: Float[Array, "2"],
     focal1: Float[Array, "2"],
-) -> Float[Array, "k"]:
+) -> Float[Array, " k"]:
     """Returns how far each match is from the epipolar geometry, first order, signed, in pixels.
 
     x1' E x0 over the length of its gradient by the four pixel coordinates. The focal lengths

@@ -35,14 +35,14 @@ _BLOCK = 256  # rows of the table of distances that exist at a time
 def scale_ratio(
     points0: Float[Array, "k 2"],
     points1: Float[Array, "k 2"],
-    valid: Bool[Array, "k"],
+    valid: Bool[Array, " k"],
     *,
     estimator: str,
     K0: Float[Array, "3 3"] | None = None,
     K1: Float[Array, "3 3"] | None = None,
     cell: float = 8.0,
     key: PRNGKeyArray | None = None,
-) -> Float[Array, "k"]:
+) -> Float[Array, " k"]:
     """Returns r = s1 / s0 of each match, 1 on rows that are not valid.
 
     `estimator` is one of ESTIMATORS; `cell` is the side of a coarse cell in pixels: matches are
@@ -78,7 +78,7 @@ def ratio_from_pose(
     K0: Float[Array, "3 3"],
     K1: Float[Array, "3 3"],
     cam1_from_cam0: Float[Array, "4 4"],
-) -> Float[Array, "k"]:
+) -> Float[Array, " k"]:
     """Returns r = s1 / s0 = (d0 / f0) / (d1 / f1) of each match, d the z-depth, f = sqrt(fx fy).
 
     The depths' ratio comes from d0 R x0 + t = d1 x1 crossed with t, so that it is exact at any
@@ -102,7 +102,7 @@ def ratio_from_pose(
 
 def ratio_from_homography(
     homography: Float[Array, "3 3"], points0: Float[Array, "k 2"]
-) -> Float[Array, "k"]:
+) -> Float[Array, " k"]:
     """Returns sqrt|det J|, J the Jacobian of the homography at each point of image 0. Exact.
 
     |det J| is |det H| / |w|³, w the third coordinate of H (x, y, 1). Very large, but finite, on
@@ -125,7 +125,7 @@ def grid_sizes(
 
 
 def nearest_matches(
-    points0: Float[Array, "k 2"], valid: Bool[Array, "k"], *, radius: float
+    points0: Float[Array, "k 2"], valid: Bool[Array, " k"], *, radius: float
 ) -> tuple[Int[Array, "k c"], Bool[Array, "k c"]]:
     """Lists the valid matches nearest to each match in image 0, nearest first.
 
@@ -152,7 +152,7 @@ def _local_magnification(
     centre: Float[Array, "2"],
     points0: Float[Array, "c 2"],
     points1: Float[Array, "c 2"],
-    near: Bool[Array, "c"],
+    near: Bool[Array, " c"],
     *,
     cell: float,
 ) -> Float[Array, ""]:
@@ -220,7 +220,7 @@ def _is_trustworthy(pose: Pose, points0, points1, K0, K1) -> Bool[Array, ""]:
     return (pose.num_inliers >= FEWEST_INLIERS) & (parallax >= LEAST_PARALLAX)
 
 
-def _masked_median(values: Float[Array, "c"], mask: Bool[Array, "c"]) -> Float[Array, ""]:
+def _masked_median(values: Float[Array, " c"], mask: Bool[Array, " c"]) -> Float[Array, ""]:
     """The lower median of the marked values; 0 if there are none."""
     ordered = jnp.sort(jnp.where(mask, values, jnp.inf))
     middle = ordered[jnp.maximum(jnp.sum(mask) - 1, 0) // 2]

@@ -140,7 +140,7 @@ def check_cells(cells: Int[Array, "nq s"], num_keys: int) -> None:
         )
 
 
-def check_pairs(m_q: Int[Array, "l"], m_k: Int[Array, "l"], num_queries: int, num_keys: int):
+def check_pairs(m_q: Int[Array, " l"], m_k: Int[Array, " l"], num_queries: int, num_keys: int):
     """Raises on the host if a pair is out of range, half empty, or given twice."""
     check_integer("m_q", m_q, rank=1)
     check_integer("m_k", m_k, rank=1)

@@ -13,8 +13,8 @@ def segment_sum_attention(
     q: Float[Array, "nq h d"],
     k: Float[Array, "nk h d"],
     v: Float[Array, "nk h d"],
-    m_q: Int[Array, "l"],
-    m_k: Int[Array, "l"],
+    m_q: Int[Array, " l"],
+    m_k: Int[Array, " l"],
 ) -> Float[Array, "nq h d"]:
     """Softmax attention over the pairs (m_q[p], m_k[p]); a pair with a -1 is left out [S 1]."""
     nq, _, d = q.shape

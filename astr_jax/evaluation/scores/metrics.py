@@ -133,7 +133,7 @@ def sampson_error(
     points0: Float[np.ndarray, "k 2"],
     points1: Float[np.ndarray, "k 2"],
     matrix: Float[np.ndarray, "3 3"],
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, " k"]:
     """Squared Sampson distance of each match: (x1^T M x0)^2 over the sum of both normals.
 
     In the squared units of the points: pixels with a fundamental matrix, the plane at depth 1
@@ -147,7 +147,7 @@ def symmetric_epipolar_error(
     points0: Float[np.ndarray, "k 2"],
     points1: Float[np.ndarray, "k 2"],
     matrix: Float[np.ndarray, "3 3"],
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, " k"]:
     """Sum of the squared distances of each point to the line of the other one [k]."""
     algebraic, normal1, normal0 = _epipolar_terms(points0, points1, matrix)
     return algebraic * (1.0 / normal0 + 1.0 / normal1)
@@ -159,7 +159,7 @@ def epipolar_errors(
     cam1_from_cam0: Float[np.ndarray, "4 4"],
     K0: Float[np.ndarray, "3 3"],
     K1: Float[np.ndarray, "3 3"],
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, " k"]:
     """Squared symmetric epipolar errors on the plane at depth 1 [k].
 
     Without a baseline there are no epipolar lines: then the squared distances to where the rotation
@@ -202,7 +202,7 @@ def transfer_errors(
     points0: Float[np.ndarray, "k 2"],
     points1: Float[np.ndarray, "k 2"],
     homography: Float[np.ndarray, "3 3"],
-) -> Float[np.ndarray, "k"]:
+) -> Float[np.ndarray, " k"]:
     """Pixels of image 1 between a match and where the homography takes its point of image 0.
 
     inf where that goes to or behind the line at infinity.
