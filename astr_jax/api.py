@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import no_type_check
 
 from astr_jax.matching import RESIZE, EncodedImages, Matcher, MatchOptions
 from astr_jax.params import Params, find_weights, load_params
@@ -16,6 +17,7 @@ def load(name: str | os.PathLike | None = None) -> Params:
     return load_params(find_weights(name))
 
 
+@no_type_check
 def match(
     params: Params,
     img0,
@@ -64,6 +66,7 @@ def match(
     return matcher.match(image0, image1, K0, K1)
 
 
+@no_type_check
 def match_pairs(
     params: Params,
     pairs: Iterable[tuple],

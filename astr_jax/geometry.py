@@ -9,7 +9,7 @@ number of quarter turns anticlockwise, as in np.rot90.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 _HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # a half pixel on, per axis
 
@@ -21,14 +21,14 @@ def resize_matrix(old: tuple[int, int], new: tuple[int, int]) -> Float[np.ndarra
 
 
 def enlarged_points(
-    points: Float[np.ndarray, "*b 2"], scale: tuple[float, float]
+    points: Real[np.ndarray, "*b 2"], scale: tuple[float, float]
 ) -> Float[np.ndarray, "*b 2"]:
     """Points of an image in pixels of one that is `scale` (x, y) times larger."""
     return (np.asarray(points, float) + 0.5) * np.asarray(scale) - 0.5
 
 
 def shrunk_points(
-    points: Float[np.ndarray, "*b 2"], scale: tuple[float, float]
+    points: Real[np.ndarray, "*b 2"], scale: tuple[float, float]
 ) -> Float[np.ndarray, "*b 2"]:
     """Points of an image in pixels of one that is `scale` (x, y) times smaller."""
     return (np.asarray(points, float) + 0.5) / np.asarray(scale) - 0.5
@@ -69,7 +69,7 @@ def turned_camera(
 
 def warp_points(
     homography: Float[np.ndarray, "3 3"],
-    points: Float[np.ndarray, "k 2"],
+    points: Real[np.ndarray, "k 2"],
     *,
     signed: bool = False,
     beyond: float = np.inf,

@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float, Real
+
+from pallas_kernels.arrays import Array
 
 LEAST_LOG_PROB = -13.815510557964274  # log 1e-6
 
@@ -30,7 +32,7 @@ def focal_loss(
 def wrong_match_loss(
     log_prob: Float[Array, "*b n"],
     wrong: Bool[Array, "*b n"],
-    count: Float[Array, ""],
+    count: Real[Array, ""] | float,
     *,
     alpha: float = 0.25,
     gamma: float = 2.0,

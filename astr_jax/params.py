@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from astr_jax.config import ModelConfig, from_json, to_json
 from astr_jax.files import replacing
 from astr_jax.layers.backbone import MaskedBatchNorm
 from astr_jax.model.astr import init_variables
+from pallas_kernels.arrays import Array
 
 SHIPPED = ("tiny",)  # weights that come with the package, the best last
 FORMAT = "astr_jax"

@@ -3,8 +3,9 @@
 import flax.struct
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Spots
 
 
@@ -12,12 +13,12 @@ from pallas_kernels.sparse_attention import Spots
 class Features:
     """What one backbone pass says of each image; reusable in many pairs."""
 
-    coarse32: Float[Array, "b h/32 w/32 c"]
-    coarse8: Float[Array, "b h/8 w/8 c"]
-    fine: Float[Array, "b h/s w/s d"]  # s: 2 or 4
-    mask32: Bool[Array, "b h/32 w/32"]  # True where a cell's centre is usable
-    mask8: Bool[Array, "b h/8 w/8"]
-    fine_mask: Bool[Array, "b h/s w/s"]
+    coarse32: Float[Array, "b h32 w32 c"]
+    coarse8: Float[Array, "b h8 w8 c"]
+    fine: Float[Array, "b hs ws d"]  # at 1/2 or 1/4
+    mask32: Bool[Array, "b h32 w32"]  # True where a cell's centre is usable
+    mask8: Bool[Array, "b h8 w8"]
+    fine_mask: Bool[Array, "b hs ws"]
 
 
 @flax.struct.dataclass
@@ -33,7 +34,7 @@ class CoarseOutput:
     spots: tuple[tuple[Spots, Spots], ...]  # per block: where image 0 looks in 1, and 1 in 0
 
     @property
-    def maps(self) -> tuple[Float[Array, "b n c"], Float[Array, "b m c"]]:
+    def maps(self) -> tuple:
         """The aggregated features of both images: what the fine stage takes as context."""
         return self.features0, self.features1
 
@@ -42,23 +43,23 @@ class CoarseOutput:
 class CoarseMatches:
     """Pairs of coarse cells, padded to a fixed length k; -1 and 0 on padding."""
 
-    cell0: Int[Array, "b k"]
-    cell1: Int[Array, "b k"]
-    confidence: Float[Array, "b k"]
-    valid: Bool[Array, "b k"]
+    cell0: Int[Array, "*b k"]
+    cell1: Int[Array, "*b k"]
+    confidence: Float[Array, "*b k"]
+    valid: Bool[Array, "*b k"]
 
 
 @flax.struct.dataclass
 class FineMatches:
     """Sub-pixel matches in pixels of the padded input images."""
 
-    points0: Float[Array, "b k 2"]  # the coarse centres in image 0
-    points1: Float[Array, "b k 2"]
-    centres1: Float[Array, "b k 2"]  # the coarse centres in image 1
-    delta: Float[Array, "b k 2"]  # expectation over the crop of image 1, in [-1, 1]
-    reach: Float[Array, "b k"]  # pixels of image 1 that delta = 1 stands for
-    sigma: Float[Array, "b k"]  # pixels of image 1
-    valid: Bool[Array, "b k"]
+    points0: Float[Array, "*b k 2"]  # the coarse centres in image 0
+    points1: Float[Array, "*b k 2"]
+    centres1: Float[Array, "*b k 2"]  # the coarse centres in image 1
+    delta: Float[Array, "*b k 2"]  # expectation over the crop of image 1, in [-1, 1]
+    reach: Float[Array, "*b k"]  # pixels of image 1 that delta = 1 stands for
+    sigma: Float[Array, "*b k"]  # pixels of image 1
+    valid: Bool[Array, "*b k"]
 
 
 @flax.struct.dataclass

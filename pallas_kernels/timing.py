@@ -46,8 +46,8 @@ _KNOWN = {  # (a part of the device's name, dtype)
 }
 
 
-def peaks_of(device: jax.Device, dtype: str) -> Peaks:
-    """The peaks of a known device; of another one by a quick matrix product and copy."""
+def peaks_of(device, dtype: str) -> Peaks:
+    """The peaks of a known jax.Device; of another one by a quick matrix product and copy."""
     for (name, of_dtype), peaks in _KNOWN.items():
         if name in device.device_kind and dtype == of_dtype:
             return peaks

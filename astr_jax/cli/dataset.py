@@ -8,8 +8,8 @@ from astr_jax.data.readers import PosedDataset, open_dataset
 KIND_HELP = "megadepth, scannet, colmap, folders or tables, and where they are"
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a kind and its folders do not say."""
+def add_dataset_arguments(parser) -> None:
+    """What a kind and its folders do not say. parser: of argparse, or a group of one."""
     parser.add_argument("--index", metavar="PATH", help="index files (.npz) of megadepth, scannet")
     parser.add_argument("--scenes", metavar="FILE", help="megadepth: a list of index files' names")
     parser.add_argument("--intrinsics", metavar="FILE", help="scannet: intrinsics.npz")

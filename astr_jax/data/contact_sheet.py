@@ -14,7 +14,7 @@ from astr_jax.supervision import PairBatch
 
 def draw_pair(
     pair: PairBatch, rng: np.random.Generator, *, lines: int = 12
-) -> UInt8[np.ndarray, "H 2*W 3"]:
+) -> UInt8[np.ndarray, "H W2 3"]:
     """Draws both images side by side, what is not visible in red, with true matches as lines."""
     truth, sides = pair.truth, []
     for image, visible in ((pair.image0, truth.visible0), (pair.image1, truth.visible1)):

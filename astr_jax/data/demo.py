@@ -7,7 +7,7 @@ rolled, in another light. The truth is a homography.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Real, UInt8
 from PIL import Image
 
 from astr_jax.geometry import warp_points
@@ -86,7 +86,7 @@ def errors(pair: DemoPair, points0, points1) -> Float[np.ndarray, " k"]:
     return np.where(np.isfinite(off), off, np.inf)
 
 
-def covisible(pair: DemoPair, points0: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+def covisible(pair: DemoPair, points0: Real[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
     """Which whole-pixel points of image 0 show something that image 1 shows too."""
     x0, y0 = np.asarray(points0, int).T
     there = located(pair, points0)
@@ -99,7 +99,7 @@ def covisible(pair: DemoPair, points0: Float[np.ndarray, "n 2"]) -> Bool[np.ndar
 
 def render(
     photo: UInt8[np.ndarray, "h w 3"], view: Float[np.ndarray, "3 3"]
-) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
+) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
     """What the camera sees, at three times the size and then averaged, and where it sees it."""
     fine = 3
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])

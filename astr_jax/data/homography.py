@@ -5,6 +5,7 @@ The ground truth is the homography between the two images and what of each image
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import no_type_check
 
 import cv2
 import numpy as np
@@ -150,6 +151,7 @@ def _draw_views(photo_size, rng, difficulty, ease, config):
     return (views[1], views[0]) if rng.random() < 0.5 else (views[0], views[1])
 
 
+@no_type_check
 def make_pair(
     photo: UInt8[np.ndarray, "h w"],
     rng: np.random.Generator,

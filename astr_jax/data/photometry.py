@@ -182,7 +182,9 @@ def _blob(size: tuple[int, int], share: float, rng: np.random.Generator):
     return np.rint(centre + around).astype(np.int32)
 
 
-def _piece(photo: Image, size: tuple[int, int], rng: np.random.Generator) -> Image:
+def _piece(
+    photo: Image, size: tuple[int, int], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w"]:
     """Cuts a random rectangle out of a photograph and brings it to size."""
     share = rng.uniform(0.4, 1.0)
     height, width = (max(2, int(side * share)) for side in photo.shape)

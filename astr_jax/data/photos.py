@@ -1,8 +1,8 @@
 """Photographs as grey arrays in memory, read from a folder, or from one file that travels.
 
-    python -m astr_jax.data.photos DIR --out photos.npz
+    astr data pack DIR --out photos.npz
 
-packs a folder: grey, shrunk to --side, as JPEG. Training takes the file in the folder's place.
+packs a folder: grey, shrunk to --side, as WebP. Training takes the file in the folder's place.
 """
 
 import collections.abc
@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 import cv2
 import numpy as np
@@ -39,7 +40,7 @@ class Photos(collections.abc.Sequence):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> UInt8[np.ndarray, "h w"]:
+    def __getitem__(self, index: SupportsIndex) -> UInt8[np.ndarray, "h w"]:
         return self.images[index]
 
 
@@ -120,7 +121,7 @@ def unpack_photos(path: str | os.PathLike) -> Photos:
         if missing:
             raise ValueError(
                 f"{path} is not a packed file of photographs: it lacks {sorted(missing)}. "
-                "Write one with python -m astr_jax.data.photos."
+                "Write one with astr data pack."
             )
         names = tuple(str(name) for name in packed["names"])
         streams = np.split(packed["webp"], packed["ends"][:-1])

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.instruments.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.types import CoarseOutput, Features
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Spots
 
 QUERIES = 256  # cells of image 0 that are looked at, spread evenly over it

@@ -5,12 +5,13 @@ import functools
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Bool, Float, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.instruments.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.ops.grids import COARSE_STRIDE, nearest_cells
 from astr_jax.types import Features
+from pallas_kernels.arrays import Array
 
 
 @flax.struct.dataclass
@@ -21,10 +22,10 @@ class AttentionMaps:
     """
 
     query: Float[Array, "2"]  # the cell's centre (x, y), pixels of the working image 0
-    vanilla: Float[Array, "h/32 w/32"]  # the block's vanilla cross attention at 1/32
-    everywhere: Float[Array, "h/8 w/8"]  # the spot layer's queries and keys, without the spot
-    spot: Float[Array, "h/8 w/8"]  # the same over the spot area alone: what the layer does
-    area: Bool[Array, "h/8 w/8"]  # the spot area S(p)
+    vanilla: Float[Array, "h32 w32"]  # the block's vanilla cross attention at 1/32
+    everywhere: Float[Array, "h8 w8"]  # the spot layer's queries and keys, without the spot
+    spot: Float[Array, "h8 w8"]  # the same over the spot area alone: what the layer does
+    area: Bool[Array, "h8 w8"]  # the spot area S(p)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "block"))

@@ -2,12 +2,13 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.layers.attention import CrossAttention
 from astr_jax.model.astr import ASTR
 from astr_jax.types import CoarseOutput, Features
+from pallas_kernels.arrays import Array
 
 
 def coarse_with_calls(

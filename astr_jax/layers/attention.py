@@ -6,10 +6,12 @@ No self attention and no MLP at the coarse level: a 3x3 convolution instead (sup
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
 
 from astr_jax.layers.backbone import convolution, masked
 from astr_jax.ops.per_pair import per_pair
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Spots, spot_attention
 
 
@@ -67,7 +69,7 @@ class CrossAttention(nn.Module):
     kind: str
     head_dim: int
     implementation: str | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

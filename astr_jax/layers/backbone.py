@@ -2,12 +2,16 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
 
 from astr_jax.config import BackboneConfig
+from pallas_kernels.arrays import Array
 
 Map = Float[Array, "b h w c"]
 Mask = Bool[Array, "b h w"]
+OtherMap = Float[Array, "b h1 w1 c1"]  # at another stride, of other channels, or of the same
+OtherMask = Bool[Array, "b h1 w1"]
 
 
 def masked(x: Map, mask: Mask) -> Map:
@@ -15,7 +19,7 @@ def masked(x: Map, mask: Mask) -> Map:
     return jnp.where(mask[..., None], x, 0)
 
 
-def level_mask(mask: Mask, stride: int) -> Mask:
+def level_mask(mask: Mask, stride: int) -> OtherMask:
     """A cell is valid where its centre, pixel (stride x, stride y), is."""
     return mask[:, ::stride, ::stride]
 
@@ -76,10 +80,10 @@ class ConvNorm(nn.Module):
     stride: int = 1
     folded: bool = False
     train: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Map, mask: Mask, out_mask: Mask) -> Map:
+    def __call__(self, x: Map, mask: Mask, out_mask: OtherMask) -> OtherMap:
         x = convolution(
             self.features, self.size, self.stride, bias=self.folded, dtype=self.dtype, name="conv"
         )(masked(x, mask))
@@ -93,10 +97,10 @@ class BasicBlock(nn.Module):
     stride: int
     folded: bool
     train: bool
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Map, mask: Mask, out_mask: Mask) -> Map:
+    def __call__(self, x: Map, mask: Mask, out_mask: OtherMask) -> OtherMap:
         def conv(size, stride, name):
             return ConvNorm(
                 self.features, size, stride, self.folded, self.train, self.dtype, name=name
@@ -109,7 +113,7 @@ class BasicBlock(nn.Module):
         return nn.relu(x + y)
 
 
-def upsample2(x: Map, mask: Mask, out_mask: Mask) -> Map:
+def upsample2(x: Map, mask: Mask, out_mask: OtherMask) -> Float[Array, "b h1 w1 c"]:
     """Doubles a map: out[2i] = in[i], out[2i+1] = mean of in[i] and in[i+1], over valid cells only,
     so that beyond the last valid cell it repeats. Keeps cell (x, y) centred on pixel (s x, s y)."""
     weight = mask[..., None].astype(x.dtype)
@@ -131,10 +135,10 @@ class TopDown(nn.Module):
 
     folded: bool
     train: bool
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Map, upper: Map, mask: Mask, upper_mask: Mask) -> Map:
+    def __call__(self, x: Map, upper: OtherMap, mask: Mask, upper_mask: OtherMask) -> Map:
         width, wide = x.shape[-1], upper.shape[-1]
         x = convolution(wide, 1, dtype=self.dtype, name="lateral")(masked(x, mask))
         x = x + upsample2(upper, upper_mask, mask)
@@ -147,7 +151,7 @@ class Backbone(nn.Module):
     """Returns F32, F8 and the fine map (at fine_stride), each zero outside its mask."""
 
     config: BackboneConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     recompute: bool = False
 
     @nn.compact

@@ -1,7 +1,9 @@
 """Normalised positional encoding (docs/paper.md §2; supplement eq. 3 and 4)."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from pallas_kernels.arrays import Array
 
 
 def normalised_positional_encoding(

@@ -7,7 +7,8 @@ picks one of two capacities of the fine stage.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+
+from pallas_kernels.arrays import Array
 
 
 def canvases(resize: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import no_type_check
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from astr_jax.geometry import shrunk_intrinsics, turned_camera
 from astr_jax.images import Prepared, padded, prepare
@@ -16,6 +17,7 @@ from astr_jax.matching.options import MatchOptions
 from astr_jax.matching.turns import TURNS, matches_turned_back
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features, Matches
+from pallas_kernels.arrays import Array
 
 ALL = 2**30  # matches: more than there are
 
@@ -42,6 +44,7 @@ class Matcher:
     ValueError where params are none.
     """
 
+    @no_type_check
     def __init__(self, params: Params, options: MatchOptions | None = None):
         if not isinstance(params, Params):
             raise ValueError(f"params must come from astr_jax.load(); got {type(params).__name__}.")

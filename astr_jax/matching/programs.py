@@ -8,7 +8,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
@@ -16,6 +16,7 @@ from astr_jax.ops.matching import log_prob_at
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features, Matches
+from pallas_kernels.arrays import Array
 
 Maps = tuple[Float[Array, "b n c"], Float[Array, "b n c"]]  # the aggregated features of a pair
 

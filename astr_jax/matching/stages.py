@@ -14,7 +14,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from astr_jax.config import MatchingConfig
 from astr_jax.model.astr import ASTR, coarse_matches
@@ -24,6 +24,7 @@ from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import scale_ratio
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches, Matches
+from pallas_kernels.arrays import Array
 
 FINE_AT_ONCE = 256  # matches of a step of the fine stage; on a CPU 1024 take twice the time
 CELL_SIGMA = COARSE_STRIDE / 12**0.5  # standard deviation of a point within its cell, pixels

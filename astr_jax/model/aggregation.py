@@ -2,7 +2,8 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float
 
 from astr_jax.config import AggregationConfig, MatchingConfig
 from astr_jax.layers.attention import CrossAttention
@@ -11,10 +12,13 @@ from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.types import Features
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Spots, spot_dual_softmax
 
-Map = Float[Array, "b h w c"]
-Mask = Bool[Array, "b h w"]
+Map8 = Float[Array, "b h8 w8 c8"]
+Map32 = Float[Array, "b h32 w32 c32"]
+Mask8 = Bool[Array, "b h8 w8"]
+Mask32 = Bool[Array, "b h32 w32"]
 
 
 def flat(x: Array) -> Array:
@@ -25,10 +29,10 @@ def flat(x: Array) -> Array:
 class FuseUp(nn.Module):
     """F8 + conv1x1(upsample4(F32)), then a 3x3 convolution and norm."""
 
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, fine: Map, coarse: Map, mask8: Mask, mask32: Mask) -> Map:
+    def __call__(self, fine: Map8, coarse: Map32, mask8: Mask8, mask32: Mask32) -> Map8:
         # The 1x1 convolution and the up-sampling commute, and the small map is cheaper.
         up = convolution(fine.shape[-1], 1, dtype=self.dtype, name="lateral")(coarse)
         mask16 = level_mask(mask8, 2)
@@ -40,10 +44,10 @@ class FuseUp(nn.Module):
 class FuseDown(nn.Module):
     """F32 + two 3x3 convolutions of stride 2 of F8, then a 3x3 convolution and norm."""
 
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, fine: Map, coarse: Map, mask8: Mask, mask32: Mask) -> Map:
+    def __call__(self, fine: Map8, coarse: Map32, mask8: Mask8, mask32: Mask32) -> Map32:
         width, out = fine.shape[-1], coarse.shape[-1]
         y = convolution(width, 3, 2, dtype=self.dtype, name="down1")(masked(fine, mask8))
         y = convolution(out, 3, 2, dtype=self.dtype, name="down2")(masked(y, level_mask(mask8, 2)))
@@ -56,7 +60,7 @@ class Aggregation(nn.Module):
 
     config: AggregationConfig
     matching: MatchingConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     recompute: bool = False
 
     def setup(self):

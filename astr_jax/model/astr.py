@@ -1,11 +1,12 @@
 """ASTR: encode each image, match coarsely, refine (docs/paper.md §0)."""
 
 import functools
+from typing import no_type_check
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from astr_jax.config import ModelConfig
 from astr_jax.layers.backbone import Backbone, level_mask, masked
@@ -16,6 +17,7 @@ from astr_jax.ops.grids import eroded, long_sides
 from astr_jax.ops.matching import best_matches, mutual_matches
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches
+from pallas_kernels.arrays import Array
 
 
 class ASTR(nn.Module):
@@ -32,6 +34,7 @@ class ASTR(nn.Module):
         self.aggregation = Aggregation(config.aggregation, config.matching, dtype, config.recompute)
         self.fine_matching = FineMatching(config.fine, config.backbone.fine_stride, dtype)
 
+    @no_type_check
     def encode(
         self,
         images: Float[Array, "b h w 1"],

@@ -3,7 +3,8 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jax.typing import DTypeLike
+from jaxtyping import Bool, Float, Int
 
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
@@ -11,13 +12,14 @@ from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, sample_bilinear
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import grid_sizes
 from astr_jax.types import CoarseMatches, Features, FineMatches
+from pallas_kernels.arrays import Array
 
 
 class FineAttention(nn.Module):
     """A linear attention layer with the baseline's MLP, over the samples of each crop."""
 
     head_dim: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -62,7 +64,7 @@ class FineMatching(nn.Module):
 
     config: FineConfig
     stride: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

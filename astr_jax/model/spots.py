@@ -3,18 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from astr_jax.config import AggregationConfig
 from astr_jax.ops.grids import shifted
 from astr_jax.ops.matching import EMPTY, BestMatches
+from pallas_kernels.arrays import Array
 
 
 def select_centres(
     features: Float[Array, "h w c"],
     best: BestMatches,
     config: AggregationConfig,
-) -> Int[Array, "h*w k"]:
+) -> Int[Array, "n k"]:
     """The matches of p and of its best supported neighbours: k = supporters + 1 cells; -1 is none.
 
     Neighbours n are ranked by <F(p), F(n)> / sqrt(C) + log conf(n): similarity times confidence,

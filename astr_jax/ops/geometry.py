@@ -5,10 +5,12 @@ NumPy's counterpart, for files and scores, is `astr_jax.geometry`.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Bool, Float
 
 from astr_jax.ops.grids import nearest_cells
 from astr_jax.ops.scaling import ratio_from_homography
+from pallas_kernels.arrays import Array
 
 
 def warp_by_homography(
@@ -60,7 +62,7 @@ def seen_by_depth(
     K1: Float[Array, "3 3"],
     cam1_from_cam0: Float[Array, "4 4"],
     points0: Float[Array, "n 2"],
-    tolerance: float | Float[Array, ""],
+    tolerance: float | np.floating | Float[Array, ""],
 ) -> tuple[Float[Array, "n 2"], Bool[Array, " n"], Float[Array, " n"]]:
     """Points of image 0 by their z-depths (0 = unknown) in image 1 (docs/paper.md §8).
 

@@ -6,7 +6,9 @@ at whole numbers. A cell's index is y * width + x; -1 stands for no cell.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+
+from pallas_kernels.arrays import Array
 
 COARSE_STRIDE = 8  # pixels a cell of the matching grid
 

@@ -11,8 +11,9 @@ import functools
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import SparseDualSoftmax
 
 EMPTY = -1e30  # a log-probability of nothing; finite, so that gradients stay finite
@@ -24,12 +25,12 @@ _PAIRS_AT_ONCE = 2**21  # of a streamed step: 8 MiB, whatever the number of keys
 class DualSoftmax:
     """P over all pairs of valid cells, held as features and log-sum-exps."""
 
-    scaled0: Float[Array, "n c"]  # features / sqrt(C * temperature), zero where invalid
-    scaled1: Float[Array, "m c"]
-    mask0: Bool[Array, " n"]
-    mask1: Bool[Array, " m"]
-    lse0: Float[Array, " n"]  # over the keys of each query
-    lse1: Float[Array, " m"]  # over the queries of each key
+    scaled0: Float[Array, "*b n c"]  # features / sqrt(C * temperature), zero where invalid
+    scaled1: Float[Array, "*b m c"]
+    mask0: Bool[Array, "*b n"]
+    mask1: Bool[Array, "*b m"]
+    lse0: Float[Array, "*b n"]  # over the keys of each query
+    lse1: Float[Array, "*b m"]  # over the queries of each key
     block: int = flax.struct.field(pytree_node=False)
 
 
@@ -37,8 +38,8 @@ class DualSoftmax:
 class BestMatches:
     """For each query: its most probable key."""
 
-    cell: Int[Array, " n"]  # -1 for a query without keys
-    log_prob: Float[Array, " n"]  # EMPTY there
+    cell: Int[Array, "*b n"]  # -1 for a query without keys
+    log_prob: Float[Array, "*b n"]  # EMPTY there
 
 
 def dual_softmax(
@@ -47,7 +48,7 @@ def dual_softmax(
     mask0: Bool[Array, " n"],
     mask1: Bool[Array, " m"],
     *,
-    temperature: float,
+    temperature: Float[Array, ""] | float,
     block: int,
 ) -> DualSoftmax:
     """Builds P over all pairs in O(n c) memory: one streamed pass, `block` queries at most."""

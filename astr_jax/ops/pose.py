@@ -16,7 +16,9 @@ import functools
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+
+from pallas_kernels.arrays import Array
 
 SAMPLE = 5  # matches per hypothesis: the degrees of freedom of an essential matrix
 POLISHED = 8  # hypotheses that are refined on all matches

@@ -14,9 +14,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
 
 from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays, solve_positive
+from pallas_kernels.arrays import Array
 
 ESTIMATORS = ("pose", "affine", "none")
 
@@ -40,7 +41,7 @@ def scale_ratio(
     estimator: str,
     K0: Float[Array, "3 3"] | None = None,
     K1: Float[Array, "3 3"] | None = None,
-    cell: float = 8.0,
+    cell: Real[Array, ""] | float = 8.0,
     key: PRNGKeyArray | None = None,
 ) -> Float[Array, " k"]:
     """Returns r = s1 / s0 of each match, 1 on rows that are not valid.
@@ -125,7 +126,7 @@ def grid_sizes(
 
 
 def nearest_matches(
-    points0: Float[Array, "k 2"], valid: Bool[Array, " k"], *, radius: float
+    points0: Float[Array, "k 2"], valid: Bool[Array, " k"], *, radius: Real[Array, ""] | float
 ) -> tuple[Int[Array, "k c"], Bool[Array, "k c"]]:
     """Lists the valid matches nearest to each match in image 0, nearest first.
 
@@ -154,7 +155,7 @@ def _local_magnification(
     points1: Float[Array, "c 2"],
     near: Bool[Array, " c"],
     *,
-    cell: float,
+    cell: Real[Array, ""] | float,
 ) -> Float[Array, ""]:
     """sqrt|det A| of the robust affine map points0 -> points1 around a centre; 1 if there is none.
 

@@ -2,10 +2,12 @@
 
 import flax.struct
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from astr_jax.ops.geometry import seen_at, seen_by_depth, warp_by_homography
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
+from pallas_kernels.arrays import Array
 
 DEPTH_TOLERANCE = 0.2  # relative: what differs more is occluded (docs/paper.md §8)
 
@@ -41,7 +43,7 @@ def depth_ground_truth(
     K0: Float[Array, "3 3"],
     K1: Float[Array, "3 3"],
     cam1_from_cam0: Float[Array, "4 4"],
-    tolerance: float | Float[Array, ""] = DEPTH_TOLERANCE,
+    tolerance: float | np.floating | Float[Array, ""] = DEPTH_TOLERANCE,
 ) -> GroundTruth:
     """Ground truth of one pair by z-depth (0 = unknown) and pose.
 

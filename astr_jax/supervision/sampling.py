@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
+
+from pallas_kernels.arrays import Array
 
 
 def random_share(key: Array, candidates: Bool[Array, " n"], share: float) -> Bool[Array, " n"]:

@@ -11,7 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from astr_jax.ops.geometry import seen_at, seen_by_depth, warp_by_homography
 from astr_jax.supervision.ground_truth import (
@@ -19,6 +19,7 @@ from astr_jax.supervision.ground_truth import (
     depth_ground_truth,
     homography_ground_truth,
 )
+from pallas_kernels.arrays import Array
 
 Some = Array | np.ndarray
 

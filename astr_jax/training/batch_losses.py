@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Bool, Float, PyTree
 
 from astr_jax.losses import fine_loss, focal_loss, wrong_match_loss
 from astr_jax.model.astr import ASTR, coarse_matches
@@ -15,6 +15,7 @@ from astr_jax.supervision import GroundTruth, PairBatch, Truth
 from astr_jax.supervision.sampling import random_share, sample_fine
 from astr_jax.training.experiment import TrainConfig
 from astr_jax.types import CoarseMatches, Features
+from pallas_kernels.arrays import Array
 
 
 def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, fine, train):

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 from rich import print as say
 
 from astr_jax.ops.per_pair import DATA_AXIS
@@ -73,7 +74,7 @@ def check_split(mesh: Mesh, pairs_at_once: int) -> None:
         )
 
 
-def make_split(mesh: Mesh, pairs: int, make: Callable[[range, jax.Device], PairBatch]) -> PairBatch:
+def make_split(mesh: Mesh, pairs: int, make: Callable[[range, jax.Device], PyTree]) -> PyTree:
     """Makes a batch on the mesh: make(rows, device) gives the pairs `rows` of it, of all `pairs`,
     for each device of this process."""
     each = pairs // mesh.size

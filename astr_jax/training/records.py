@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import numpy as np
 from jaxtyping import UInt8
@@ -54,7 +55,7 @@ class Records:
         self._open(last_step=step)
 
     def scalars(
-        self, step: int, pairs: int, values: Mapping[str, float], split: str = "train"
+        self, step: int, pairs: int, values: Mapping[str, SupportsFloat], split: str = "train"
     ) -> None:
         """Records the scores after so many steps and pairs; split: "train" or "validation". Those
         that are not finite are left out."""

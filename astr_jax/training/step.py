@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Int, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.supervision import PairBatch
@@ -15,6 +15,7 @@ from astr_jax.training import devices
 from astr_jax.training.batch_losses import loss_and_scores
 from astr_jax.training.experiment import Experiment, TrainConfig
 from astr_jax.training.optimiser import optimizer_of
+from pallas_kernels.arrays import Array
 
 
 @flax.struct.dataclass
@@ -40,7 +41,7 @@ def make_state(variables: PyTree, optimizer, first_step: int = 0) -> TrainState:
     )
 
 
-def keys_for_step(seed: int, step: Int[Array, ""], pairs: int) -> dict[str, Array]:
+def keys_for_step(seed: int, step: Int[Array, ""] | int, pairs: int) -> dict[str, Array]:
     """One key per use and pair, by name. The run's root key is never advanced, only folded with
     the step: step 1000 draws the same numbers after a restart."""
     names = ("coarse", "fine", "ratio")

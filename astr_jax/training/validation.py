@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Float, PyTree, UInt8
 
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyPairs
@@ -23,6 +23,7 @@ from astr_jax.training.step import keys_for_step
 from astr_jax.training.validation_poses import pose_scores, posed_batches, world_batches
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches, pixels_of
+from pallas_kernels.arrays import Array
 
 SEED = 12345  # of the homographies
 BATCH = 8  # pairs, at most

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from astr_jax.geometry import enlarged_points
 from astr_jax.ops.grids import COARSE_STRIDE
@@ -16,7 +16,7 @@ class CellFrame:
     width: int  # cells in a row of the padded working image
     scale: tuple[float, float]  # given / working, of x and y
 
-    def given(self, points: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 2"]:
+    def given(self, points: Real[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 2"]:
         """Pixels of the working image as pixels of the image as given."""
         return enlarged_points(points, self.scale)
 

@@ -59,7 +59,7 @@ def show(axes: Axes, image: UInt8[np.ndarray, "h w 3"], place: Place, dim: float
 
 
 def pair_panel(
-    img0: UInt8[np.ndarray, "h w 3"], img1: UInt8[np.ndarray, "h w 3"], *, dim: float = 1.0
+    img0: UInt8[np.ndarray, "h w 3"], img1: UInt8[np.ndarray, "h1 w1 3"], *, dim: float = 1.0
 ) -> tuple[Figure, Axes, Place, Place]:
     """Two images side by side at one height, with room for a title above and a bar below."""
     (h0, w0), (h1, w1) = img0.shape[:2], img1.shape[:2]

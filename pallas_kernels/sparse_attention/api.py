@@ -20,9 +20,12 @@ puts the checks of indices, which outside jit run by themselves, into a compiled
 `jax.experimental.checkify`: wrap the program in `checkify.checkify`.
 """
 
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from typing import no_type_check
 
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import checks, dispatch
 from pallas_kernels.sparse_attention.dual_softmax import SparseDualSoftmax, dual_softmax
 from pallas_kernels.sparse_attention.pairs import Lists, Pairs
@@ -31,6 +34,7 @@ from pallas_kernels.sparse_attention.windows import Grid, Spots
 from pallas_kernels.target import target_platform
 
 
+@no_type_check
 def sparse_attention(
     q: Float[Array, "nq h d"],
     k: Float[Array, "nk h d"],
@@ -59,6 +63,7 @@ def sparse_attention(
     return dispatch.OF_LISTS[implementation](q, k, v, Lists(cells, k.shape[0]))
 
 
+@no_type_check
 def sparse_attention_pairs(
     q: Float[Array, "nq h d"],
     k: Float[Array, "nk h d"],
@@ -88,6 +93,7 @@ def sparse_attention_pairs(
     return segment_sum_attention(q, k, v, m_q, m_k)
 
 
+@no_type_check
 def spot_attention(
     q: Float[Array, "nq h d"],
     k: Float[Array, "nk h d"],
@@ -122,6 +128,7 @@ def spot_attention(
     return dispatch.attend_spots(implementation, q, k, v, spots)
 
 
+@no_type_check
 def sparse_dual_softmax(
     f0: Float[Array, "nq c"],
     f1: Float[Array, "nk c"],
@@ -149,6 +156,7 @@ def sparse_dual_softmax(
     return dual_softmax(f0, f1, Lists(cells, f1.shape[0]), scale, implementation)
 
 
+@no_type_check
 def spot_dual_softmax(
     f0: Float[Array, "nq c"],
     f1: Float[Array, "nk c"],
@@ -179,7 +187,7 @@ def _lists(cells, num_queries: int, num_keys: int, checked: bool) -> Int[Array, 
     return _at_least_one(cells)
 
 
-def _at_least_one(cells: Int[Array, "n s"]) -> Int[Array, "n s"]:
+def _at_least_one(cells: Int[Array, "n s"]) -> Int[Array, "n slots"]:
     """As int32, with an empty slot where there is none."""
     cells = jnp.asarray(cells, jnp.int32)
     return cells if cells.shape[1] else jnp.full((cells.shape[0], 1), -1, jnp.int32)

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import api
 from pallas_kernels.sparse_attention.pairs import NOTHING, Lists
 from pallas_kernels.sparse_attention.windows import Grid, Spots

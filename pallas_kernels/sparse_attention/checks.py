@@ -1,12 +1,17 @@
 """What the operator's arguments must satisfy: shapes at the door, values on the host."""
 
+from typing import no_type_check
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from pallas_kernels.arrays import Array
 
 
+@no_type_check
 def check_features(
     q: Float[Array, "nq h d"], k: Float[Array, "nk h d"], v: Float[Array, "nk h d"]
 ) -> None:
@@ -29,6 +34,7 @@ def check_features(
         )
 
 
+@no_type_check
 def check_integer(name: str, indices: Int[Array, "..."], rank: int) -> None:
     """Raises unless indices is a signed-integer array of this rank."""
     if indices.ndim != rank:
@@ -47,6 +53,7 @@ def check_implementation(name: str | None, known: tuple[str, ...]) -> None:
         raise ValueError(f"implementation must be None or one of {', '.join(known)}; got {name!r}.")
 
 
+@no_type_check
 def check_pair_of_features(f0: Float[Array, "n c"], f1: Float[Array, "m c"]) -> None:
     """Raises unless f0 and f1 fit together."""
     for name, x in (("f0", f0), ("f1", f1)):
@@ -61,6 +68,7 @@ def check_pair_of_features(f0: Float[Array, "n c"], f1: Float[Array, "m c"]) -> 
         raise ValueError(f"f0 and f1 must agree in channels: {f0.shape=}, {f1.shape=}.")
 
 
+@no_type_check
 def check_lists(cells: Int[Array, "nq s"], num_queries: int, num_keys: int, checked: bool) -> None:
     """The door's check of padded lists: shape always, values outside jit or by checkify."""
     check_integer("cells", cells, rank=2)
@@ -124,6 +132,7 @@ def _checkify_range(name: str, indices: Int[Array, "..."], end: int) -> None:
     checkify.check(inside.all(), f"{name} must lie in [0, {end}), or be -1 for empty.")
 
 
+@no_type_check
 def check_cells(cells: Int[Array, "nq s"], num_keys: int) -> None:
     """Raises on the host if a row of cells names a key outside [-1, num_keys) or a key twice."""
     check_integer("cells", cells, rank=2)
@@ -140,6 +149,7 @@ def check_cells(cells: Int[Array, "nq s"], num_keys: int) -> None:
         )
 
 
+@no_type_check
 def check_pairs(m_q: Int[Array, " l"], m_k: Int[Array, " l"], num_queries: int, num_keys: int):
     """Raises on the host if a pair is out of range, half empty, or given twice."""
     check_integer("m_q", m_q, rank=1)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.tile_lists import active_tiles, window_origins
 from pallas_kernels.sparse_attention.windows import Spots
 

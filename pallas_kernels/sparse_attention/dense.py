@@ -6,8 +6,9 @@ images, where a matrix product beats any gather.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.tiles import in_tiles
 
 _TILE = 128  # queries; 64 to 256 run alike, the whole at once takes longer and far more memory

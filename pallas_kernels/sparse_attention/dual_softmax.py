@@ -11,8 +11,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import dispatch
 from pallas_kernels.sparse_attention.pairs import NOTHING, Lists
 from pallas_kernels.sparse_attention.windows import Spots
@@ -27,13 +28,13 @@ class SparseDualSoftmax:
     gradient. Without keys: best -1, and NOTHING (-1e30) for its log P and the log-sum-exps.
     """
 
-    f0: Float[Array, "n c"]  # features times sqrt(scale)
-    f1: Float[Array, "m c"]
+    f0: Float[Array, "*b n c"]  # features times sqrt(scale)
+    f1: Float[Array, "*b m c"]
     index: Lists | Spots
-    lse0: Float[Array, " n"]
-    lse1: Float[Array, " m"]
-    best: Int[Array, " n"]
-    best_log_prob: Float[Array, " n"]
+    lse0: Float[Array, "*b n"]
+    lse1: Float[Array, "*b m"]
+    best: Int[Array, "*b n"]
+    best_log_prob: Float[Array, "*b n"]
 
     def log_prob_at(
         self, i: Int[Array, " p"], j: Int[Array, " p"]

@@ -9,8 +9,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.pairs import NOTHING, Lists, Pairs, Segments
 from pallas_kernels.sparse_attention.pallas_triton import (
     call,
@@ -59,7 +60,7 @@ def lists_best(
     return cell[:, 0], log_prob[:, 0]
 
 
-def _as_rows(*features: Float[Array, "n c"]) -> list[Float[Array, "n 1 p"]]:
+def _as_rows(*features: Float[Array, "_ c"]) -> list[Float[Array, "_ 1 p"]]:
     return padded_channels(*(f[:, None] for f in features))
 
 

@@ -10,8 +10,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.pairs import NOTHING
 from pallas_kernels.sparse_attention.pallas_tiles import product, seen_by
 from pallas_kernels.sparse_attention.pallas_triton import call, padded_channels
@@ -71,7 +72,7 @@ def _tiled(spots: Spots, f0, f1) -> tuple[Float[Array, "t0 64 p"], Float[Array, 
     return to_tiles(f0, spots.grid0), to_tiles(f1, spots.grid1)
 
 
-def _run(kernel, spots: Spots, along: int, out: list, *arrays, name: str) -> list:
+def _run(kernel, spots: Spots, along: int, out: list, *arrays, name: str) -> tuple:
     """Runs a kernel over the tiles of queries (along = 1) or of keys (0). out: of each result,
     the shape of what a cell has, and the dtype."""
     index = tile_index(spots)

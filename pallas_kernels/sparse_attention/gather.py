@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.tiles import in_tiles
 
 _TILE = 32  # queries; 8 to 64 run alike forward, fewer than 32 is slower backward

@@ -8,7 +8,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
+
+from pallas_kernels.arrays import Array
 
 NOTHING = -1e30  # the logarithm of zero, finite
 
@@ -18,8 +20,8 @@ NOTHING = -1e30  # the logarithm of zero, finite
 class Segments:
     """The partners of row r are partner[first[r] : first[r + 1]]; -1 is nobody."""
 
-    first: Int[Array, " r+1"]
-    partner: Int[Array, " l"]
+    first: Int[Array, "*b ends"]
+    partner: Int[Array, "*b l"]
 
 
 @jax.tree_util.register_dataclass
@@ -27,7 +29,7 @@ class Segments:
 class Lists:
     """A list of keys for every query, padded with -1."""
 
-    cells: Int[Array, "nq s"]
+    cells: Int[Array, "*b nq s"]
     num_keys: int = dataclasses.field(metadata={"static": True})
 
     def lists(self) -> "Lists":
@@ -53,8 +55,8 @@ class Lists:
 class Pairs:
     """Pairs in any order; -1 in both is padding."""
 
-    m_q: Int[Array, " l"]
-    m_k: Int[Array, " l"]
+    m_q: Int[Array, "*b l"]
+    m_k: Int[Array, "*b l"]
     num_queries: int = dataclasses.field(metadata={"static": True})
     num_keys: int = dataclasses.field(metadata={"static": True})
 

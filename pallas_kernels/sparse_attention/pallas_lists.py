@@ -11,8 +11,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.pairs import NOTHING, Lists, Pairs
 from pallas_kernels.sparse_attention.pallas_triton import (
     call,

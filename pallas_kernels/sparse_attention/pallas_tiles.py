@@ -12,8 +12,9 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import tile_lists
 from pallas_kernels.sparse_attention.pairs import NOTHING
 from pallas_kernels.sparse_attention.pallas_triton import call, padded_channels
@@ -132,7 +133,7 @@ def _a_byte_each(bits: Int[Array, " t"]) -> Int[Array, " t"]:
     return (bits * 0x00204081) & 0x01010101
 
 
-def product(a: Float[Array, "s t"], b: Float[Array, "t u"], contract=(1, 0)):
+def product(a: Float[Array, "a0 a1"], b: Float[Array, "b0 b1"], contract=(1, 0)):
     """A matrix product with float32 sums, and of full precision for float32 numbers: on a GPU by
     three products of TensorFloat-32, which the tensor cores do several times faster than one."""
     precision = None

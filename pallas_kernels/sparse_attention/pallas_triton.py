@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.target import target_platform
 
 _NUMBERS = 4096  # of partners' features that a program holds at a time
@@ -23,7 +24,7 @@ def call(
     name: str,
     num_warps: int = 4,
     num_stages: int = 2,
-) -> list:
+) -> tuple:
     """Runs kernel(*refs of arrays, *refs of out) once for every point of the grid.
 
     out: shapes of the results. The kernel sees all arrays whole. On a GPU it is compiled by
@@ -104,7 +105,7 @@ def store_row(ref, row: Int[Array, ""], head, value: Float[Array, "1 p"]) -> Non
     ref[row, head, :] = value.reshape(-1).astype(ref.dtype)
 
 
-def store_number(ref, row: Int[Array, ""], head, value: Float[Array, ""]) -> None:
+def store_number(ref, row: Int[Array, ""], head, value: Array) -> None:
     """Writes one number of ref [n h]."""
     ref[row, head] = value.astype(ref.dtype)
 

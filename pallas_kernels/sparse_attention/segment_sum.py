@@ -5,7 +5,9 @@ Simple and general, O(l h d) in time and memory. All other implementations agree
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from pallas_kernels.arrays import Array
 
 
 @jax.jit

@@ -4,8 +4,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.windows import Grid, Spots
 
 SIDE = 8  # cells; a tile has 64
@@ -37,7 +38,7 @@ def from_tiles(x: Array, grid: Grid) -> Array:
     return x[:height, :width].reshape(height * width, *x.shape[2:])
 
 
-def window_origins(spots: Spots) -> Int[Array, "tiles 2*k 64"]:
+def window_origins(spots: Spots) -> Int[Array, "tiles k2 64"]:
     """First row, then first column, of every window of every query; FAR where there is none."""
     centres = spots.used_centres()
     width, reach = spots.grid1[1], spots.window // 2
@@ -53,7 +54,7 @@ def valid_words(valid: Bool[Array, " m"], grid: Grid) -> Int[Array, "tiles 2"]:
     return jax.lax.bitcast_convert_type(words, jnp.int32)
 
 
-def active_tiles(origins: Int[Array, "t0 2*k 64"], spots: Spots) -> Bool[Array, "t0 t1"]:
+def active_tiles(origins: Int[Array, "t0 k2 64"], spots: Spots) -> Bool[Array, "t0 t1"]:
     """Which tiles of keys hold a cell of a window of each tile of queries."""
     rows, columns = tile_grid(spots.grid1)
     y, x = origins[:, 0::2], origins[:, 1::2]  # [t0 k 64]
@@ -75,7 +76,7 @@ def active_tiles(origins: Int[Array, "t0 2*k 64"], spots: Spots) -> Bool[Array, 
 class TileIndex:
     """Which pairs of tiles and which of their pairs of cells count; k windows a query."""
 
-    origins: Int[Array, "t0 2*k 64"]
+    origins: Int[Array, "t0 k2 64"]
     words: Int[Array, "t1 2"]  # valid keys of each tile of keys
     num_keys: Int[Array, " t0"]  # active tiles of keys of each tile of queries
     keys: Int[Array, "t0 t1"]  # which ones, the first num_keys of a row

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
-from jaxtyping import Array
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.target import target_platform
 
 

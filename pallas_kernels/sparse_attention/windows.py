@@ -8,8 +8,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
 
+from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.pairs import Lists
 
 Grid = tuple[int, int]  # h, w
@@ -20,9 +21,9 @@ Grid = tuple[int, int]  # h, w
 class Spots:
     """Where the queries, the cells of grid0, look: cells of grid1 near one of their centres."""
 
-    centres: Int[Array, "n k"]  # cells of grid1; -1 is no window
-    valid0: Bool[Array, " n"]  # queries that look at all
-    valid1: Bool[Array, " m"]  # keys that may be seen
+    centres: Int[Array, "*b n k"]  # cells of grid1; -1 is no window
+    valid0: Bool[Array, "*b n"]  # queries that look at all
+    valid1: Bool[Array, "*b m"]  # keys that may be seen
     grid0: Grid = dataclasses.field(metadata={"static": True})
     grid1: Grid = dataclasses.field(metadata={"static": True})
     window: int = dataclasses.field(metadata={"static": True})  # side, odd
@@ -50,7 +51,7 @@ class Spots:
         return (near & (centres >= 0)).any(axis=1) & self.valid1[key]
 
 
-def window_cells(centres: Int[Array, "*b"], *, grid: Grid, window: int) -> Int[Array, "*b w*w"]:
+def window_cells(centres: Int[Array, "*b"], *, grid: Grid, window: int) -> Int[Array, "*b s"]:
     """Lists the cells of a square window around each centre; -1 outside or where there is none."""
     height, width = grid
     dy, dx = jnp.divmod(jnp.arange(window * window, dtype=jnp.int32), window)
@@ -60,9 +61,7 @@ def window_cells(centres: Int[Array, "*b"], *, grid: Grid, window: int) -> Int[A
     return jnp.where(inside, y * width + x, -1)
 
 
-def union_of_windows(
-    centres: Int[Array, "n k"], *, grid: Grid, window: int
-) -> Int[Array, "n k*w*w"]:
+def union_of_windows(centres: Int[Array, "n k"], *, grid: Grid, window: int) -> Int[Array, "n s"]:
     """Lists the union of k windows per row, each cell once; -1 in the other slots."""
     width, reach = grid[1], window // 2
     cells = window_cells(centres, grid=grid, window=window)  # [n k w*w]

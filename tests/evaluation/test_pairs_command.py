@@ -78,7 +78,8 @@ def test_the_report_names_the_weights_and_how_they_match(
             called.append(self)
             assert K0 is None  # a homography pair has no intrinsics
             assert K1 is None
-            return Matches(*(np.zeros((0, 2)),) * 2, *(np.zeros(0),) * 5, np.zeros(0, bool))
+            points, scores, cells = np.zeros((0, 2)), np.zeros(0), np.zeros(0, int)
+            return Matches(*[points] * 2, *[scores] * 3, *[cells] * 2, np.zeros(0, bool))
 
     monkeypatch.setattr(named, "Matcher", Blind)
     command("pairs", pairs_folder, "--weights", weights, "--out", out)

@@ -9,6 +9,7 @@ import cv2
 import pytest
 
 from astr_jax.cli.eval import sweep
+from astr_jax.evaluation.matchers.named import NamedMatcher
 from astr_jax.evaluation.studies.sweeps import SWEEPS
 
 COMMAND = pathlib.Path(__file__).parents[2] / "eval.py"
@@ -29,11 +30,13 @@ def folder(tmp_path, rng):
 
 
 def test_matchers_are_named_by_the_file_of_their_weights(monkeypatch):
-    monkeypatch.setattr(sweep, "find_matcher", lambda *words: words)
+    monkeypatch.setattr(sweep, "find_matcher", lambda *words: NamedMatcher(print, {"words": words}))
 
     def names(weights, matcher):
         asked = argparse.Namespace(weights=weights, matcher=matcher, long_side=320)
-        return sweep.find_matchers(asked)
+        return {
+            name: matcher.settings["words"] for name, matcher in sweep.find_matchers(asked).items()
+        }
 
     assert names(["tiny", "runs/new.safetensors"], ["sift"]) == {
         "tiny": ("astr", "tiny", 320),

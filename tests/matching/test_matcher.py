@@ -9,7 +9,7 @@ from PIL import Image
 
 import astr_jax
 from astr_jax.images import prepare
-from astr_jax.matching import EncodedImages, Matcher, MatchOptions, programs
+from astr_jax.matching import EncodedImage, EncodedImages, Matcher, MatchOptions, programs
 from astr_jax.matching.matcher import working_intrinsics
 from astr_jax.ops.matching import dual_softmax, log_prob_at
 from astr_jax.params import Calibration, Params, fold_params
@@ -111,10 +111,15 @@ def test_an_image_is_encoded_when_it_is_first_needed_and_once(matcher, monkeypat
 
 
 def test_the_cache_forgets_what_was_not_used_for_longest():
-    encoded = []
-    images = EncodedImages(lambda image, name: encoded.append(image) or image, keep=2)
+    encoded, prepared = [], prepare(picture(96, 128), None, resize=RESIZE, name="image")
+
+    def encode(image, name):
+        encoded.append(image)
+        return EncodedImage(prepared, lambda _: None, image)
+
+    images = EncodedImages(encode, keep=2)
     for name in ("a", "b", "a", "c", "a", "b"):
-        assert images.get(name, "image") == name
+        assert images.get(name, "image").name == name
     assert encoded == ["a", "b", "c", "b"]
 
 

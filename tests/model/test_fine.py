@@ -69,10 +69,10 @@ def make_features(rng, stride):
     def one():
         size = HEIGHT * 8 // stride, WIDTH * 8 // stride
         return Features(
-            coarse32=None,
-            coarse8=None,
+            coarse32=np.zeros((1, HEIGHT // 4, WIDTH // 4, 4), np.float32),
+            coarse8=np.zeros((1, HEIGHT, WIDTH, 4), np.float32),
             fine=rng.normal(size=(1, *size, 4)).astype(np.float32),
-            mask32=None,
+            mask32=np.ones((1, HEIGHT // 4, WIDTH // 4), bool),
             mask8=np.ones((1, HEIGHT, WIDTH), bool),
             fine_mask=np.ones((1, *size), bool),
         )
@@ -116,7 +116,9 @@ def test_points_are_the_centre_plus_delta_times_the_reach_of_the_crop(fine_stage
 
 def test_the_image_where_things_look_larger_is_sampled_wider(fine_stage):
     stride, (features0, features1, *coarse), matches, _, run = fine_stage
-    matches = jax.tree.map(lambda x: np.concatenate([x[:, :1], 0 * x[:, 1:] - 1], 1), matches)
+    matches = jax.tree.map(
+        lambda x: np.concatenate([x[:, :1], np.full_like(x[:, 1:], -1)], 1), matches
+    )
     matches = matches.replace(valid=matches.cell0 >= 0)
 
     def total(fine0, fine1, ratio):

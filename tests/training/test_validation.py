@@ -9,6 +9,7 @@ import pytest
 
 import astr_jax
 from astr_jax.data.homography import HomographyConfig
+from astr_jax.data.readers import PosedPairs
 from astr_jax.data.worlds import WorldConfig
 from astr_jax.ops.scaling import scale_ratio
 from astr_jax.params import Params
@@ -46,8 +47,11 @@ def experiment(micro_config):
     )
 
 
-class Posed:
+class Posed(PosedPairs):
     """Stands for a data set: pairs of noise, whose geometry is always the same."""
+
+    def __init__(self):
+        pass
 
     def stack(self, indices):
         indices = list(indices)
@@ -162,7 +166,7 @@ def test_exact_matches_find_the_pose_and_a_pair_without_any_counts_as_failed():
     valid = np.stack([np.ones(60, bool), np.zeros(60, bool)])
     rest = np.zeros(valid.shape)
     twice = [np.stack([p, p]) for p in points]
-    found = Matches(*twice, *[rest] * 5, valid)
+    found = Matches(*twice, *[rest] * 3, *[rest.astype(int)] * 2, valid)
     scores = pose_scores([found], [Posed().stack([0, 1]).truth])
     for degrees in (5, 10, 20):
         assert scores[f"pose_auc@{degrees}"] == pytest.approx(0.5, abs=0.02)

@@ -36,7 +36,7 @@ def overlap_from_depth(
     return np.fmin(share, share.T)
 
 
-def overlap_from_tracks(points_of: list[Int[np.ndarray, " k"]]) -> Float[np.ndarray, "n n"]:
+def overlap_from_tracks(points_of: list[Int[np.ndarray, " _"]]) -> Float[np.ndarray, "n n"]:
     """Common triangulated points over the points of the view with fewer; 0 where there are none.
 
     points_of[i]: the ids of the points that view i sees, each once.

@@ -44,8 +44,8 @@ class PosedDataset(abc.ABC):
         self.scenes = tuple(scenes)
         self._pairs: dict[str, Sequence[PosedPair]] = {}
 
-    def pairs(self, scene: str) -> Sequence[PosedPair]:
-        """The pairs of a scene, in the order of its index."""
+    def pairs(self, scene: str) -> Sequence:
+        """The PosedPairs of a scene, in the order of its index, each read when asked for."""
         if scene not in self.scenes:
             raise ValueError(
                 f"There is no scene {scene!r}; the {len(self.scenes)} scenes begin with "
@@ -121,7 +121,7 @@ class LazyPairs(Sequence):
 def pairs_of_views(
     scene: str,
     view: Callable[[int], View],
-    cam_from_world: Sequence[Float[np.ndarray, "4 4"]],
+    cam_from_world: Sequence[Float[np.ndarray, "4 4"] | None],
     index: Int[np.ndarray, "n 2"],
     overlap: Float[np.ndarray, " n"],
 ) -> LazyPairs:

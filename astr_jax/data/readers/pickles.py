@@ -41,7 +41,7 @@ class _NumpyOnly(pickle.Unpickler):
 
 def read_object_npz(
     path: str | os.PathLike, keys: collections.abc.Iterable[str]
-) -> dict[str, collections.abc.Sequence]:
+) -> dict[str, np.ndarray | list]:
     """Reads those of the keys that the file has; the others are not even unpickled.
 
     The file was written by np.savez(path, **index), or by np.savez(path, index): the keys of one

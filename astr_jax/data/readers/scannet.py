@@ -62,7 +62,7 @@ class ScanNet(PosedDataset):
 
         def make(k: int) -> PosedPair:
             row = rows[k]
-            number, scan, stem0, stem1 = names[row]
+            number, scan, stem0, stem1 = map(int, names[row])
             folder = f"scene{number:04d}_{scan:02d}"
             if rel_pose is None or (self.root / folder / "pose").is_dir():
                 poses = (self._cam_from_world(folder, stem) for stem in (stem0, stem1))

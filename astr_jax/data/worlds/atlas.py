@@ -10,7 +10,9 @@ import cv2
 import flax.struct
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
+
+from pallas_kernels.arrays import Array
 
 FAMILIES = ("windows", "tiles", "bricks", "noise")
 PER_FAMILY = 8  # patterns of each

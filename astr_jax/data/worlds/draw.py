@@ -4,7 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Int
+
+from pallas_kernels.arrays import Array
 
 
 class Draw:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from astr_jax.data.worlds.draw import Draw
 from astr_jax.data.worlds.surfaces import Scene, Solids, Terrain
+from pallas_kernels.arrays import Array
 
 KINDS = ("street", "facade", "room", "ground", "hills", "planes", "spheres")
 SOLIDS = 20  # places for boxes and ellipsoids in every scene
@@ -20,13 +21,13 @@ PLAIN, HOUSE, WALL = 0, 1, 2  # what a solid is covered with: see shading.draw_m
 class Bodies:
     """Some solids of a scene, p of them, before they are put together."""
 
-    centre: Float[Array, "p 3"]
-    half: Float[Array, "p 3"]
-    angles: Float[Array, "p 2"]  # about z, then about the turned x, radians
-    round: Bool[Array, " p"]
-    cover: Int[Array, " p"]
-    hollow: Bool[Array, " p"]
-    used: Bool[Array, " p"]
+    centre: Float[Array, "*b p 3"]
+    half: Float[Array, "*b p 3"]
+    angles: Float[Array, "*b p 2"]  # about z, then about the turned x, radians
+    round: Bool[Array, "*b p"]
+    cover: Int[Array, "*b p"]
+    hollow: Bool[Array, "*b p"]
+    used: Bool[Array, "*b p"]
 
 
 @flax.struct.dataclass
@@ -34,12 +35,12 @@ class Layout:
     """A scene and where to stand and look in it: boxes of points, lowest and highest corner."""
 
     scene: Scene
-    cover: Int[Array, " p"]
-    eyes: Float[Array, "2 3"]
-    targets: Float[Array, "2 3"]
+    cover: Int[Array, "*b p"]
+    eyes: Float[Array, "*b 2 3"]
+    targets: Float[Array, "*b 2 3"]
 
 
-def points(x, y, z) -> Float[Array, "p 3"]:
+def points(x, y, z) -> Float[Array, "*p 3"]:
     return jnp.stack(jnp.broadcast_arrays(*map(jnp.asarray, (x, y, z))), axis=-1)
 
 

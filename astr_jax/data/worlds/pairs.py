@@ -8,7 +8,7 @@ import functools
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from astr_jax.data.worlds.atlas import Atlas
 from astr_jax.data.worlds.config import EXACT_TOLERANCE, WorldConfig
@@ -18,6 +18,7 @@ from astr_jax.data.worlds.shading import Light, draw_light, draw_materials, shad
 from astr_jax.data.worlds.surfaces import Scene, held, rotate, trace
 from astr_jax.data.worlds.views import Camera, draw_cameras
 from astr_jax.supervision import DepthTruth, PairBatch
+from pallas_kernels.arrays import Array
 
 EVEN_ROW = 1024  # XLA on a CPU is ten times slower on rows of odd lengths
 
@@ -26,9 +27,9 @@ EVEN_ROW = 1024  # XLA on a CPU is ten times slower on rows of odd lengths
 class Shots:
     """All that one pair of images shows, before it is rendered."""
 
-    kind: Int[Array, ""]
+    kind: Int[Array, "*b"]
     scene: Scene
-    table: Float[Array, "f m"]  # of the surfaces
+    table: Float[Array, "*b f m"]  # of the surfaces
     cameras: Camera  # leading axis 2, as for all below
     lights: Light
     keys: Array  # of what the sensor does

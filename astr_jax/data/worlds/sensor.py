@@ -7,10 +7,11 @@ kernels are symmetric about their centre, so ground truth stays exact.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.worlds.draw import Draw
+from pallas_kernels.arrays import Array
 
 REACH = 4  # pixels, of the blur's kernel
 # The quantisation table of the JPEG standard for luminance, at quality 50.

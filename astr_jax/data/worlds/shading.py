@@ -4,7 +4,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.worlds import atlas as atlases
@@ -13,6 +13,7 @@ from astr_jax.data.worlds.draw import Draw
 from astr_jax.data.worlds.layouts import HOUSE, PLAIN, Layout
 from astr_jax.data.worlds.surfaces import Scene, dot, held, terrain_height, trace_solids
 from astr_jax.data.worlds.views import Camera
+from pallas_kernels.arrays import Array
 
 # The terrain's and the sky's box, level and far below, of which only the top is ever seen: turn,
 # centre, half sides, round, which way the normal points.
@@ -24,24 +25,24 @@ SHAPE, TONE = EVEN.size, 11  # rows of the table: the first of the materials', t
 class Materials:
     """What covers the m surfaces: a large texture, and a finer one mixed into it."""
 
-    large: Int[Array, "m 3"]  # texture of the faces along each local axis
-    fine: Int[Array, "m 3"]
-    large_size: Float[Array, " m"]  # of one texture on the surface, units
-    fine_size: Float[Array, " m"]
-    shift: Float[Array, "m 2"]  # of both, units
-    mix: Float[Array, " m"]  # share of the fine one
-    tone: Float[Array, " m"]  # brightness
-    gloss: Float[Array, " m"]
+    large: Int[Array, "*b m 3"]  # texture of the faces along each local axis
+    fine: Int[Array, "*b m 3"]
+    large_size: Float[Array, "*b m"]  # of one texture on the surface, units
+    fine_size: Float[Array, "*b m"]
+    shift: Float[Array, "*b m 2"]  # of both, units
+    mix: Float[Array, "*b m"]  # share of the fine one
+    tone: Float[Array, "*b m"]  # brightness
+    gloss: Float[Array, "*b m"]
 
 
 @flax.struct.dataclass
 class Light:
     """One sun (or lamp) as one image is taken."""
 
-    towards: Float[Array, " 3"]  # the sun, unit vector
-    direct: Float[Array, ""]  # share of the light that comes from it
-    shadow: Float[Array, ""]  # share of the direct light that shadows take
-    sharpness: Float[Array, ""]  # of the shining spots
+    towards: Float[Array, "*b 3"]  # the sun, unit vector
+    direct: Float[Array, "*b"]  # share of the light that comes from it
+    shadow: Float[Array, "*b"]  # share of the direct light that shadows take
+    sharpness: Float[Array, "*b"]  # of the shining spots
 
 
 def draw_materials(key: Array, layout: Layout, atlas: Atlas) -> Materials:

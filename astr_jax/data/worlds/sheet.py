@@ -25,7 +25,7 @@ def true_matches(truth: DepthTruth) -> tuple[np.ndarray, np.ndarray]:
 
 def draw_pair(
     pair: PairBatch, kind: str, rng: np.random.Generator, *, lines: int = 10
-) -> UInt8[np.ndarray, "h 3*w 3"]:
+) -> UInt8[np.ndarray, "h w3 3"]:
     """Draws both images side by side with true matches as lines, then the depth of image 0."""
     depth0 = pair.truth.depth0
     height, width = depth0.shape

@@ -11,7 +11,9 @@ import operator
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+
+from pallas_kernels.arrays import Array
 
 RANGE = 60.0  # farther terrain is lost in the haze
 STEPS = 24  # of a ray towards the terrain
@@ -22,20 +24,20 @@ NEAREST = 1e-3
 class Solids:
     """Boxes and ellipsoids, p of them. Local coordinates are +-1 on the surface."""
 
-    centre: Float[Array, "p 3"]
-    turn: Float[Array, "p 3 3"]  # local axes as rows
-    half: Float[Array, "p 3"]  # half sides, or half axes
-    round: Bool[Array, " p"]  # an ellipsoid, else a box
-    hollow: Bool[Array, " p"]  # seen from inside: a room
-    used: Bool[Array, " p"]
+    centre: Float[Array, "*p 3"]
+    turn: Float[Array, "*p 3 3"]  # local axes as rows
+    half: Float[Array, "*p 3"]  # half sides, or half axes
+    round: Bool[Array, "*p"]  # an ellipsoid, else a box
+    hollow: Bool[Array, "*p"]  # seen from inside: a room
+    used: Bool[Array, "*p"]
 
 
 @flax.struct.dataclass
 class Terrain:
     """height(x, y) = level + sum of amplitude * wave(kx x + ky y + phase)."""
 
-    level: Float[Array, ""]
-    waves: Float[Array, "w 4"]  # kx, ky (cycles per unit), phase (cycles), amplitude
+    level: Float[Array, "*b"]
+    waves: Float[Array, "*b w 4"]  # kx, ky (cycles per unit), phase (cycles), amplitude
 
 
 @flax.struct.dataclass

@@ -3,12 +3,13 @@
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from astr_jax.data.worlds.config import WorldConfig
 from astr_jax.data.worlds.draw import Draw
 from astr_jax.data.worlds.layouts import Layout
 from astr_jax.data.worlds.surfaces import Scene, clearance, rotate, trace
+from pallas_kernels.arrays import Array
 
 GRID = (12, 16)  # rays (rows, columns) on which overlap is measured
 FIRST_CAMERAS = 8  # tried for a good view of the scene
@@ -19,9 +20,9 @@ ROOM = 0.25  # least distance of a camera from a surface, units
 class Camera:
     """A pinhole camera: x right, y down, z forward; pixel centres at whole numbers."""
 
-    K: Float[Array, "3 3"]
-    turn: Float[Array, "3 3"]  # cam_from_world
-    eye: Float[Array, " 3"]  # in the world
+    K: Float[Array, "*b 3 3"]
+    turn: Float[Array, "*b 3 3"]  # cam_from_world
+    eye: Float[Array, "*b 3"]  # in the world
 
     def rays(self, points: Float[Array, "2 n"]) -> Float[Array, "3 n"]:
         """World directions of pixels, of unit depth."""

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from astr_jax.evaluation.scores.found import MatchArrays, MatchFunction
 
 MAX_FEATURES = 4096
-Descriptors = Float[np.ndarray, "n c"] | Bool[np.ndarray, "n c"]  # bool: compared by Hamming
+Descriptors = Float[np.ndarray, "_ _"] | Bool[np.ndarray, "_ _"]  # bool: compared by Hamming
 
 
 def _detect(

@@ -11,7 +11,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 from rich.table import Table
 
 from astr_jax.matching import stages
@@ -20,6 +20,7 @@ from astr_jax.ops.scaling import EXTREME
 from astr_jax.params import Params
 from astr_jax.supervision import PairBatch
 from astr_jax.types import CoarseMatches
+from pallas_kernels.arrays import Array
 
 WAYS = ("off", "on", "true")  # ratio 1, the estimated one, the true one
 EDGES = (1.0, 1.5, 2.0, 3.0, np.inf)  # of the bins of true ratios, the larger by the smaller side

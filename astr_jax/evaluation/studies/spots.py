@@ -10,12 +10,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from astr_jax.matching import stages
 from astr_jax.ops.matching import log_prob_at
 from astr_jax.params import Calibration, Params
 from astr_jax.supervision import PairBatch
+from pallas_kernels.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
