@@ -30,7 +30,10 @@ def folder(tmp_path, rng):
 
 
 def test_matchers_are_named_by_the_file_of_their_weights(monkeypatch):
-    monkeypatch.setattr(sweep, "find_matcher", lambda *words: NamedMatcher(print, {"words": words}))
+    def named(*words):
+        return NamedMatcher(match=print, settings={"words": words})
+
+    monkeypatch.setattr(sweep, "find_matcher", named)
 
     def names(weights, matcher):
         asked = argparse.Namespace(weights=weights, matcher=matcher, long_side=320)
