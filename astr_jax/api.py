@@ -38,8 +38,8 @@ def match(
     Args:
       img0, img1: uint8 or float in [0, 1], [H W], [H W 1] or [H W 3], with [b ...] for batches of
         one shape, PIL images or paths. The two images may differ in size.
-      K0, K1: intrinsics [3 3] in pixels of the images as given.
-      mask0, mask1: bool [H W], True where usable.
+      K0, K1: intrinsics [3 3], of batches also [b 3 3], in pixels of the images as given.
+      mask0, mask1: bool [H W], of batches [b H W], True where usable.
       max_matches: the most confident ones alone.
       threshold: least confidence; None for the weights' own.
       resize: the long side is shrunk to this at most. More pixels mean more and finer matches.
@@ -49,8 +49,9 @@ def match(
         the turn of the largest sum of confidences, in three to five times the time. Not for
         batches.
 
-    Returns Matches in pixels of the images as given, sorted by confidence. Images without anything
-    in common give an empty one. Deterministic. Raises ValueError for input it cannot read.
+    Returns Matches [k ...], of batches [b k ...], in pixels of the images as given, sorted by
+    confidence and padded. Images without anything in common give one without valid rows.
+    Deterministic. Raises ValueError for input it cannot read.
     """
     options = MatchOptions(
         max_matches=max_matches,
@@ -84,7 +85,7 @@ def match_pairs(
     Args:
       pairs: of images as in match; paths are told apart by name, arrays by identity. Order them so
         that images recur soon.
-      intrinsics: None, or a function from an image to its K [3 3].
+      intrinsics: None, or a function from an image to its K [3 3], in pixels of it as given.
       keep: how many images' features stay in memory. Where upright is False an image that comes
         second takes four times as much.
 

@@ -1,6 +1,6 @@
 """From whatever people hold to padded grey arrays, and back to their pixels.
 
-One function, pixels_of, reads every form of an image; what is matched is also what is drawn.
+One function, read_pixels, reads every form of an image; what is matched is also what is drawn.
 """
 
 import dataclasses
@@ -77,7 +77,7 @@ def read_image(path: str | os.PathLike, name: str = "image") -> Image.Image:
 
 def to_grey(image, name: str) -> tuple[Float[np.ndarray, "b h w"], bool]:
     """Grey float images in [0, 1], colour weighted as Pillow's 'L'; and whether a batch came."""
-    array = pixels_of(image, name)
+    array = read_pixels(image, name)
     colour = array.shape[-1] == 3 and array.ndim > 2
     if array.ndim > 2 and array.shape[-1] in (1, 3):
         channels, batched = array, array.ndim == 4
@@ -95,7 +95,7 @@ def to_grey(image, name: str) -> tuple[Float[np.ndarray, "b h w"], bool]:
 
 def to_rgb(image, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
     """One image as 8-bit colour, to be drawn."""
-    array = pixels_of(image, name)
+    array = read_pixels(image, name)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] != 3):
@@ -105,7 +105,7 @@ def to_rgb(image, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
     return array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=-1)
 
 
-def pixels_of(image, name: str) -> np.ndarray:
+def read_pixels(image, name: str) -> np.ndarray:
     """The pixels of an image or a batch in any form: checked, uint8, or float in [0, 1].
 
     Of Pillow's modes, I and I;16 hold 0 to 65535 and F holds 0 to 1; transparency is dropped.

@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from astr_jax.data.readers import PosedDataset, open_dataset
+from astr_jax.data.readers import KINDS, PosedDataset, open_dataset
 
-KIND_HELP = "megadepth, scannet, colmap, folders or tables, and where they are"
+KIND_HELP = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}, and where they are"
 
 
 def add_dataset_arguments(parser) -> None:

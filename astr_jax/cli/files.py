@@ -5,11 +5,12 @@ import os
 import pathlib
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from astr_jax.files import replacing
 
+PIXELS = ("bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 PICTURES = ("jpeg", "jpg", "pdf", "png", "svg", "tif", "tiff", "webp")
 
 
@@ -37,6 +38,17 @@ def save_figure(figure: Figure, path: str) -> None:
     with replacing(path) as beside:
         figure.savefig(beside, facecolor=figure.get_facecolor())
     print(f"wrote {path}")
+
+
+def save_pixels(pixels: UInt8[np.ndarray, "h w 3"], path: str) -> None:
+    """Writes a picture of blue, green and red; the ending says how."""
+    import cv2
+
+    done, encoded = cv2.imencode(pathlib.Path(path).suffix, pixels)
+    if not done:
+        raise OSError(f"{path} cannot be written.")
+    with replacing(path) as beside:
+        beside.write_bytes(encoded.tobytes())
 
 
 def read_intrinsics(values: list[str] | None) -> tuple:

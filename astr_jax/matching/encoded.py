@@ -8,7 +8,7 @@ from astr_jax.images import Prepared
 from astr_jax.types import Features
 
 
-class View(NamedTuple):
+class TurnedView(NamedTuple):
     """An image as it lies at one turn, and its features there."""
 
     prepared: Prepared
@@ -25,11 +25,11 @@ class EncodedImage:
         self.prepared, self.name = prepared, name
         self._encode, self._views = encode, {}
 
-    def at(self, turn: int) -> View:
+    def at(self, turn: int) -> TurnedView:
         """The image lying turned by so many quarters anticlockwise."""
         if turn not in self._views:
             prepared = self.prepared.turned(turn)
-            self._views[turn] = View(prepared, self._encode(prepared))
+            self._views[turn] = TurnedView(prepared, self._encode(prepared))
         return self._views[turn]
 
     @property

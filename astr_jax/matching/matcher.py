@@ -12,7 +12,7 @@ from astr_jax.geometry import shrunk_intrinsics, turned_camera
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
-from astr_jax.matching.encoded import EncodedImage, View
+from astr_jax.matching.encoded import EncodedImage, TurnedView
 from astr_jax.matching.options import MatchOptions
 from astr_jax.matching.turns import TURNS, matches_turned_back
 from astr_jax.params import Params
@@ -26,8 +26,8 @@ ALL = 2**30  # matches: more than there are
 class Candidates:
     """The coarse matches of a pair, before they are refined."""
 
-    view0: View
-    view1: View  # at the turn that was chosen
+    view0: TurnedView
+    view1: TurnedView  # at the turn that was chosen
     maps: programs.Maps  # aggregated features [b n c], [b m c] of the square canvas
     cells: CoarseMatches  # [b n], sorted by confidence
     count: int  # the largest number of matches of a pair
@@ -66,7 +66,9 @@ class Matcher:
 
         K0, K1: intrinsics [3 3] (of batches also [b 3 3]) in pixels of the images as given.
         """
-        self.options.estimator_for(K0, K1)  # refuses one without the other before the work
+        self.options.estimator_for(K0, K1)  # bad cameras are refused before the work
+        working_intrinsics(K0, image0.prepared, "K0")
+        working_intrinsics(K1, image1.prepared, "K1")
         return self.refine(self.candidates(image0, image1), K0, K1)
 
     def candidates(self, image0: EncodedImage, image1: EncodedImage) -> Candidates:
@@ -145,7 +147,7 @@ class Matcher:
         square = canvases(self.options.resize)[-1]
         return programs.run_encode(self.params, pixels, mask, square=square)
 
-    def _candidates(self, view0: View, view1: View) -> Candidates:
+    def _candidates(self, view0: TurnedView, view1: TurnedView) -> Candidates:
         sizes = [len(view.prepared.pixels) for view in (view0, view1)]
         if sizes[0] != sizes[1]:
             raise ValueError(
@@ -160,7 +162,7 @@ class Matcher:
         )
         return Candidates(view0, view1, maps, cells, int(count))
 
-    def _rows(self, view0: View, view1: View) -> int:
+    def _rows(self, view0: TurnedView, view1: TurnedView) -> int:
         """Pixel rows that the coarse stage looks at: those of the higher canvas."""
         shapes = (view.prepared.shape for view in (view0, view1))
         return max(canvas_of(shape, self.options.resize)[0] for shape in shapes)

@@ -4,7 +4,7 @@
     features1 = encode(params, images1, mask1)
     coarse = aggregate(params, features0, features1)               # maps [b n c], [b m c]; P
     cells = pick(params, coarse, features0, features1, ...)        # cell0, cell1 [b k]
-    ratio = scale_ratios(cells, features0, features1, K0, K1)      # [b k]
+    ratio = scale_ratios(cells, features0, features1, K0, K1, estimator="pose")  # [b k]
     matches = refine(params, features0, features1, *coarse.maps, cells, ratio)  # [b k 2]
 
 Everything is in pixels of the images as they come in: the working images.

@@ -1,1 +1,1 @@
-"""Pure functions on arrays, one pair at a time, without parameters."""
+"""Pure functions on arrays without parameters; of one pair, where shapes show no axis b."""

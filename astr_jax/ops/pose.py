@@ -4,7 +4,7 @@ A robust estimator in the manner of RANSAC, with static shapes and no branch on 
 hypotheses are made at once, all are scored at once, the best few are polished on all matches.
 A hypothesis is five matches and a random start, solved by Levenberg-Marquardt on rotation and
 translation direction. Five points (not eight) keep planar scenes solvable, and the iteration
-needs no polynomial roots, which single precision would spoil. (Spec section 6.)
+needs no polynomial roots, which single precision would spoil (docs/paper.md §6).
 
 Conventions: a point X0 of camera 0 has X1 = rotation X0 + translation in camera 1; only the
 direction of the translation is known, so it has unit length. Points are (x, y) pixels, pixel

@@ -23,7 +23,7 @@ TEXTURE_SIDE = 256  # pixels
 WORLDS = 2**31 - 1  # sets the worlds' random numbers apart from those of the steps
 
 # (step, rows, device) -> those pairs of the step's batch
-Source = Callable[[int, range, jax.Device], PairBatch]
+MakePairs = Callable[[int, range, jax.Device], PairBatch]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Batches:
         self.posed, self._told = posed, set()
         worlds, real = experiment.worlds_share, experiment.posed_share
         self.shares = {"worlds": worlds, "posed": real, "homographies": 1 - worlds - real}
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, MakePairs] = {}
         if self.shares["worlds"] > 0:
             self.sources["worlds"] = worlds_source(experiment, stage, photos, difficulty)
         if self.shares["posed"] > 0:
@@ -88,7 +88,7 @@ class Batches:
         return contextlib.closing(Prefetch(self.batch, start=start, num_threads=num_threads))
 
 
-def homographies_source(experiment, stage: Stage, photos, difficulty) -> Source:
+def homographies_source(experiment, stage: Stage, photos, difficulty) -> MakePairs:
     """Two views of a photograph, related by a homography."""
     data = HomographyPairs(photos, experiment.data_config(stage), experiment.train.seed)
 
@@ -99,7 +99,7 @@ def homographies_source(experiment, stage: Stage, photos, difficulty) -> Source:
     return make
 
 
-def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> Source:
+def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> MakePairs:
     """Synthetic worlds, rendered by the device that trains on them."""
     seed = experiment.train.seed
     atlas = atlas_of_some(photos, seed, most=TEXTURES, side=TEXTURE_SIDE)
@@ -123,7 +123,7 @@ def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> S
     return make
 
 
-def posed_source(posed: PosedPairs | None, stage: Stage) -> Source:
+def posed_source(posed: PosedPairs | None, stage: Stage) -> MakePairs:
     """Real pairs with depth."""
     if posed is None:
         raise ValueError("posed_share is above 0: name the data set with depth by --posed.")

@@ -1,9 +1,10 @@
 """Draws a run's losses and scores."""
 
-import json
 import pathlib
 
 from matplotlib.figure import Figure
+
+from astr_jax.training.records import read_row
 
 PANELS = (
     ("loss", "loss", False),
@@ -20,10 +21,9 @@ def read_log(path: pathlib.Path) -> tuple[list[dict], list[dict]]:
     again. A last line cut short by a kill is left out.
     """
     rows = []
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+    for line in path.read_bytes().splitlines(keepends=True):
+        row = read_row(line)
+        if row is None:
             continue
         while rows and rows[-1]["pairs"] > row["pairs"]:
             rows.pop()

@@ -27,14 +27,6 @@ def masks(kind, rng):
     return mask0, mask1
 
 
-def spot_lists(rng):
-    """Random keys of each query, in any order; every fifth list is empty; keys 0 and 1 nowhere."""
-    lists = np.stack([2 + rng.permutation(M - 2)[:S] for _ in range(N)])
-    lists[rng.random((N, S)) < 0.3] = -1
-    lists[::5] = -1
-    return lists.astype(np.int32)
-
-
 def dense_log_prob(f0, f1, allowed, xp=np):
     """The formula over the whole matrix: softmax along both sides, minus infinity outside."""
     sim = f0 @ f1.T / (C * TEMPERATURE)
@@ -50,14 +42,6 @@ def dense_log_prob(f0, f1, allowed, xp=np):
 
 def reference(f0, f1, mask0, mask1):
     return dense_log_prob(f0.astype(float), f1.astype(float), mask0[:, None] & mask1[None])
-
-
-def listed_pairs(lists):
-    """The lists as a mask [n m]."""
-    allowed = np.zeros((N, M), bool)
-    for i, row in enumerate(lists):
-        allowed[i, row[row >= 0]] = True
-    return allowed
 
 
 def all_pairs():

@@ -93,8 +93,10 @@ def test_a_run_leaves_a_log_that_the_curves_read_and_weights_that_load(whole):
     assert_same_weights(load_params(workdir / "weights.safetensors", fold=False), weights)
 
 
-def test_the_curves_of_a_file_that_is_no_log_are_refused(tmp_path, capsys):
-    (tmp_path / "other.txt").write_text("no log\n")
+@pytest.mark.parametrize("text", ["no log\n", '{"name": "tiny"}\n', "[1, 2]\n"])
+def test_the_curves_of_a_file_that_is_no_log_are_refused(tmp_path, capsys, text):
+    """JSON of another kind is no log either, such as a run's experiment.json."""
+    (tmp_path / "other.txt").write_text(text)
     arguments = [str(tmp_path / "other.txt"), "--out", str(tmp_path / "curves.png")]
     assert astr(["curves", *arguments]) == 2
     assert "no row of a run's log" in capsys.readouterr().err.splitlines()[-1]

@@ -14,8 +14,8 @@ import argparse
 import sys
 
 from astr_jax.cli.dataset import add_dataset_arguments, dataset_of
-
-KINDS = ("megadepth", "scannet", "colmap", "folders", "tables")
+from astr_jax.data.readers import KINDS, BadFiles, write_tables
+from astr_jax.data.readers.looking import look_through
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="DIR",
-        help="its folder, or its scenes' folders; data/readers/README.md has the layouts",
+        help="its folder, or its scenes' folders; astr_jax/data/readers/README.md has the layouts",
     )
     add_dataset_arguments(parser)
     parser.add_argument(
@@ -37,9 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints the number of pairs and the bad files, or writes the tables."""
-    from astr_jax.data.readers import BadFiles, write_tables
-    from astr_jax.data.readers.looking import look_through
-
     dataset = dataset_of([arguments.kind, *arguments.paths], arguments)
     if arguments.tables is None:
         bad = BadFiles(skip=True)

@@ -12,7 +12,7 @@ import pathlib
 
 from rich.progress import track
 
-LONG_SIDE, QUALITY = 640, 90  # pixels; of WebP
+from astr_jax.data.photos import LONG_SIDE, QUALITY, list_photos, pack_photos
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Shrinks and packs all photographs, and says how large the file is."""
-    from astr_jax.data.photos import list_photos, pack_photos
-
     if arguments.side < 1:
         raise ValueError(f"--side must be positive; got {arguments.side}.")
     paths = list_photos(arguments.folder)

@@ -8,7 +8,7 @@ What is red has no true match: it lies beyond the photograph's edge or behind an
 
 import argparse
 
-from astr_jax.cli.files import check_output
+from astr_jax.cli.files import PIXELS, check_output, save_pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Draws the sheet and writes it."""
-    import cv2
     import numpy as np
 
     from astr_jax.data.contact_sheet import draw_sheet
     from astr_jax.data.photos import list_photos, read_photos
 
-    check_output(options.out, ("png", "jpg"))
+    check_output(options.out, PIXELS)
     if min(options.rows, options.columns) < 1:
         raise ValueError(
             f"--rows and --columns must be positive; got {options.rows} and {options.columns}."
@@ -45,5 +44,4 @@ def run(options: argparse.Namespace) -> None:
         difficulty=options.difficulty,
         seed=options.seed,
     )
-    if not cv2.imwrite(options.out, sheet):
-        raise OSError(f"{options.out} cannot be written.")
+    save_pixels(sheet, options.out)

@@ -7,7 +7,7 @@ examples:
 
 import argparse
 
-from astr_jax.cli.files import check_output
+from astr_jax.cli.files import PIXELS, check_output, save_pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,18 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Renders the worlds and writes the sheet."""
-    import cv2
     import numpy as np
 
     from astr_jax.data.photos import list_photos, read_photos
-    from astr_jax.data.worlds import KINDS, make_atlas
+    from astr_jax.data.worlds import KINDS, WorldConfig, make_atlas
     from astr_jax.data.worlds.sheet import draw_worlds
 
-    check_output(options.out, ("png", "jpg"))
+    check_output(options.out, PIXELS)
     if min(options.rows, options.columns) < 1:
         raise ValueError(
             f"--rows and --columns must be positive; got {options.rows} and {options.columns}."
         )
+    config = WorldConfig(kinds=tuple(options.kinds or KINDS))  # refuses kinds that are none
     rng = np.random.default_rng(options.seed)
     paths = list_photos(options.photos)
     chosen = rng.choice(len(paths), min(48, len(paths)), replace=False)
@@ -45,8 +45,7 @@ def run(options: argparse.Namespace) -> None:
         rows=options.rows,
         columns=options.columns,
         difficulty=options.difficulty,
-        kinds=options.kinds or KINDS,
+        config=config,
         seed=options.seed,
     )
-    if not cv2.imwrite(options.out, sheet):
-        raise OSError(f"{options.out} cannot be written.")
+    save_pixels(sheet, options.out)

@@ -65,7 +65,7 @@ def run_benchmark(name: str, arguments: argparse.Namespace) -> None:
         resize = longest_side(benchmark)
     matcher = find_matcher(arguments.matcher, arguments.weights, resize, upright=arguments.upright)
     title = arguments.name or arguments.matcher
-    stated = {"seeds": seeds, "settings": matcher.settings, "device": matcher.device}
+    given = {"seeds": seeds, "settings": matcher.settings, "device": matcher.device}
     partial = out and out.with_name(f"{out.name}.partial.jsonl")
     with progress_bar(console) as bar:
         task = bar.add_task(title, total=len(benchmark.pairs))
@@ -74,9 +74,9 @@ def run_benchmark(name: str, arguments: argparse.Namespace) -> None:
             matcher.match,
             partial=partial,
             on_record=lambda r: bar.update(task, advance=1, description=r.set),
-            **stated,
+            **given,
         )
-    report = Report(matcher=title, protocol=protocol(benchmark, **stated), records=tuple(records))
+    report = Report(matcher=title, protocol=protocol(benchmark, **given), records=tuple(records))
     if out:
         write_report(report, out)
         partial.unlink()

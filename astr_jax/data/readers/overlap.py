@@ -4,10 +4,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astr_jax.data.readers.depths import nearest
+from astr_jax.supervision import DEPTH_TOLERANCE
 
 SAMPLES = (24, 32)  # points of a view that are looked for in the others
 MAP = (120, 160)  # depth maps they are compared with
-DEPTH_TOLERANCE = 0.2  # relative, as in the supervision
 
 
 def overlap_from_depth(

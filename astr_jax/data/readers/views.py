@@ -22,7 +22,7 @@ from astr_jax.images import read_image, to_grey
 
 # EXIF orientation: quarter turns against the clock that make the picture upright.
 QUARTER_TURNS = {1: 0, 3: 2, 6: 3, 8: 1}
-ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # the tag
 ASPECT_TOLERANCE = 0.02  # ScanNet's 1296 x 968 colour and 640 x 480 depth differ by 0.4 %
 
 

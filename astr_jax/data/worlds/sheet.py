@@ -1,7 +1,5 @@
 """Draws pairs of synthetic worlds, to be looked at: images, true correspondences, depth."""
 
-from collections.abc import Sequence
-
 import cv2
 import jax
 import numpy as np
@@ -49,13 +47,12 @@ def draw_worlds(
     rows: int,
     columns: int,
     difficulty: float,
-    kinds: Sequence[str] = KINDS,
+    config: WorldConfig | None = None,
     seed: int = 0,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draws rows x columns pairs of worlds of some kinds, chosen by the seed. rng: which of the
-    true matches are drawn."""
-    drawn = []
-    config = WorldConfig(kinds=tuple(kinds))
+    """Draws rows x columns pairs of worlds, chosen by the seed. rng: which of the true matches are
+    drawn."""
+    drawn, config = [], config or WorldConfig()
     for key in jax.random.split(jax.random.key(seed), rows):
         rendered = render_pairs(key, atlas, difficulty, config=config, batch=columns)
         batch, numbers = jax.device_get(rendered)

@@ -5,8 +5,8 @@ import pathlib
 from PIL import Image
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.views import ORIENTATION
 
-ORIENTATION = 0x0112  # EXIF
 UPRIGHT = 1
 
 

@@ -14,12 +14,13 @@ import os
 import pathlib
 
 from astr_jax.data.readers import PosedPair, ScanNet
-from astr_jax.data.readers.views import View, shrunk_intrinsics
+from astr_jax.data.readers.views import View
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.benchmarks.truths import PoseTruth
+from astr_jax.geometry import shrunk_intrinsics
 
 NAME = "scannet1500"
 DEPTH_SIZE = (640, 480)  # (w, h) that the intrinsics are of

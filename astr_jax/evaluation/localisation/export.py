@@ -41,7 +41,7 @@ from astr_jax.evaluation.localisation.shared_keypoints import (
 from astr_jax.evaluation.matchers.named import as_given
 from astr_jax.evaluation.scores.found import FoundMatches, MatchFunction, checked_matches
 
-CACHED = 32  # pictures; encoded for the largest model, one of 1024 x 768 takes about 120 MB
+CACHED = 32  # pictures; one of 1024 x 768 takes some 150 MB by the largest model, in each turn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,7 @@ def _draw(
     try:
         given = load_pair(pair, resize)
         returned = match(given.image0, given.image1, **given.truth.cameras)
-        found = checked_matches(returned).most_confident(limit)
+        found = checked_matches(returned).most_confident(limit).sorted()
     except Exception as error:
         return Picture(words=f"{words}: {type(error).__name__}: {error}", figure=None)
     off, meaning = kind.drawn_errors(found, given)
@@ -152,7 +152,7 @@ def _draw(
 
 
 def as_matches(found: FoundMatches) -> Matches:
-    """The found matches as the type that is drawn, sorted by confidence."""
+    """The found matches as the type that is drawn."""
     k = len(found.confidence)
     return Matches(
         keypoints0=found.points0,

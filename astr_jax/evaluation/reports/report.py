@@ -244,5 +244,5 @@ def read_report(path: str | pathlib.Path) -> Report:
         return Report(matcher=document["matcher"], protocol=document["protocol"], records=records)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"{path} is not a report of `eval.py ... --out`: {error}. Run the evaluation again."
+            f"{path} is not a report of `astr eval ... --out`: {error}. Run the evaluation again."
         ) from error

@@ -43,7 +43,11 @@ class FoundMatches:
         """At most `count` of them; None: all."""
         if count is None or len(self) <= count:
             return self
-        return self[np.argsort(-self.confidence, kind="stable")[:count]]
+        return self.sorted()[:count]
+
+    def sorted(self) -> "FoundMatches":
+        """All of them, the most confident first."""
+        return self[np.argsort(-self.confidence, kind="stable")]
 
 
 def checked_matches(returned: object) -> FoundMatches:

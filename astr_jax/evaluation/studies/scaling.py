@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from rich.table import Table
 
+from astr_jax.evaluation.studies.coarse_truth import coarse_with_truth
 from astr_jax.matching import stages
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.ops.scaling import EXTREME
@@ -78,12 +79,7 @@ def true_matches(cell1: Int[Array, "b n"]) -> CoarseMatches:
 @functools.partial(jax.jit, static_argnames=("estimator", "cells"))
 def _refine(params: Params, batch: PairBatch, *, estimator: str, cells: str) -> dict[str, Array]:
     """Per match [b k]: whether its truth is known, the two ratios, and the error in each way."""
-    features0, features1 = (
-        stages.encode(params, image.astype(jnp.float32) / 255, mask)
-        for image, mask in zip((batch.image0, batch.image1), batch.masks, strict=True)
-    )
-    coarse = stages.aggregate(params, features0, features1)
-    truth = jax.vmap(lambda truth: truth.ground_truth())(batch.truth)
+    features0, features1, coarse, truth = coarse_with_truth(params, batch)
     if cells == "true":
         matches = true_matches(truth.cell1)
     else:

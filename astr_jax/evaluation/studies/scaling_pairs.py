@@ -23,7 +23,7 @@ def world_batches(
 ) -> Iterator[PairBatch]:
     """Yields batches of BATCH pairs, padded to sides that the model takes."""
     atlas = make_atlas(photos[:TEXTURES], side=TEXTURE_SIDE)
-    canvas = canvas_of(config.size)
+    canvas = padded_size(config.size)
     keys = jax.random.split(jax.random.key(0), -(-pairs // BATCH))
 
     def on_canvas(x) -> np.ndarray:
@@ -48,7 +48,7 @@ def find_pairs(
     for i in track(np.random.default_rng(0).permutation(len(names)), "looking for pairs"):
         scene, k = names[i]
         with bad.skipped():
-            pair = dataset.load(dataset.pairs(scene)[k], canvas_of(size))
+            pair = dataset.load(dataset.pairs(scene)[k], padded_size(size))
             ratio = pair_ratio(pair)
             if max(ratio, 1 / ratio) >= min_ratio:
                 found.append(pair)
@@ -80,7 +80,7 @@ def pair_ratio(pair: PairBatch) -> float:
     return float(np.median(ratios)) if len(ratios) >= enough else 1.0
 
 
-def canvas_of(size: tuple[int, int]) -> tuple[int, int]:
+def padded_size(size: tuple[int, int]) -> tuple[int, int]:
     """The least sides that hold a picture of this size and that the model takes."""
     return tuple(-(-side // 32) * 32 for side in size)
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astr_jax.matching import stages
+from astr_jax.evaluation.studies.coarse_truth import coarse_with_truth
 from astr_jax.ops.matching import log_prob_at
 from astr_jax.params import Calibration, Params
 from astr_jax.supervision import PairBatch
@@ -48,12 +48,7 @@ def spot_statistics(params: Params, batches: list[PairBatch]) -> list[SpotStatis
 
 
 def _measure_batch(params: Params, batch: PairBatch) -> list[dict[str, Array]]:
-    features0, features1 = (
-        stages.encode(params, image.astype(jnp.float32) / 255, mask)
-        for image, mask in zip((batch.image0, batch.image1), batch.masks, strict=True)
-    )
-    coarse = stages.aggregate(params, features0, features1)
-    truth = jax.vmap(lambda truth: truth.ground_truth())(batch.truth)
+    _, _, coarse, truth = coarse_with_truth(params, batch)
     b, n = truth.cell1.shape
     true0 = jnp.where(truth.cell1 >= 0, jnp.broadcast_to(jnp.arange(n), (b, n)), -1)
     final, _ = jax.vmap(log_prob_at)(coarse.matrix, true0, truth.cell1)

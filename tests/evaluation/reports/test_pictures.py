@@ -67,6 +67,26 @@ def test_without_a_baseline_colours_are_distances_from_where_the_rotation_leads(
         np.testing.assert_allclose(colours[1::2], np.tile(green, (len(GRID[1::2]), 1)), atol=1e-6)
 
 
+def test_the_lines_that_are_drawn_go_over_the_ranking_by_confidence(
+    reports, benchmark, monkeypatch
+):
+    """Fails where a matcher's own order stands for the ranking."""
+    drawn = []
+
+    def draw(image0, image1, matches, error):
+        drawn.append((matches.confidence, error))
+
+    def rising(img0, img1, K0=None, K1=None):
+        return GRID, GRID, np.linspace(0.1, 1, len(GRID))
+
+    monkeypatch.setattr(module, "draw_matches", draw)
+    draw_pairs(reports[0], benchmark, rising, count=1)
+    for confidence, error in drawn:
+        assert (np.diff(confidence) <= 0).all()
+        assert len(error) == len(confidence)
+    assert drawn
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """A finder of matchers that knows astr by two weights and orb, and what it was asked for."""
