@@ -50,8 +50,8 @@ def match(
         batches.
 
     Returns Matches [k ...], of batches [b k ...], in pixels of the images as given, sorted by
-    confidence and padded. Images without anything in common give one without valid rows.
-    Deterministic. Raises ValueError for input it cannot read.
+    confidence and padded. Images without anything in common may still get some: check the
+    geometry. Deterministic. Raises ValueError for input it cannot read.
     """
     options = MatchOptions(
         max_matches=max_matches,

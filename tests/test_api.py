@@ -6,7 +6,7 @@ from PIL import Image
 
 import astr_jax
 from astr_jax.images import prepare
-from astr_jax.matching import MatchOptions, matcher, programs
+from astr_jax.matching import matcher, programs
 from astr_jax.params import Calibration, Params, fold_params
 
 RESIZE = 128  # canvases of 96 x 128 and 128 x 128
@@ -162,10 +162,6 @@ def test_bad_cameras_are_refused_before_the_work(params, monkeypatch):
     monkeypatch.setattr(programs, "run_coarse", None)
     with pytest.raises(ValueError, match="K1 must be finite"):
         find(params, *pair(), K0=np.eye(3), K1=np.full((3, 3), np.nan))
-
-
-def test_a_size_may_be_a_whole_float():
-    assert MatchOptions(resize=640.0).resize == 640
 
 
 def test_batches_of_unlike_length_are_refused(params):

@@ -18,7 +18,6 @@ class MatchOptions:
     upright: bool = True  # both images stand the same way up; False: try image 1 at four turns
 
     def __post_init__(self):
-        object.__setattr__(self, "resize", int(self.resize))  # 640.0 is as good as 640
         if self.max_matches is not None and self.max_matches < 1:
             raise ValueError(f"max_matches must be at least 1, or None; got {self.max_matches}.")
         if self.threshold is not None and not 0 <= self.threshold < 1:
