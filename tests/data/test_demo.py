@@ -29,7 +29,7 @@ def centroid(image, point, reach=12):
 
 def test_rendering_puts_every_point_where_the_view_says(dotted):
     photo, centres = dotted
-    view = demo.view((600, 800), (399.5, 299.5), 0.8, tilt=20.0, axis=80.0, roll=10.0)
+    view = demo.view((399.5, 299.5), 0.8, tilt=20.0, axis=80.0, roll=10.0)
     image, visible = demo.render(photo, view)
     for expected in warp_points(view, centres, signed=True):
         assert visible[tuple(np.round(expected).astype(int)[::-1])]
@@ -42,7 +42,7 @@ def test_the_view_changes_as_documented():
     size = np.array(demo.SIZE[::-1])
     middle = np.array([399.5, 299.5])
     views = [
-        demo.view((600, 800), (399.5, 299.5), zoom, tilt=tilt, axis=80.0, roll=0.0)
+        demo.view((399.5, 299.5), zoom, tilt=tilt, axis=80.0, roll=0.0)
         for zoom, tilt in ((1.0, -6.0), (demo.SCALE, demo.VIEW_CHANGE - 6.0))
     ]
     axes = []

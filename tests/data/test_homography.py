@@ -247,7 +247,7 @@ def test_the_contact_sheet_is_drawn(tmp_path):
     ("changes", "message"),
     [
         ({"--photos": "nowhere"}, "nowhere is not a folder"),
-        ({"--out": "sheet.txt"}, "must end in .png"),
+        ({"--out": "sheet.txt"}, "must end in .bmp, .jpeg, .jpg, .png"),
         ({"--out": "nowhere/sheet.png"}, "cannot be written"),
         ({"--rows": "0"}, "must be positive"),
         ({"--difficulty": "2"}, "difficulty must be in [0, 1]"),
