@@ -16,9 +16,6 @@ from astr_jax.training import devices, loop, start
 from astr_jax.training.checkpoints import Checkpoints
 from astr_jax.training.curves import read_log
 
-WHOLE = micro_run.experiment(blocks=2, fine=True)
-SMALL = micro_run.experiment(blocks=1, fine=False, batch=2)  # what two processes compile
-
 
 def losses(workdir):
     return np.array([row["loss"] for row in read_log(workdir / "log.jsonl")[0]])
@@ -30,8 +27,9 @@ def on_one_device(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("one"), 1)
 
 
-def trained(workdir, count, experiment=WHOLE):
+def trained(workdir, count):
     mesh = devices.data_mesh(jax.devices()[:count])
+    experiment = micro_run.experiment(blocks=2, fine=True)
     loop.train(experiment, micro_run.sources(), workdir, mesh=mesh, num_threads=1)
     return workdir
 
@@ -40,8 +38,9 @@ def trained(workdir, count, experiment=WHOLE):
 # ten steps have no such tie.
 
 
-def test_several_devices_have_the_losses_of_one(on_one_device, tmp_path):
-    many = losses(trained(tmp_path, 8))
+@pytest.mark.parametrize("count", [2, 8])
+def test_several_devices_have_the_losses_of_one(on_one_device, tmp_path, count):
+    many = losses(trained(tmp_path, count))
     assert len(many) == micro_run.STEPS
     np.testing.assert_allclose(many, losses(on_one_device), rtol=1e-4)
 
@@ -51,7 +50,7 @@ def train_by_two_processes(workdir, cache):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, micro_run.__file__, str(workdir), "--batch", "2"]
+    command = [sys.executable, micro_run.__file__, str(workdir), "--whole"]
     processes = [
         subprocess.Popen(
             [*command, "--coordinator", address, "--process", str(k)],
@@ -73,17 +72,17 @@ def train_by_two_processes(workdir, cache):
             process.communicate()
 
 
-def test_two_processes_have_the_losses_of_one_and_go_on(tmp_path):
-    expected, workdir = losses(trained(tmp_path / "one", 1, SMALL)), tmp_path / "run"
+def test_two_processes_have_the_losses_of_one_and_go_on(on_one_device, tmp_path):
+    workdir = tmp_path / "run"
     train_by_two_processes(workdir, tmp_path / "compiled")
-    np.testing.assert_allclose(losses(workdir), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
     log = (workdir / "log.jsonl").read_text().splitlines()
     shutil.rmtree(workdir / "checkpoints" / "10")  # as if it had been stopped before
     train_by_two_processes(workdir, tmp_path / "compiled")
     # Of the first nine steps even the times are the same: they were not run again.
     assert (workdir / "log.jsonl").read_text().splitlines()[:9] == log[:9]
-    np.testing.assert_allclose(losses(workdir), expected, rtol=1e-4)
-    like = start.like_state(SMALL, devices.data_mesh())
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
+    like = start.like_state(micro_run.experiment(blocks=2, fine=True), devices.data_mesh())
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:  # of one process
         assert int(checkpoints.restore(like).step) == micro_run.STEPS
 
