@@ -47,12 +47,12 @@ def draw_worlds(
     rows: int,
     columns: int,
     difficulty: float,
-    config: WorldConfig | None = None,
+    config: WorldConfig,
     seed: int = 0,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draws rows x columns pairs of worlds, chosen by the seed. rng: which of the true matches are
     drawn."""
-    drawn, config = [], config or WorldConfig()
+    drawn = []
     for key in jax.random.split(jax.random.key(seed), rows):
         rendered = render_pairs(key, atlas, difficulty, config=config, batch=columns)
         batch, numbers = jax.device_get(rendered)
