@@ -32,6 +32,7 @@ def match(
     resize: int = RESIZE,
     estimator: str | None = None,
     upright: bool = True,
+    keypoints0=None,
 ) -> Matches:
     """Matches two images, or two batches of images.
 
@@ -48,10 +49,13 @@ def match(
       upright: both images stand the same way up. False tries img1 at four quarter turns and keeps
         the turn of the largest sum of confidences, in three to five times the time. Not for
         batches.
+      keypoints0: points of img0 to be found in img1, [k 2], of batches [b k 2], in pixels of img0
+        as given, anywhere between pixels too. None: the centres of the coarse cells.
 
     Returns Matches [k ...], of batches [b k ...], in pixels of the images as given, sorted by
-    confidence and padded. Images without anything in common may still get some: check the
-    geometry. Deterministic. Raises ValueError for input it cannot read.
+    confidence and padded; with keypoints0 a row for each of them, in their order, valid where the
+    confidence is above the threshold. Images without anything in common may still get some: check
+    the geometry. Deterministic. Raises ValueError for input it cannot read.
     """
     options = MatchOptions(
         max_matches=max_matches,
@@ -64,7 +68,7 @@ def match(
     options.estimator_for(K0, K1)  # refuses one without the other before the images are read
     image0 = matcher.encode(img0, mask0, name="img0")
     image1 = matcher.encode(img1, mask1, name="img1")
-    return matcher.match(image0, image1, K0, K1)
+    return matcher.match(image0, image1, K0, K1, keypoints0=keypoints0)
 
 
 @no_type_check

@@ -67,12 +67,14 @@ class MatchingConfig:
 
     temperature: float = 0.1  # of the dual softmax
     threshold: float = 0.2  # least confidence of a match
+    reach: int = 0  # cells about a match whose probability counts as its own; 0: the paper's
     border: int = 2  # cells dropped along the border of the valid area
     block: int = 512  # queries per step of the streamed matrix, at most; no influence on results
 
     def __post_init__(self):
         _require(self.temperature > 0, f"temperature must be positive; got {self.temperature}.")
         _require(0 <= self.threshold < 1, f"threshold must lie in [0, 1); got {self.threshold}.")
+        _require(self.reach >= 0, f"reach must not be negative; got {self.reach}.")
         _require(self.border >= 0, f"border must not be negative; got {self.border}.")
         _require(self.block >= 1, f"block must be positive; got {self.block}.")
 
@@ -83,13 +85,18 @@ class FineConfig:
 
     window: int = 5  # samples along a side of a crop, and its base size in fine cells; odd
     head_dim: int = 16  # channels per attention head
-    max_ratio: float = 4.0  # largest growth of a crop
+    max_ratio: float = 4.0  # largest growth of a crop by its ratio
+    zooms: tuple[float, ...] = (1.0,)  # of the crops, step by step; one of 1: the paper's
 
     def __post_init__(self):
         _require(
             self.window % 2 == 1, f"window must be odd, so that it has a centre; got {self.window}."
         )
         _require(self.max_ratio >= 1, f"max_ratio must be at least 1; got {self.max_ratio}.")
+        _require(
+            len(self.zooms) > 0 and min(self.zooms) > 0,
+            f"zooms needs a positive number for each step, one step at least; got {self.zooms}.",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The three losses (docs/paper.md §8). Each decides the empty case: no supervision, loss 0."""
+"""The losses (docs/paper.md §8). Each decides the empty case: no supervision, loss 0."""
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,49 @@ def wrong_match_loss(
     p = jnp.exp(jnp.where(wrong, jnp.minimum(log_prob, 0.0), LEAST_LOG_PROB))
     each = -(1 - alpha) * p**gamma * jnp.log1p(-jnp.minimum(p, 1 - 1e-6))
     return jnp.where(wrong, each, 0.0).sum() / jnp.maximum(count, 1)
+
+
+def place_loss(
+    log_share: Float[Array, "*b n s"],
+    weight: Float[Array, "*b n s"],
+    used: Bool[Array, "*b n"],
+) -> Float[Array, ""]:
+    """Mean of the relative entropy between the true weights of a few keys and what a softmax makes
+    of them among each other. weight: sums up to 1; 0 where there is no key. Not in the paper."""
+    used = used & (weight.sum(axis=-1) > 0)
+    log_share = jnp.where(weight > 0, log_share, 0.0)
+    among = log_share - jax.nn.logsumexp(log_share, axis=-1, where=weight > 0, keepdims=True)
+    entropy = jnp.where(weight > 0, weight * jnp.log(jnp.where(weight > 0, weight, 1.0)), 0.0)
+    each = (entropy - jnp.where(weight > 0, weight * among, 0.0)).sum(axis=-1)
+    return jnp.where(used, each, 0.0).sum() / jnp.maximum(used.sum(), 1)
+
+
+def refinement_loss(
+    error: Float[Array, "*b k 2"],
+    covariance: Float[Array, "*b k 2 2"],
+    valid: Bool[Array, "*b k"],
+    *,
+    soft: float = 0.05,
+    freedom: float = 4.0,
+    likelihood: float = 0.05,
+) -> Float[Array, ""]:
+    """A robust distance, and how likely the error is under its covariance. Not in the paper.
+
+    The distance is sqrt(|error|^2 + soft^2) - soft. The likelihood is that of Student's
+    distribution with so many degrees of freedom, so that single outliers do not spoil the
+    covariance; the error carries no gradient in it.
+    """
+    error = jnp.where(valid[..., None], error, 0.0)
+    distance = jnp.sqrt((error**2).sum(axis=-1) + soft**2) - soft
+    unit = jnp.broadcast_to(jnp.eye(2), covariance.shape)
+    covariance = jnp.where(valid[..., None, None], covariance, unit)
+    a, b, c = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
+    determinant = jnp.maximum(a * c - b**2, 1e-12)
+    x, y = jnp.moveaxis(jax.lax.stop_gradient(error), -1, 0)
+    square = (c * x**2 - 2 * b * x * y + a * y**2) / determinant
+    unlikely = 0.5 * jnp.log(determinant) + (freedom / 2 + 1) * jnp.log1p(square / freedom)
+    each = distance + likelihood * unlikely
+    return jnp.where(valid, each, 0.0).sum() / jnp.maximum(valid.sum(), 1)
 
 
 def fine_loss(

@@ -50,16 +50,14 @@ class CoarseMatches:
 
 
 @flax.struct.dataclass
-class FineMatches:
-    """Sub-pixel matches in pixels of the padded input images."""
+class Refined:
+    """One step of refinement, in pixels of the padded input images; of several: [t b k ...]."""
 
-    points0: Float[Array, "*b k 2"]  # the coarse centres in image 0
-    points1: Float[Array, "*b k 2"]
-    centres1: Float[Array, "*b k 2"]  # the coarse centres in image 1
+    points1: Float[Array, "*b k 2"]  # the better estimate
+    centres1: Float[Array, "*b k 2"]  # the estimate before: the centre of the crop of image 1
     delta: Float[Array, "*b k 2"]  # expectation over the crop of image 1, in [-1, 1]
     reach: Float[Array, "*b k"]  # pixels of image 1 that delta = 1 stands for
-    sigma: Float[Array, "*b k"]  # pixels of image 1
-    valid: Bool[Array, "*b k"]
+    covariance: Float[Array, "*b k 2 2"]  # of points1, pixels squared
 
 
 @flax.struct.dataclass
@@ -74,11 +72,16 @@ class Matches:
     keypoints0: Float[Array, "*b k 2"]
     keypoints1: Float[Array, "*b k 2"]
     confidence: Float[Array, "*b k"]  # in [0, 1]
-    sigma: Float[Array, "*b k"]  # standard deviation of keypoints1, pixels of image 1 as given
+    covariance: Float[Array, "*b k 2 2"]  # of keypoints1 (x, y), pixels squared of image 1 as given
     scale: Float[Array, "*b k"]  # how much larger things look in image 1 (working sizes)
     cell0: Int[Array, "*b k"]  # coarse cell of image 0: the same image gives the same cells
     cell1: Int[Array, "*b k"]  # of image 1 as given; if it was matched turned, the nearest
     valid: Bool[Array, "*b k"]
+
+    @property
+    def sigma(self) -> Float[Array, "*b k"]:
+        """Standard deviation of keypoints1 per axis: the root of the mean of both variances."""
+        return ((self.covariance[..., 0, 0] + self.covariance[..., 1, 1]) / 2) ** 0.5
 
     def compact(self) -> "Matches":
         """The valid rows as NumPy arrays, of one pair.

@@ -26,7 +26,7 @@ MICRO = ModelConfig(
     backbone=BackboneConfig(widths=(4, 8, 16, 16, 16), blocks=(1, 1, 1, 1, 1), fine_stride=4),
     aggregation=AggregationConfig(blocks=2, head_dim=8),
     matching=MatchingConfig(threshold=0.0, block=64),
-    fine=FineConfig(head_dim=8),
+    fine=FineConfig(head_dim=8, zooms=(2.0, 1.0)),
     train_side=96,
 )
 

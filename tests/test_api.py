@@ -201,7 +201,8 @@ def test_points_and_sigma_are_in_pixels_of_the_images_as_given(params):
     for k, name in enumerate(("keypoints0", "keypoints1")):
         expected = (getattr(alone, name) + 0.5) * scales[k] - 0.5
         np.testing.assert_allclose(getattr(found, name), expected, atol=1e-4, err_msg=name)
-    np.testing.assert_allclose(found.sigma, alone.sigma * np.sqrt(scales[1].prod()), rtol=1e-6)
+    expected = alone.covariance * np.outer(scales[1], scales[1])
+    np.testing.assert_allclose(found.covariance, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_points_of_image_0_are_the_centres_of_their_cells(params):

@@ -17,7 +17,7 @@ GROUPS = {  # in the order of the map
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
-        *("sweep", "gallery", "calibrate", "scaling", "spots"),
+        *("sweep", "phases", "gallery", "calibrate", "scaling", "spots"),
     ),
     "data": ("sheet", "worlds", "pack", "check"),
 }

@@ -161,6 +161,7 @@ def frame_of(image: EncodedImage) -> CellFrame:
 def save_matches(path: str, matches: Matches) -> None:
     """Writes every field of compact matches but `valid`, which is True throughout."""
     fields = {name: value for name, value in vars(matches).items() if name != "valid"}
+    fields["sigma"] = matches.sigma
     with replacing(path) as beside, beside.open("wb") as file:
         np.savez(file, **fields)
     print(f"wrote {path}")

@@ -70,7 +70,7 @@ def read_photo(path: str | os.PathLike, *, long_side: int = LONG_SIDE) -> UInt8[
         encoded = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise OSError(f"Could not open the photograph {path}: {error.strerror}.") from error
-    image = _decode(encoded, str(path))
+    image = decode_photo(encoded, str(path))
     shrink = long_side / max(image.shape)
     if shrink >= 1:
         return image
@@ -108,7 +108,7 @@ def pack_photos(
     for path in paths:
         image = read_photo(path, long_side=long_side)
         names.append(path.name)
-        streams.append(cv2.imencode(".webp", image, (cv2.IMWRITE_WEBP_QUALITY, quality))[1])
+        streams.append(encode_photo(image, quality))
     ends = np.cumsum([len(stream) for stream in streams])
     with replacing(out) as beside:
         np.savez(beside, names=np.array(names), ends=ends, webp=np.concatenate(streams))
@@ -125,7 +125,7 @@ def unpack_photos(path: str | os.PathLike) -> Photos:
             )
         names = tuple(str(name) for name in packed["names"])
         streams = np.split(packed["webp"], packed["ends"][:-1])
-    images = (_decode(s, f"{name} in {path}") for s, name in zip(streams, names, strict=True))
+    images = (decode_photo(s, f"{name} in {path}") for s, name in zip(streams, names, strict=True))
     return Photos(names, tuple(images))
 
 
@@ -143,7 +143,12 @@ def open_photos(path: str | os.PathLike) -> tuple[Photos, Photos]:
     return train, held_back
 
 
-def _decode(encoded: np.ndarray, name: str) -> np.ndarray:
+def encode_photo(image: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndarray, " n"]:
+    """A photograph as a WebP stream."""
+    return cv2.imencode(".webp", image, (cv2.IMWRITE_WEBP_QUALITY, quality))[1].reshape(-1)
+
+
+def decode_photo(encoded: np.ndarray, name: str) -> np.ndarray:
     """Decodes to grey; OpenCV turns the photograph upright by its EXIF tag."""
     image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
     if image is None:

@@ -11,8 +11,8 @@ from jax.extend import core
 from astr_jax.config import ModelConfig
 from astr_jax.matching import stages
 from astr_jax.model.astr import ASTR
+from astr_jax.model.fine import in_steps
 from astr_jax.params import Params
-from astr_jax.types import CoarseMatches
 
 MATCHES_PER_CELL = 1 / 8  # that the fine stage is counted with
 
@@ -57,12 +57,15 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     features = jax.eval_shape(stages.encode, params, images, mask)
     coarse = jax.eval_shape(stages.aggregate, params, features, features)
     k = math.ceil(features.mask8.size * MATCHES_PER_CELL)
-    cells = jax.ShapeDtypeStruct((1, k), jnp.int32)
-    numbers = jax.ShapeDtypeStruct((1, k), jnp.float32)
-    matches = CoarseMatches(cells, cells, numbers, jax.ShapeDtypeStruct((1, k), jnp.bool_))
+    points = jax.ShapeDtypeStruct((1, k, 2), jnp.float32)
+    ratio = jax.ShapeDtypeStruct((1, k), jnp.float32)
 
-    def fine(params, *given):
-        return ASTR(params.config).apply(params.variables, *given, method="fine")
+    def fine(params, features0, features1, maps, points, ratio):
+        def step(points1, zoom):
+            given = features0, features1, *maps, points, points1, ratio, zoom
+            return ASTR(params.config).apply(params.variables, *given, method="fine")
+
+        return in_steps(step, points, params.config.fine.zooms)
 
     def flops(stage, *args):
         return _jaxpr_flops(jax.make_jaxpr(stage)(*args).jaxpr)
@@ -70,7 +73,7 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     return Flops(
         encode=2.0 * flops(stages.encode, params, images, mask),
         coarse=float(flops(stages.aggregate, params, features, features)),
-        fine=float(flops(fine, params, features, features, *coarse.maps, matches, numbers)),
+        fine=float(flops(fine, params, features, features, coarse.maps, points, ratio)),
     )
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from astr_jax.geometry import shrunk_intrinsics, turned_camera
+from astr_jax.geometry import shrunk_intrinsics, shrunk_points, turned_camera
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
@@ -61,15 +61,27 @@ class Matcher:
         prepared = prepare(image, mask, resize=self.options.resize, name=name)
         return EncodedImage(prepared, self._features, name)
 
-    def match(self, image0: EncodedImage, image1: EncodedImage, K0=None, K1=None) -> Matches:
+    def match(
+        self,
+        image0: EncodedImage,
+        image1: EncodedImage,
+        K0=None,
+        K1=None,
+        *,
+        keypoints0=None,
+    ) -> Matches:
         """Matches in pixels of the images as given, sorted by confidence, padded.
 
         K0, K1: intrinsics [3 3] (of batches also [b 3 3]) in pixels of the images as given.
+        keypoints0: as in at_points, whose rows are returned then.
         """
         self.options.estimator_for(K0, K1)  # bad cameras are refused before the work
         working_intrinsics(K0, image0.prepared, "K0")
         working_intrinsics(K1, image1.prepared, "K1")
-        return self.refine(self.candidates(image0, image1), K0, K1)
+        if keypoints0 is None:
+            return self.refine(self.candidates(image0, image1), K0, K1)
+        working_points(keypoints0, image0.prepared)
+        return self.at_points(self.candidates(image0, image1), keypoints0, K0, K1)
 
     def candidates(self, image0: EncodedImage, image1: EncodedImage) -> Candidates:
         """The coarse matches; with upright=False those of the turn with the surest ones."""
@@ -120,6 +132,48 @@ class Matcher:
             capacity=capacity,
             estimator=estimator,
         )
+        return self._as_given(found, candidates)
+
+    def at_points(self, candidates: Candidates, keypoints0, K0=None, K1=None) -> Matches:
+        """Where points of image 0 lie in image 1: a row each, in the order given.
+
+        keypoints0: [k 2], of batches [b k 2], pixels of image 0 as given. A row is valid where the
+        confidence is above the threshold; a point outside of the image is not.
+        """
+        estimator = self.options.estimator_for(K0, K1)
+        (prepared0, features0), (prepared1, features1) = candidates.view0, candidates.view1
+        points0 = working_points(keypoints0, prepared0)
+        k = points0.shape[1]
+        room = 256 * 2 ** max(0, (-(-k // 256) - 1).bit_length())  # so that few sizes compile
+        found = programs.run_at_points(
+            self.params,
+            features0,
+            features1,
+            candidates.maps,
+            candidates.cells,
+            np.pad(points0, ((0, 0), (0, room - k), (0, 0)), constant_values=-1e6),
+            np.float32(self.threshold),
+            working_intrinsics(K0, prepared0, "K0"),
+            working_intrinsics(K1, prepared1, "K1"),
+            np.array([prepared0.scale, prepared1.scale], np.float32),
+            rows=self._rows(candidates.view0, candidates.view1),
+            capacity=capacity_for(candidates.count, candidates.cells.cell0.shape[1]),
+            estimator=estimator,
+        )
+        return self._as_given(jax.tree.map(lambda x: x[:, :k], found), candidates)
+
+    def log_confidences(
+        self, candidates: Candidates, temperatures: Sequence[float]
+    ) -> Float[Array, "t b k"]:
+        """log of the confidence of coarse matches, at temperatures in units of the model's own."""
+        views = candidates.view0, candidates.view1
+        given = *(view.features for view in views), candidates.maps, candidates.cells
+        factors = np.asarray(temperatures, np.float32)
+        return programs.run_log_confidences(self.params, *given, factors, rows=self._rows(*views))
+
+    def _as_given(self, found: Matches, candidates: Candidates) -> Matches:
+        """Image 1 no longer turned, and no batch where none was given."""
+        prepared0, (prepared1, features1) = candidates.view0.prepared, candidates.view1
         found = matches_turned_back(
             found,
             prepared1.turn,
@@ -130,15 +184,6 @@ class Matcher:
         if prepared0.batched or prepared1.batched:
             return found
         return jax.tree.map(lambda x: np.asarray(x)[0], found)
-
-    def log_probs(
-        self, candidates: Candidates, temperatures: Sequence[float]
-    ) -> Float[Array, "t b k"]:
-        """log P of coarse matches at each temperature, in units of the model's own."""
-        views = candidates.view0, candidates.view1
-        given = *(view.features for view in views), candidates.maps, candidates.cells
-        factors = np.asarray(temperatures, np.float32)
-        return programs.run_log_probs(self.params, *given, factors, rows=self._rows(*views))
 
     def _features(self, prepared: Prepared) -> Features:
         """One backbone pass."""
@@ -166,6 +211,20 @@ class Matcher:
         """Pixel rows that the coarse stage looks at: those of the higher canvas."""
         shapes = (view.prepared.shape for view in (view0, view1))
         return max(canvas_of(shape, self.options.resize)[0] for shape in shapes)
+
+
+def working_points(keypoints0, prepared: Prepared) -> Float[np.ndarray, "b k 2"]:
+    """Points in pixels of the working image. Raises ValueError."""
+    points, b = np.asarray(keypoints0, np.float64), len(prepared.pixels)
+    if points.ndim not in (2, 3) or points.shape[-1] != 2 or (points.ndim == 3) != prepared.batched:
+        wanted = "[b k 2], as the images are a batch" if prepared.batched else "[k 2]"
+        raise ValueError(f"keypoints0 must be (x, y) pixels {wanted}; got {points.shape}.")
+    if prepared.batched and len(points) != b:
+        raise ValueError(f"keypoints0 must be of {b} images; got {points.shape}.")
+    if not np.isfinite(points).all():
+        raise ValueError("keypoints0 must be finite; some are NaN or infinite.")
+    points = shrunk_points(points.reshape(b, -1, 2), prepared.scale)
+    return points.astype(np.float32)
 
 
 def working_intrinsics(K, prepared: Prepared, name: str) -> Float[np.ndarray, "b 3 3"]:

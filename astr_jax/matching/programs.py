@@ -12,8 +12,10 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
-from astr_jax.ops.matching import log_prob_at
+from astr_jax.ops.matching import DualSoftmax
+from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
+from astr_jax.ops.scaling import nearest_valid
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features, Matches
 from pallas_kernels.arrays import Array
@@ -85,8 +87,48 @@ def run_fine(
     return stages.refine(params, features0, features1, *maps, cells, ratio, scales=scales)
 
 
+@functools.partial(jax.jit, static_argnames=("rows", "capacity", "estimator"))
+def run_at_points(
+    params: Params,
+    features0: Features,
+    features1: Features,
+    maps: Maps,
+    cells: CoarseMatches,
+    points0: Float[Array, "b k 2"],
+    threshold: Float[Array, ""],
+    K0: Float[Array, "b 3 3"],
+    K1: Float[Array, "b 3 3"],
+    scales: Float[Array, "2 2"],
+    *,
+    rows: int,
+    capacity: int,
+    estimator: str,
+) -> Matches:
+    """Where points of image 0, in its working pixels, lie in image 1; in pixels as given.
+
+    cells: the mutual matches, of which the first `capacity` tell the scale ratios.
+    """
+    cells = jax.tree.map(lambda x: to_rows(x, capacity), cells)
+    ratios = stages.scale_ratios(cells, features0, features1, K0, K1, estimator=estimator)
+    centres0, _ = stages.centres(cells, features0, features1)
+    nearest = per_pair(nearest_valid)(points0, centres0, cells.valid)
+    ratio = jnp.where(nearest >= 0, jnp.take_along_axis(ratios, nearest, axis=1), 1.0)
+    upper0, upper1 = _with_rows(features0, rows), _with_rows(features1, rows)
+    matrix = _matrix(params, upper0, upper1, maps, params.calibration.temperature)
+    found = stages.at_points(params, matrix, upper0, upper1, points0, threshold=threshold)
+    given = features0, features1, *maps, found, ratio
+    return stages.refine(params, *given, points0=points0, scales=scales)
+
+
+def _matrix(params: Params, upper0: Features, upper1: Features, maps: Maps, factor) -> DualSoftmax:
+    """P of the upper rows, at a factor of the model's own temperature."""
+    masks = [features.mask8.reshape(features.mask8.shape[0], -1) for features in (upper0, upper1)]
+    f0, f1 = (to_rows(features, masks[0].shape[1]) for features in maps)
+    return stages.matrix_of(params.config.matching, f0, f1, *masks, factor)
+
+
 @functools.partial(jax.jit, static_argnames="rows")
-def run_log_probs(
+def run_log_confidences(
     params: Params,
     features0: Features,
     features1: Features,
@@ -96,14 +138,16 @@ def run_log_probs(
     *,
     rows: int,
 ) -> Float[Array, "t b k"]:
-    """log P of matches on the upper `rows` pixels, at factors of the model's own temperature."""
-    masks = (_with_rows(f, rows).mask8 for f in (features0, features1))
-    mask0, mask1 = (mask.reshape(mask.shape[0], -1) for mask in masks)
-    f0, f1 = (to_rows(features, mask0.shape[1]) for features in maps)
+    """log of the confidence of matches on the upper `rows` pixels, at factors of the model's own
+    temperature."""
+    upper = [_with_rows(features, rows) for features in (features0, features1)]
+    reach, grids = params.config.matching.reach, [x.mask8.shape[1:] for x in upper]
+
+    def of_pair(matrix, cells):
+        return log_confidence_at(matrix, cells.cell0, cells.cell1, *grids, reach=reach)
 
     def at(factor):
-        matrix = stages.matrix_of(params.config.matching, f0, f1, mask0, mask1, factor)
-        return per_pair(log_prob_at)(matrix, cells.cell0, cells.cell1)[0]
+        return per_pair(of_pair)(_matrix(params, *upper, maps, factor), cells)
 
     return jax.lax.map(at, factors)
 

@@ -18,12 +18,14 @@ from jaxtyping import Bool, Float
 
 from astr_jax.config import MatchingConfig
 from astr_jax.model.astr import ASTR, coarse_matches
-from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
-from astr_jax.ops.matching import DualSoftmax, dual_softmax
+from astr_jax.model.fine import in_steps
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
+from astr_jax.ops.matching import DualSoftmax, best_matches, dual_softmax
+from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import scale_ratio
 from astr_jax.params import Params
-from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches, Matches
+from astr_jax.types import CoarseMatches, CoarseOutput, Features, Matches
 from pallas_kernels.arrays import Array
 
 FINE_AT_ONCE = 256  # matches of a step of the fine stage; on a CPU 1024 take twice the time
@@ -123,38 +125,77 @@ def refine(
     cells: CoarseMatches,
     ratio: Float[Array, "b k"],
     *,
+    points0: Float[Array, "b k 2"] | None = None,
     scales: Float[Array, "2 2"] | None = None,
 ) -> Matches:
     """Sub-pixel matches, with crops scaled by the ratio (docs/paper.md §6 and §7).
 
-    context0, context1: the aggregated maps. scales: given / working size of both images, (x, y),
-    where points and sigma are wanted in pixels of the images as given.
+    context0, context1: the aggregated maps. points0: where in its cell each point of image 0 lies;
+    None: at the centre. scales: given / working size of both images, (x, y), where points and
+    covariance are wanted in pixels of the images as given.
     """
-    model = ASTR(params.config)
+    model, zooms = ASTR(params.config), params.config.fine.zooms
 
-    def some(cells, ratio):
-        given = features0, features1, context0, context1, cells, ratio
-        return model.apply(params.variables, *given, method="fine")
+    def some(points0, points1, ratio):
+        def step(points1, zoom):
+            given = features0, features1, context0, context1, points0, points1, ratio, zoom
+            return model.apply(params.variables, *given, method="fine")
 
-    fine = _in_chunks(some, cells, ratio)
-    points0, points1, sigma = fine.points0, fine.points1, fine.sigma
-    sigma = sigma * params.calibration.sigma_factor
+        last = jax.tree.map(lambda x: x[-1], in_steps(step, points1, zooms))
+        return last.points1, last.covariance
+
+    centres0, points1 = centres(cells, features0, features1)
+    if points0 is None:
+        points0 = centres0
+    else:
+        points1 = points1 + ratio[..., None] * (points0 - centres0)
+    points1, covariance = _in_chunks(some, cells.valid, points0, points1, ratio)
+    covariance = covariance * params.calibration.sigma_factor**2
     if scales is not None:
         points0, points1 = (
             (p + 0.5) * s[None, None] - 0.5 for p, s in zip((points0, points1), scales, strict=True)
         )
-        sigma = sigma * jnp.sqrt(scales[1].prod())
-    return _as_matches(cells, points0, points1, sigma, ratio)
+        covariance = covariance * (scales[1][:, None] * scales[1][None])[None, None]
+    return _as_matches(cells, points0, points1, covariance, ratio)
+
+
+def at_points(
+    params: Params,
+    matrix: DualSoftmax,
+    features0: Features,
+    features1: Features,
+    points0: Float[Array, "b k 2"],
+    *,
+    threshold: float | Float[Array, ""],
+) -> CoarseMatches:
+    """The cell of image 1 that each point of image 0 is most probably in, in the order given.
+
+    Points outside the image, and those under the threshold, are not valid. A match need not be
+    mutual: the confidence falls where other cells of image 0 claim the same place.
+    """
+    reach, grid1 = params.config.matching.reach, features1.mask8.shape[1:]
+
+    def of_pair(matrix, mask0, points0):
+        cell0 = nearest_cells(points0, mask0.shape, COARSE_STRIDE)
+        best0, _ = best_matches(matrix)
+        cell1 = jnp.where(cell0 >= 0, best0.cell[jnp.maximum(cell0, 0)], -1)
+        given = matrix, cell0, cell1, mask0.shape, grid1
+        confidence = jnp.exp(log_confidence_at(*given, reach=reach))
+        valid = (cell0 >= 0) & (cell1 >= 0) & (confidence > threshold)
+        return CoarseMatches(cell0, cell1, confidence, valid)
+
+    return per_pair(of_pair)(matrix, features0.mask8, points0)
 
 
 def unrefined(cells: CoarseMatches, features0: Features, features1: Features) -> Matches:
     """The coarse matches as they are: points are the centres of their cells."""
     points0, points1 = centres(cells, features0, features1)
-    ones = jnp.ones(cells.valid.shape)
-    return _as_matches(cells, points0, points1, CELL_SIGMA * ones, ones)
+    ratio = jnp.ones(cells.valid.shape)
+    covariance = CELL_SIGMA**2 * jnp.broadcast_to(jnp.eye(2), (*ratio.shape, 2, 2))
+    return _as_matches(cells, points0, points1, covariance, ratio)
 
 
-def _as_matches(cells: CoarseMatches, points0, points1, sigma, ratio) -> Matches:
+def _as_matches(cells: CoarseMatches, points0, points1, covariance, ratio) -> Matches:
     """Rows that are not valid hold zeros and -1."""
     valid = cells.valid
 
@@ -165,7 +206,7 @@ def _as_matches(cells: CoarseMatches, points0, points1, sigma, ratio) -> Matches
         keypoints0=kept(points0),
         keypoints1=kept(points1),
         confidence=kept(cells.confidence),
-        sigma=kept(sigma),
+        covariance=kept(covariance),
         scale=kept(ratio),
         cell0=kept(cells.cell0, -1),
         cell1=kept(cells.cell1, -1),
@@ -173,26 +214,25 @@ def _as_matches(cells: CoarseMatches, points0, points1, sigma, ratio) -> Matches
     )
 
 
-def _in_chunks(refine_some, cells: CoarseMatches, ratio: Float[Array, "b k"]) -> FineMatches:
+def _in_chunks(refine_some, valid: Bool[Array, "b k"], *rows: Float[Array, "b k ..."]):
     """Refines a few matches at a time, so that memory does not grow with their number, and none
     where none of them is valid: the time grows with the matches, not with the capacity."""
-    b, k = ratio.shape
+    b, k = valid.shape
     size = min(FINE_AT_ONCE, k)
     steps = -(-k // size)
 
-    def split(x: Array, fill: Array | float) -> Array:
-        if steps * size > k:
-            x = jnp.pad(x, ((0, 0), (0, steps * size - k)), constant_values=fill)
-        return x.reshape(b, steps, size).swapaxes(0, 1)
-
-    chunks = jax.tree.map(split, (cells, ratio), (CoarseMatches(-1, -1, 0.0, False), 1.0))
+    def split(x: Array) -> Array:
+        x = jnp.pad(x, [(0, steps * size - k if axis == 1 else 0) for axis in range(x.ndim)])
+        return x.reshape(b, steps, size, *x.shape[2:]).swapaxes(0, 1)
 
     def nothing(*chunk):
         return jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(refine_some, *chunk)
         )
 
-    fine = jax.lax.map(
-        lambda chunk: jax.lax.cond(chunk[0].valid.any(), refine_some, nothing, *chunk), chunks
-    )
+    def one(chunk):
+        valid, *rows = chunk
+        return jax.lax.cond(valid.any(), refine_some, nothing, *rows)
+
+    fine = jax.lax.map(one, tuple(map(split, (valid, *rows))))
     return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(b, -1, *x.shape[3:])[:, :k], fine)

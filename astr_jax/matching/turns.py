@@ -41,8 +41,11 @@ def matches_turned_back(
     last = -(-np.array([width_before, height_before]) // COARSE_STRIDE) - 1
     column, row = np.moveaxis(np.clip(nearest, 0, last), -1, 0).astype(np.int32)
     keypoints1 = back(np.asarray(matches.keypoints1, np.float64), shape).astype(np.float32)
+    rotation = turned_back(shape, turn)[:2, :2].astype(np.float32)
+    covariance = rotation @ np.asarray(matches.covariance) @ rotation.T
     valid = np.asarray(matches.valid)
     return matches.replace(
         keypoints1=np.where(valid[..., None], keypoints1, np.float32(0)),
+        covariance=covariance,
         cell1=np.where(valid, row * width + column, -1).astype(np.int32),
     )

@@ -1,6 +1,5 @@
 """ASTR: encode each image, match coarsely, refine (docs/paper.md §0)."""
 
-import functools
 from typing import no_type_check
 
 import flax.linen as nn
@@ -14,9 +13,10 @@ from astr_jax.layers.position import normalised_positional_encoding
 from astr_jax.model.aggregation import Aggregation, final_matrix, flat
 from astr_jax.model.fine import FineMatching, padded_cells
 from astr_jax.ops.grids import eroded, long_sides
-from astr_jax.ops.matching import best_matches, mutual_matches
+from astr_jax.ops.matching import best_matches
+from astr_jax.ops.neighbourhoods import log_confidence_at, mutual_neighbours
 from astr_jax.ops.per_pair import per_pair
-from astr_jax.types import CoarseMatches, CoarseOutput, Features, FineMatches
+from astr_jax.types import CoarseMatches, CoarseOutput, Features, Refined
 from pallas_kernels.arrays import Array
 
 
@@ -92,24 +92,26 @@ class ASTR(nn.Module):
         features1: Features,
         context0: Float[Array, "b n c"],
         context1: Float[Array, "b m c"],
-        matches: CoarseMatches,
+        points0: Float[Array, "b k 2"],
+        points1: Float[Array, "b k 2"],
         ratio: Float[Array, "b k"],
-    ) -> FineMatches:
-        """Sub-pixel matches.
+        zoom: float | Float[Array, ""] = 1.0,
+    ) -> Refined:
+        """One step of refinement: where in image 1 is each point of image 0 (docs/paper.md §7)?
 
-        context0, context1: the aggregated maps of the coarse stage, flattened. ratio: r = s_j / s_i
-        of each match (docs/paper.md §6).
+        context0, context1: the aggregated maps of the coarse stage, flattened. points1: estimates,
+        pixels. ratio: r = s_j / s_i of each point (docs/paper.md §6). zoom: of both crops.
         """
-        return self.fine_matching(features0, features1, context0, context1, matches, ratio)
+        given = features0, features1, context0, context1, points0, points1, ratio, zoom
+        return self.fine_matching(*given)
 
     def __call__(self, images0, images1, mask0, mask1, *, train: bool = False):
         """Runs every part once, to make the variables."""
         features0 = self.encode(images0, mask0, train=train)
         features1 = self.encode(images1, mask1, train=train)
         coarse = self.coarse(features0, features1)
-        matches = coarse_matches(coarse, features0.mask8, features1.mask8, self.config, 16)
-        context, ratio = (coarse.features0, coarse.features1), jnp.ones(matches.cell0.shape)
-        return self.fine(features0, features1, *context, matches, ratio)
+        points, ratio = jnp.zeros((len(images0), 1, 2)), jnp.ones((len(images0), 1))
+        return self.fine(features0, features1, *coarse.maps, points, points, ratio)
 
 
 def check_images(images, mask) -> None:
@@ -136,12 +138,18 @@ def coarse_matches(
     The `capacity` most confident are kept, sorted by confidence.
     """
     least = config.matching.threshold if threshold is None else threshold
-    best0, best1 = per_pair(best_matches)(coarse.matrix)
-    erode = per_pair(functools.partial(eroded, cells=config.matching.border))
-    cells, confidence = per_pair(mutual_matches)(
-        best0, best1, flat(erode(mask0)), flat(erode(mask1))
-    )
-    confidence = jnp.where(confidence > least, confidence, 0.0)
+    reach, border = config.matching.reach, config.matching.border
+    grids = mask0.shape[1:], mask1.shape[1:]
+
+    def of_pair(matrix, mask0, mask1):
+        cell1 = mutual_neighbours(*best_matches(matrix), grids[0], reach=reach)
+        cell0 = jnp.arange(cell1.shape[0])
+        confidence = jnp.exp(log_confidence_at(matrix, cell0, cell1, *grids, reach=reach))
+        usable0, usable1 = (eroded(mask, border).reshape(-1) for mask in (mask0, mask1))
+        usable = usable0 & usable1[jnp.maximum(cell1, 0)] & (confidence > least)
+        return cell1, jnp.where(usable, confidence, 0.0)
+
+    cells, confidence = per_pair(of_pair)(coarse.matrix, mask0, mask1)
     return padded_cells(cells, confidence, capacity)
 
 

@@ -1,5 +1,7 @@
 """Fine matching: adaptive crops, a small transformer, and an expectation (docs/paper.md §7)."""
 
+from collections.abc import Callable, Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,10 +10,10 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
-from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, sample_bilinear
+from astr_jax.ops.grids import COARSE_STRIDE, sample_bilinear
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import grid_sizes
-from astr_jax.types import CoarseMatches, Features, FineMatches
+from astr_jax.types import CoarseMatches, Features, Refined
 from pallas_kernels.arrays import Array
 
 
@@ -60,7 +62,7 @@ def crops(
 
 
 class FineMatching(nn.Module):
-    """Refines coarse matches to sub-pixel points of image 1, with their uncertainty."""
+    """One step of refinement: from an estimate of points of image 1 to a better one."""
 
     config: FineConfig
     stride: int
@@ -73,51 +75,64 @@ class FineMatching(nn.Module):
         features1: Features,
         context0: Float[Array, "b n c"],
         context1: Float[Array, "b m c"],
-        matches: CoarseMatches,
+        points0: Float[Array, "b k 2"],
+        points1: Float[Array, "b k 2"],
         ratio: Float[Array, "b k"],
-    ) -> FineMatches:
-        """context0, context1: the aggregated coarse maps. ratio: r = s_j / s_i of each match.
+        zoom: float | Float[Array, ""] = 1.0,
+    ) -> Refined:
+        """context0, context1: the aggregated coarse maps. points0: anywhere in image 0. points1:
+        their estimates, pixels. ratio: r = s_j / s_i of each. zoom: of both crops.
 
-        Rows that are not valid give finite nonsense.
+        A crop in which nothing is usable gives back its estimate.
         """
-        window, step = self.config.window, COARSE_STRIDE // self.stride
-        size0, size1 = grid_sizes(ratio, base=window, largest=self.config.max_ratio)
+        window = self.config.window
+        sizes = grid_sizes(ratio, base=window * zoom, largest=self.config.max_ratio)
         width = features0.fine.shape[-1]
         narrow = nn.Dense(width, dtype=self.dtype, name="coarse")
         merge = nn.Dense(width, dtype=self.dtype, name="merge")
 
-        def tokens(features, context, cells, sizes):
-            cells = jnp.maximum(cells, 0)
-            centres = cell_centres(cells, features.mask8.shape[2], step)
-            sample = per_pair(lambda f, m, c, s: crops(f, m, c, s, window))
-            crop, seen = sample(features.fine, features.fine_mask, centres, sizes)
-            around = narrow(jnp.take_along_axis(context, cells[..., None], axis=1))
+        def tokens(features, context, points, sizes):
+            cut = per_pair(lambda f, m, p, s: crops(f, m, p, s, window))
+            crop, seen = cut(features.fine, features.fine_mask, points / self.stride, sizes)
+            mask8 = features.mask8
+            context = context.reshape(*mask8.shape, -1)
+            around, _ = per_pair(sample_bilinear)(context, mask8, points / COARSE_STRIDE)
+            around = narrow(around.astype(context.dtype))
             around = jnp.broadcast_to(around[:, :, None], crop.shape).astype(crop.dtype)
             crop = merge(jnp.concatenate([crop, around], axis=-1))
             b, k, s, c = crop.shape
             return crop.reshape(b * k, s, c), seen.reshape(b * k, s)
 
-        x0, seen0 = tokens(features0, context0, matches.cell0, size0)
-        x1, seen1 = tokens(features1, context1, matches.cell1, size1)
+        x0, seen0 = tokens(features0, context0, points0, sizes[0])
+        x1, seen1 = tokens(features1, context1, points1, sizes[1])
         self_layer = FineAttention(self.config.head_dim, self.dtype, name="self")
         cross_layer = FineAttention(self.config.head_dim, self.dtype, name="cross")
         x0, x1 = self_layer(x0, x0, seen0), self_layer(x1, x1, seen1)
         x0, x1 = cross_layer(x0, x1, seen1), cross_layer(x1, x0, seen0)
-        delta, deviation = expectation(x0[:, window**2 // 2], x1, seen1, window)
-        delta, deviation = delta.reshape(*ratio.shape, 2), deviation.reshape(ratio.shape)
-
-        centres0 = cell_centres(matches.cell0, features0.mask8.shape[2], COARSE_STRIDE)
-        centres1 = cell_centres(matches.cell1, features1.mask8.shape[2], COARSE_STRIDE)
-        reach = (window // 2) * size1 / window * self.stride  # 2 (s_j / 5) stride
-        return FineMatches(
-            points0=centres0,
-            points1=centres1 + delta * reach[..., None],
-            centres1=centres1,
+        delta, covariance = expectation(x0[:, window**2 // 2], x1, seen1, window)
+        delta = delta.reshape(points1.shape)
+        covariance = covariance.reshape(*ratio.shape, 2, 2)
+        reach = (window // 2) * sizes[1] / window * self.stride  # 2 (s_j / 5) stride
+        return Refined(
+            points1=points1 + delta * reach[..., None],
+            centres1=points1,
             delta=delta,
             reach=reach,
-            sigma=deviation * reach,
-            valid=matches.valid,
+            covariance=covariance * reach[..., None, None] ** 2,
         )
+
+
+def in_steps(
+    step: Callable[..., Refined], points1: Float[Array, "b k 2"], zooms: Sequence[float]
+) -> Refined:
+    """Refines points step(points1, zoom) by step, each about the estimate before, which carries
+    no gradient. Returns all steps: [t b k ...]."""
+
+    def again(points1, zoom):
+        refined = step(jax.lax.stop_gradient(points1), zoom)
+        return refined.points1, refined
+
+    return jax.lax.scan(again, points1, jnp.asarray(zooms))[1]
 
 
 def expectation(
@@ -125,17 +140,18 @@ def expectation(
     crop: Float[Array, "k s c"],
     seen: Bool[Array, "k s"],
     window: int,
-) -> tuple[Float[Array, "k 2"], Float[Array, " k"]]:
-    """Soft-argmax of the correlation over the crop, and sqrt((var_x + var_y) / 2), in [-1, 1]."""
+) -> tuple[Float[Array, "k 2"], Float[Array, "k 2 2"]]:
+    """Soft-argmax of the correlation over the crop, and the heat map's covariance, in [-1, 1]."""
     query = query * query.shape[-1] ** -0.5  # and not heat: see vanilla_attention
     heat = jnp.einsum("kc,ksc->ks", query, crop, preferred_element_type=jnp.float32)
     heat = jnp.where(seen, heat, -1e30)
     heat = jax.nn.softmax(heat, axis=-1)
     grid = crop_offsets(window)
     mean = heat @ grid
-    variance = heat @ grid**2 - mean**2
-    # The square root has no slope at zero: keep a floor far below any sample distance.
-    return mean, jnp.sqrt(jnp.maximum(variance.mean(axis=-1), 1e-6))
+    from_mean = grid[None] - mean[:, None]
+    covariance = jnp.einsum("ks,ksx,ksy->kxy", heat, from_mean, from_mean)
+    # A floor far below any sample distance: its logarithm and its root have a slope.
+    return mean, covariance + 1e-6 * jnp.eye(2)[None]
 
 
 def padded_cells(cells: Int[Array, "b n"], confidence: Float[Array, "b n"], capacity: int):

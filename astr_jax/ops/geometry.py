@@ -4,6 +4,7 @@ Points are (x, y) pixels, pixel centres at whole numbers; depth is z-depth, 0 wh
 NumPy's counterpart, for files and scores, is `astr_jax.geometry`.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -44,9 +45,8 @@ def warp_by_depth(
 ) -> tuple[Float[Array, "n 2"], Float[Array, " n"]]:
     """Pixels of image 0 with their z-depths -> pixels and z-depths in image 1. What lies behind
     the camera, or has no depth, goes far away, with depth 0."""
-    homogeneous = jnp.concatenate([points, jnp.ones((len(points), 1))], axis=1)
     inverse = jnp.linalg.inv(K0)
-    at0 = jnp.matmul(homogeneous, inverse.T, precision="highest") * depth[:, None]
+    at0 = jnp.matmul(lifted(points), inverse.T, precision="highest") * depth[:, None]
     rotation, translation = cam1_from_cam0[:3, :3], cam1_from_cam0[:3, 3]
     at1 = jnp.matmul(at0, rotation.T, precision="highest") + translation[None]
     front = (depth > 0) & (at1[:, 2] > 1e-6)
@@ -73,17 +73,43 @@ def seen_by_depth(
 
     Returns the pixels of image 1, whether each point is seen there, and its scale ratio.
     """
-    z0, _ = _depth_at(depth0, points0)
+    z0, _ = depth_at(depth0, points0)
     points1, z1 = warp_by_depth(points0, z0, K0, K1, cam1_from_cam0)
-    found, inside = _depth_at(depth1, points1)
+    found, inside = depth_at(depth1, points1)
     agree = jnp.abs(found - z1) < tolerance * found
     focal0, focal1 = (jnp.sqrt(K[0, 0] * K[1, 1]) for K in (K0, K1))
     ratio = jnp.where(z1 > 0, z0 * focal1 / (jnp.where(z1 > 0, z1, 1.0) * focal0), 1.0)
     return points1, inside & (found > 0) & agree, ratio
 
 
-def _depth_at(depth: Float[Array, "h w"], points: Float[Array, "n 2"]):
+def depth_at(depth: Float[Array, "h w"], points: Float[Array, "n 2"]):
     """The depth of the nearest pixel, 0 outside the image; and whether the point is inside."""
     pixel = nearest_cells(points, depth.shape, stride=1)
     inside = pixel >= 0
     return jnp.where(inside, depth.reshape(-1)[jnp.maximum(pixel, 0)], 0.0), inside
+
+
+def epipolar_distance(
+    points0: Float[Array, "n 2"],
+    points1: Float[Array, "n 2"],
+    K0: Float[Array, "3 3"],
+    K1: Float[Array, "3 3"],
+    cam1_from_cam0: Float[Array, "4 4"],
+) -> Float[Array, " n"]:
+    """Pixels of image 1 from each point to the line that its partner's ray is seen as there; 0
+    where there is no line: without a translation, and at the epipole."""
+    with jax.default_matmul_precision("highest"):
+        inverse0, inverse1 = jnp.linalg.inv(K0), jnp.linalg.inv(K1)
+        rays = lifted(points0) @ inverse0.T @ cam1_from_cam0[:3, :3].T
+        translation = cam1_from_cam0[:3, 3]
+        length = jnp.linalg.norm(translation)
+        direction = translation / jnp.where(length > 0, length, 1.0)
+        lines = jnp.cross(direction[None], rays) @ inverse1  # of pixels: K1^-T (t x R ray)
+    slope = jnp.linalg.norm(lines[:, :2], axis=-1)
+    off = jnp.abs((lines * lifted(points1)).sum(axis=-1))
+    return jnp.where(slope > 1e-9, off / jnp.where(slope > 1e-9, slope, 1.0), 0.0)
+
+
+def lifted(points: Float[Array, "n 2"]) -> Float[Array, "n 3"]:
+    """(x, y) -> (x, y, 1)."""
+    return jnp.concatenate([points, jnp.ones((len(points), 1))], axis=1)

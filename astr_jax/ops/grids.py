@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from pallas_kernels.arrays import Array
 
 COARSE_STRIDE = 8  # pixels a cell of the matching grid
+_LEAST = 1e-3  # bilinear weight of a cell that counts as about a point
 
 
 def cell_xy(cells: Int[Array, "*b"], width: int) -> Int[Array, "*b 2"]:
@@ -96,3 +97,29 @@ def sample_bilinear(
             weight += share
     valid = weight > 1e-6
     return jnp.where(valid[..., None], total / jnp.where(valid, weight, 1.0)[..., None], 0), valid
+
+
+def cells_around(
+    points: Float[Array, "k 2"], mask: Bool[Array, "h w"], stride: int
+) -> tuple[Int[Array, "k 4"], Float[Array, "k 4"]]:
+    """The up to four valid cells about each point, pixels, and their bilinear weights, whose sum
+    is 1; -1 and 0 for what is none, also where less than half of the weight lies on valid cells."""
+    height, width = mask.shape
+    place = jnp.clip(points / stride, -2.0, max(height, width) + 1.0)
+    corner = jnp.floor(place)
+    fraction = place - corner
+    corner = corner.astype(jnp.int32)
+    cells, weights = [], []
+    for dy in (0, 1):
+        for dx in (0, 1):
+            x, y = corner[:, 0] + dx, corner[:, 1] + dy
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            cell = jnp.where(inside, y * width + x, 0)
+            share = jnp.abs(1 - dx - fraction[:, 0]) * jnp.abs(1 - dy - fraction[:, 1])
+            valid = inside & mask.reshape(-1)[cell] & (share > _LEAST)
+            cells.append(jnp.where(valid, cell, -1))
+            weights.append(jnp.where(valid, share, 0.0))
+    cells, weights = jnp.stack(cells, axis=-1), jnp.stack(weights, axis=-1)
+    total = weights.sum(axis=-1, keepdims=True)
+    enough = total > 0.5
+    return jnp.where(enough, cells, -1), jnp.where(enough, weights / jnp.maximum(total, 0.5), 0.0)

@@ -33,6 +33,12 @@ class DualSoftmax:
     lse1: Float[Array, "*b m"]  # over the queries of each key
     block: int = flax.struct.field(pytree_node=False)
 
+    def transposed(self) -> "DualSoftmax":
+        """The same P, with the images in each other's place."""
+        return DualSoftmax(
+            self.scaled1, self.scaled0, self.mask1, self.mask0, self.lse1, self.lse0, self.block
+        )
+
 
 @flax.struct.dataclass
 class BestMatches:
@@ -184,12 +190,13 @@ def log_prob_at(
     return jnp.where(held, 2 * sim - matrix.lse0[i] - matrix.lse1[j], EMPTY), held
 
 
-def mutual_matches(
-    best0: BestMatches, best1: BestMatches, usable0: Bool[Array, " n"], usable1: Bool[Array, " m"]
-) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-    """For each cell of image 0 its mutual nearest neighbour (-1: none) and the confidence (0)."""
-    n = best0.cell.shape[0]
-    j = jnp.maximum(best0.cell, 0)
-    mutual = (best0.cell >= 0) & (best1.cell[j] == jnp.arange(n)) & usable0 & usable1[j]
-    confidence = jnp.exp(jnp.minimum(best0.log_prob, 0.0))  # rounding may lead above 1
-    return jnp.where(mutual, best0.cell, -1), jnp.where(mutual, confidence, 0.0)
+def log_share_at(
+    matrix: DualSoftmax, query: Int[Array, " k"], key: Int[Array, " k"]
+) -> Float[Array, " k"]:
+    """log of the row softmax alone: which share of a query's weight a key has. EMPTY where either
+    is negative or masked. Differentiable."""
+    i, j = jnp.maximum(query, 0), jnp.maximum(key, 0)
+    mask0, mask1 = jnp.asarray(matrix.mask0), jnp.asarray(matrix.mask1)
+    held = (query >= 0) & (key >= 0) & mask0[i] & mask1[j]
+    sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j], precision="highest")
+    return jnp.where(held, sim - matrix.lse0[i], EMPTY)

@@ -116,13 +116,26 @@ def ratio_from_homography(
 
 
 def grid_sizes(
-    ratio: Float[Array, "*k"], *, base: float, largest: float
+    ratio: Float[Array, "*k"], *, base: float | Float[Array, ""], largest: float
 ) -> tuple[Float[Array, "*k"], Float[Array, "*k"]]:
     """Returns the sides s0, s1 of the crops, in cells of the fine map.
 
     The side on which things look smaller keeps the base, the other grows, up to `largest` times.
     """
     return base * jnp.clip(1.0 / ratio, 1.0, largest), base * jnp.clip(ratio, 1.0, largest)
+
+
+def nearest_valid(
+    points: Float[Array, "k 2"], among: Float[Array, "n 2"], valid: Bool[Array, " n"]
+) -> Int[Array, " k"]:
+    """The row of the nearest valid one among other points; -1 where none is valid."""
+
+    def nearest(point):
+        away = jnp.where(valid, jnp.sum((among - point[None]) ** 2, axis=1), jnp.inf)
+        return jnp.argmin(away).astype(jnp.int32)
+
+    row = jax.lax.map(nearest, points, batch_size=_BLOCK)
+    return jnp.where(jnp.any(valid), row, -1)
 
 
 def nearest_matches(

@@ -14,12 +14,15 @@ DEPTH_TOLERANCE = 0.2  # relative: what differs more is occluded (docs/paper.md 
 
 @flax.struct.dataclass
 class GroundTruth:
-    """For each coarse cell of image 0: its true partner. Shapes: [*b n]."""
+    """Where the coarse cells of each image lie in the other one."""
 
     cell1: Int[Array, "*b n"]  # mutual nearest cell of image 1; -1 where there is none
     points1: Float[Array, "*b n 2"]  # where the cell's centre lies in image 1, pixels
     visible: Bool[Array, "*b n"]  # that place is seen in both images
     ratio: Float[Array, "*b n"]  # local scale of image 1 against image 0 (r of docs/paper.md §6)
+    points0: Float[Array, "*b m 2"]  # where the centre of a cell of image 1 lies in image 0
+    back_visible: Bool[Array, "*b m"]  # that place is seen in both images
+    known: Bool[Array, "*b n"]  # of image 0's cells: whether a match there can be told right
 
 
 def homography_ground_truth(
@@ -34,7 +37,8 @@ def homography_ground_truth(
     visible = seen_at(visible0, centres0) & seen_at(visible1, points1)
     back_visible = seen_at(visible1, centres1) & seen_at(visible0, points0)
     cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
-    return GroundTruth(cell1, points1, visible, ratio)
+    known = jnp.ones_like(visible)
+    return GroundTruth(cell1, points1, visible, ratio, points0, back_visible, known)
 
 
 def depth_ground_truth(
@@ -57,7 +61,8 @@ def depth_ground_truth(
     back = jnp.linalg.inv(cam1_from_cam0)
     points0, back_visible, _ = seen_by_depth(depth1, depth0, K1, K0, back, centres1, tolerance)
     cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
-    return GroundTruth(cell1, points1, visible, ratio)
+    known = jnp.ones_like(visible)
+    return GroundTruth(cell1, points1, visible, ratio, points0, back_visible, known)
 
 
 def _cells(shape0: tuple[int, int], shape1: tuple[int, int]):

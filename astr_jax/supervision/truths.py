@@ -13,15 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from astr_jax.ops.geometry import seen_at, seen_by_depth, warp_by_homography
+from astr_jax.ops.geometry import (
+    depth_at,
+    epipolar_distance,
+    seen_at,
+    seen_by_depth,
+    warp_by_depth,
+    warp_by_homography,
+)
 from astr_jax.supervision.ground_truth import (
     GroundTruth,
     depth_ground_truth,
     homography_ground_truth,
 )
+from astr_jax.supervision.tracks_truth import TracksTruth
 from pallas_kernels.arrays import Array
 
 Some = Array | np.ndarray
+LEAST_BASELINE = 0.01  # of the mean depth: below it an epipolar line says nothing
 
 
 @flax.struct.dataclass
@@ -31,11 +40,11 @@ class PlaneTruth:
     A pixel is visible where it shows the plane: not beyond its edge, not behind an occluder.
     """
 
-    complete: ClassVar[bool] = True  # what has no partner here has none at all
-
     homography: Float[Some, "*b 3 3"]  # pixels of image 0 to pixels of image 1
     visible0: Bool[Some, "*b h w"]
     visible1: Bool[Some, "*b h1 w1"]
+
+    DENSE: ClassVar[bool] = True
 
     def intrinsics(self) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3 3"]]:
         """K0 and K1, NaN: a homography says nothing of the cameras."""
@@ -57,12 +66,22 @@ class PlaneTruth:
         visible0, visible1 = jnp.asarray(self.visible0), jnp.asarray(self.visible1)
         return points1, seen_at(visible0, points0) & seen_at(visible1, points1)
 
+    def near(self, points0: Float[Some, "k 2"]) -> Float[Some, "k 2"]:
+        """The points of image 0 that the truth knows nearest to these: these themselves."""
+        return points0
+
+    def refutes(
+        self, points0: Float[Some, "k 2"], points1: Float[Some, "k 2"], margin: float
+    ) -> Bool[Array, " k"]:
+        """Which matches are wrong by more than a margin, pixels, or of what one image hides; of
+        one pair. The truth has no holes: what has no partner here has none at all."""
+        true1, seen = self.locate(points0)
+        return ~seen | (jnp.abs(true1 - points1).max(axis=-1) >= margin)
+
 
 @flax.struct.dataclass
 class DepthTruth:
     """Depth of both images and the way between their cameras; unknown where there is no depth."""
-
-    complete: ClassVar[bool] = False
 
     depth0: Float[Some, "*b h w"]  # z-depth; 0 = unknown
     depth1: Float[Some, "*b h1 w1"]
@@ -70,6 +89,8 @@ class DepthTruth:
     K1: Float[Some, "*b 3 3"]
     cam1_from_cam0: Float[Some, "*b 4 4"]  # in the unit of the depths
     tolerance: Float[Some, "*b"]  # share of the depth by which depths that are seen may disagree
+
+    DENSE: ClassVar[bool] = True
 
     def intrinsics(self) -> tuple[Float[Some, "*b 3 3"], Float[Some, "*b 3 3"]]:
         """K0 and K1."""
@@ -90,8 +111,34 @@ class DepthTruth:
         points1, seen, _ = seen_by_depth(*map(jnp.asarray, given), points0, self.tolerance)
         return points1, seen
 
+    def near(self, points0: Float[Some, "k 2"]) -> Float[Some, "k 2"]:
+        """The points of image 0 that the truth knows nearest to these: these themselves."""
+        return points0
 
-Truth = PlaneTruth | DepthTruth
+    def refutes(
+        self, points0: Float[Some, "k 2"], points1: Float[Some, "k 2"], margin: float
+    ) -> Bool[Array, " k"]:
+        """Which matches are surely wrong; of one pair.
+
+        Those further than a margin, pixels, from the epipolar line, and those of a point whose
+        depth says that it lies further than that from there. The rest is unknown: right, or in a
+        hole of the truth.
+        """
+        depth0, K0, K1, motion = map(
+            jnp.asarray, (self.depth0, self.K0, self.K1, self.cam1_from_cam0)
+        )
+        points0, points1 = jnp.asarray(points0, jnp.float32), jnp.asarray(points1, jnp.float32)
+        z0, _ = depth_at(depth0, points0)
+        true1, _ = warp_by_depth(points0, z0, K0, K1, motion)
+        elsewhere = (z0 > 0) & (jnp.abs(true1 - points1).max(axis=-1) >= margin)
+        # A way between the cameras that is no longer than the errors of the poses has no epipole.
+        distance = depth0.sum() / jnp.maximum((depth0 > 0).sum(), 1)
+        moves = jnp.linalg.norm(motion[:3, 3]) > LEAST_BASELINE * distance
+        off = epipolar_distance(points0, points1, K0, K1, motion)
+        return elsewhere | (moves & (off >= margin))
+
+
+Truth = PlaneTruth | DepthTruth | TracksTruth
 
 
 @flax.struct.dataclass

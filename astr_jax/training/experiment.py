@@ -9,6 +9,8 @@ from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.worlds import WorldConfig
 
+FINE_LOSSES = ("paper", "likelihood")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -62,9 +64,14 @@ class TrainConfig:
     weight_decay: float = 0.1
     clip: float = 0.5  # global norm of the gradient
     spot_weight: float = 1.0  # of the loss on the blocks' P; the paper states none
-    wrong_weight: float = 0.0  # of the loss on wrong matches of homographies; 0, as the paper
+    wrong_weight: float = 0.0  # of the loss on matches that are surely wrong; 0, as the paper
+    soft_labels: bool = False  # the truth: the cells about a point; else the paper's nearest one
+    place_weight: float = 0.1  # of the loss on how the softmax divides among the cells of the truth
     fine_weight: float = 1.0
-    fine_uncertainty: bool = True  # weigh the fine loss by 1 / the heat map's standard deviation
+    fine_loss: str = "paper"  # squared distance by the standard deviation; or "likelihood"
+    fine_uncertainty: bool = True  # by it the paper's fine loss is weighed
+    start_jitter: float = 0.0  # pixels, standard deviation: of the estimates that are refined
+    anywhere: float = 0.0  # share of the refined points that lie beside the centre of their cell
     coarse_share: float = 0.5  # of the ground truth that supervises P
     fine_share: float = 0.2  # of the most possible coarse matches that train the fine stage
     ratio_jitter: float = 0.1  # of the log of the true scale ratio, standard deviation
@@ -74,6 +81,14 @@ class TrainConfig:
     validate_every: int = 4000  # pairs; the averaged weights are written too
     milestone_every: int = 10_000  # pairs; weights kept for good, for a curve of scores
     checkpoint_every: int = 2000  # pairs
+
+    def __post_init__(self):
+        if self.fine_loss not in FINE_LOSSES:
+            raise ValueError(
+                f"fine_loss must be one of {', '.join(FINE_LOSSES)}; got {self.fine_loss!r}."
+            )
+        if not 0 <= self.anywhere <= 1:
+            raise ValueError(f"anywhere must lie in [0, 1]; got {self.anywhere}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,9 @@ def test_the_report_names_the_weights_and_how_they_match(
             assert K0 is None  # a homography pair has no intrinsics
             assert K1 is None
             points, scores, cells = np.zeros((0, 2)), np.zeros(0), np.zeros(0, int)
-            return Matches(*[points] * 2, *[scores] * 3, *[cells] * 2, np.zeros(0, bool))
+            covariance = np.zeros((0, 2, 2))
+            rest = scores, covariance, scores, cells, cells, np.zeros(0, bool)
+            return Matches(points, points, *rest)
 
     monkeypatch.setattr(named, "Matcher", Blind)
     command("pairs", pairs_folder, "--weights", weights, "--out", out)

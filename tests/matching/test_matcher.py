@@ -11,7 +11,8 @@ import astr_jax
 from astr_jax.images import prepare
 from astr_jax.matching import EncodedImage, EncodedImages, Matcher, MatchOptions, programs
 from astr_jax.matching.matcher import working_intrinsics
-from astr_jax.ops.matching import dual_softmax, log_prob_at
+from astr_jax.ops.matching import dual_softmax
+from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.params import Calibration, Params, fold_params
 
 RESIZE = 128
@@ -81,21 +82,27 @@ def test_each_candidate_may_have_a_ratio_of_its_own(matcher, images):
     np.testing.assert_array_equal(found.cell1, other.cell1)
 
 
-def test_log_probs_are_those_of_the_dual_softmax_at_each_temperature(matcher, images):
+@pytest.mark.parametrize("reach", [0, 1])
+def test_confidences_are_those_of_the_dual_softmax_at_each_temperature(params, reach):
+    matching = dataclasses.replace(params.config.matching, reach=reach)
+    config = dataclasses.replace(params.config, matching=matching)
+    matcher = Matcher(params.replace(config=config), MatchOptions(resize=RESIZE))
+    images = matcher.encode(picture(96, 128)), matcher.encode(images_1())
     candidates = matcher.candidates(*images)
     config, rows = matcher.params.config.matching, 96 // 8 * (128 // 8)
-    found = np.asarray(matcher.log_probs(candidates, [1.0, 2.0]))
+    found = np.asarray(matcher.log_confidences(candidates, [1.0, 2.0]))
     assert found.shape == (2, 1, candidates.cells.cell0.shape[1])
     valid = np.asarray(candidates.cells.valid[0])
     assert valid.sum() > 5
-    for factor, log_prob in zip((1.0, 2.0), found[:, 0], strict=True):
+    for factor, log_confidence in zip((1.0, 2.0), found[:, 0], strict=True):
         f0, f1 = (features[0, :rows] for features in candidates.maps)
         ones = np.ones(rows, bool)
         temperature = config.temperature * factor
         matrix = dual_softmax(f0, f1, ones, ones, temperature=temperature, block=config.block)
         cells = candidates.cells
-        expected, _ = log_prob_at(matrix, cells.cell0[0], cells.cell1[0])
-        np.testing.assert_allclose(log_prob[valid], np.asarray(expected)[valid], atol=1e-4)
+        grids = (12, 16), (12, 16)
+        expected = log_confidence_at(matrix, cells.cell0[0], cells.cell1[0], *grids, reach=reach)
+        np.testing.assert_allclose(log_confidence[valid], expected[valid], atol=1e-4)
     confidence = np.exp(found[0, 0][valid])
     np.testing.assert_allclose(confidence, candidates.cells.confidence[0][valid], rtol=1e-4)
 

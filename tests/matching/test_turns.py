@@ -93,7 +93,8 @@ def test_a_cell_becomes_the_nearest_cell(turn):
     zeros = np.zeros(len(cells))
     points = np.stack([zeros, zeros], axis=-1)
     valid = cells % 3 > 0
-    matches = Matches(points, points, zeros, zeros, zeros, cells, cells, valid)
+    covariance = np.tile([[4.0, 1.0], [1.0, 2.0]], (len(cells), 1, 1))
+    matches = Matches(points, points, zeros, covariance, zeros, cells, cells, valid)
     given = tuple(3 * n for n in turned_shape)
     found = matches_turned_back(matches, turn, shape=given, working_shape=turned_shape, width=width)
     corner = turned_back(given, turn)[:2, 2]
@@ -108,6 +109,8 @@ def test_a_cell_becomes_the_nearest_cell(turn):
     inside &= (cells % width < columns - 1) & (cells // width < rows - 1)
     assert len(set(found.cell1[inside])) == inside.sum() > 50
     assert (found.cell1[~valid] == -1).all()
+    expected = [[2.0, -1.0], [-1.0, 4.0]] if turn % 2 else [[4.0, 1.0], [1.0, 2.0]]
+    np.testing.assert_allclose(found.covariance[valid], np.tile(expected, (valid.sum(), 1, 1)))
     assert (found.keypoints1[~valid] == 0).all()
 
 

@@ -10,6 +10,7 @@ import pytest
 from astr_jax.config import ModelConfig
 from astr_jax.layers.position import normalised_positional_encoding
 from astr_jax.model.astr import ASTR, coarse_matches, init_variables
+from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.types import CoarseOutput
 
@@ -50,7 +51,12 @@ def run(micro_config, micro_variables):
         n = coarse.mask0.shape[1]
         matches = coarse_matches(coarse, f0.mask8, f1.mask8, config, n)
         ratio = jnp.full(matches.cell0.shape, 1.5)
-        fine = model.apply(micro_variables, f0, f1, *coarse.maps, matches, ratio, method="fine")
+        points = (
+            cell_centres(cells, f.mask8.shape[2], COARSE_STRIDE)
+            for cells, f in ((matches.cell0, f0), (matches.cell1, f1))
+        )
+        given = f0, f1, *coarse.maps, *points, ratio
+        fine = model.apply(micro_variables, *given, method="fine")
         return {"f0": f0, "f1": f1, "coarse": coarse, "matches": matches, "fine": fine}
 
     return lambda *images: types.SimpleNamespace(**stages(*images))
@@ -78,7 +84,7 @@ def listed_matches(found, b=0):
         for c in (cell[b] % width, cell[b] // width)
     )
     rows = zip(*(np.asarray(c)[valid].tolist() for c in cells), strict=True)
-    values = (found.matches.confidence[b], found.fine.points1[b], found.fine.sigma[b])
+    values = (found.matches.confidence[b], found.fine.points1[b], found.fine.covariance[b])
     values = zip(*(np.asarray(v)[valid] for v in values), strict=True)
     return dict(zip(rows, values, strict=True))
 
@@ -193,7 +199,9 @@ def test_coarse_matches_are_mutual_confident_and_off_the_border(rng, micro_confi
     flat = masks.reshape(2, 1, 99)
     matrix = jax.vmap(functools.partial(dual_softmax, temperature=0.2, block=40))(f0, f1, *flat)
     coarse = CoarseOutput(f0, f1, *flat, matrix, (), ())
-    find = functools.partial(coarse_matches, coarse, *masks, micro_config)
+    paper = dataclasses.replace(micro_config.matching, reach=0)
+    config = dataclasses.replace(micro_config, matching=paper)
+    find = functools.partial(coarse_matches, coarse, *masks, config)
     sim = f0[0].astype(float) @ f1[0].T / (8 * 0.2)
     sim[~flat[0, 0]], sim[:, ~flat[1, 0]] = -np.inf, -np.inf
     weight = np.exp(sim)
@@ -241,9 +249,9 @@ def shapes_of(config, size=(64, 96)):
         features = model.apply(variables, image, mask, method="encode")
         coarse = model.apply(variables, features, features, method="coarse")
         matches = coarse_matches(coarse, features.mask8, features.mask8, config, 16)
-        ratio = jnp.ones((1, 16))
-        both = features, features
-        fine = model.apply(variables, *both, *coarse.maps, matches, ratio, method="fine")
+        points, ratio = jnp.ones((1, 16, 2)), jnp.ones((1, 16))
+        given = features, features, *coarse.maps, points, points, ratio
+        fine = model.apply(variables, *given, method="fine")
         return features, coarse, matches, fine
 
     return variables, *jax.eval_shape(stages, variables, image, mask)

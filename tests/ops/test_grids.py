@@ -94,3 +94,28 @@ def test_the_long_side_is_that_of_the_image_within_its_padding():
     mask[1, 50:, 80:] = False  # a hole in a corner is not padding
     mask[2] = True
     np.testing.assert_array_equal(grids.long_sides(mask), [60, 90, 128, 128])
+
+
+def test_the_cells_about_a_point_are_bilinear_and_valid(rng):
+    """Fails where a weight of an invalid cell is kept, or a cell beyond the edge is one."""
+    mask = rng.random((5, 7)) < 0.8
+    points = rng.uniform(-12, 70, (300, 2)).astype(np.float32)
+    cells, weights = map(np.asarray, grids.cells_around(points, jnp.asarray(mask), 8))
+    some = 0
+    for point, near, weight in zip(points / 8, cells, weights, strict=True):
+        expected = {}
+        for y, x in np.argwhere(mask):
+            share = np.maximum(1 - np.abs(point - (x, y)), 0).prod()
+            if share > 1e-3:
+                expected[y * 7 + x] = share
+        total = sum(expected.values())
+        found = {c: w for c, w in zip(near, weight, strict=True) if c >= 0}
+        if total > 0.5:
+            some += 1
+            assert found.keys() == expected.keys()
+            for cell, share in expected.items():
+                np.testing.assert_allclose(found[cell], share / total, atol=1e-4)
+        else:
+            assert not found
+            assert not weight.any()
+    assert some > 50

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astr_jax.ops import matching
-from astr_jax.ops.matching import EMPTY, BestMatches
+from astr_jax.ops.matching import EMPTY
 from pallas_kernels import sparse_attention
 
 N, M, C, S, TEMPERATURE = 19, 23, 6, 7, 0.1
@@ -164,18 +164,16 @@ def test_pairs_without_a_cell_are_not_held(rng):
     np.testing.assert_array_equal(log_prob_at(sparse, cell0, cell1)[1], held)
 
 
-def test_mutual_matches_agree_with_a_plain_loop(rng):
-    cell0, cell1 = rng.integers(-1, 5, N).astype(np.int32), rng.integers(-1, 6, M).astype(np.int32)
-    log0 = np.log(rng.random(N)).astype(np.float32)
-    usable0, usable1 = rng.random(N) < 0.8, rng.random(M) < 0.8
-    best0, best1 = BestMatches(cell0, log0), BestMatches(cell1, np.zeros(M, np.float32))
-    cells, confidence = matching.mutual_matches(
-        *jax.tree.map(jnp.asarray, (best0, best1, usable0, usable1))
-    )
-    found = 0
-    for i, j in enumerate(cell0):
-        mutual = j >= 0 and cell1[j] == i and usable0[i] and usable1[j]
-        found += mutual
-        assert cells[i] == (j if mutual else -1)
-        np.testing.assert_allclose(confidence[i], np.exp(log0[i]) if mutual else 0.0, rtol=1e-6)
-    assert found
+def test_the_share_is_the_softmax_over_the_keys_alone(rng):
+    f0, f1 = features(rng)
+    mask0, mask1 = masks("some", rng)
+    matrix = matching.dual_softmax(f0, f1, mask0, mask1, temperature=TEMPERATURE, block=5)
+    query, key = (jnp.asarray(a.ravel()) for a in np.mgrid[:N, :M])
+    weight = np.exp(f0.astype(float) @ f1.T / (C * TEMPERATURE)) * mask0[:, None] * mask1[None]
+    for p, w in ((matrix, weight), (matrix.transposed(), weight.T)):
+        a, b = (query, key) if p is matrix else (key, query)
+        expected = w / np.maximum(w.sum(axis=1, keepdims=True), 1e-300)
+        found = np.exp(matching.log_share_at(p, a, b))
+        np.testing.assert_allclose(found, expected[np.asarray(a), np.asarray(b)], rtol=1e-4)
+    nothing = matching.log_share_at(matrix, jnp.array([-1, 0]), jnp.array([0, -1]))
+    assert (nothing == EMPTY).all()

@@ -74,8 +74,6 @@ def test_a_truth_gives_the_ground_truth_of_its_kind():
     cameras = depth.K0, depth.K1, depth.cam1_from_cam0
     expected = depth_ground_truth(depth.depth0, depth.depth1, *cameras, depth.tolerance)
     jax.tree.map(np.testing.assert_array_equal, depth.ground_truth(), expected)
-    assert plane.complete
-    assert not depth.complete
 
 
 @pytest.mark.parametrize(("truth", "move"), [(shifted(8), 8), (wall(0.32), 4)])
@@ -89,3 +87,33 @@ def test_a_plane_says_nothing_of_the_cameras():
     truth = stacked([pair(shifted(0))] * 2).truth
     assert all(np.isnan(K).all() and K.shape == (2, 3, 3) for K in truth.intrinsics())
     np.testing.assert_array_equal(wall(1).intrinsics()[0], K)
+
+
+def test_a_plane_refutes_what_is_off_and_what_is_hidden():
+    points0 = np.array([[20.0, 10], [20, 10], [20, 10], [2, 10]])
+    points1 = np.array([[12.0, 10], [15, 10], [12, 14], [0, 10]])
+    refuted = shifted(8).refutes(points0, points1, 3.0)
+    assert refuted.tolist() == [False, True, True, True]  # the last leaves the image
+
+
+def test_depth_refutes_what_lies_elsewhere_and_leaves_the_unknown_alone():
+    """A wall that moved by 4 pixels along x. Where no depth is known, the epipolar line is left."""
+    truth = wall(0.32)
+    points0 = np.array([[20.0, 10], [20, 10], [20, 10]])
+    points1 = np.array([[16.0, 10], [8, 10], [16, 20]])
+    assert truth.refutes(points0, points1, 3.0).tolist() == [False, True, True]
+    depth = truth.depth0.copy()
+    depth[10, 20] = 0
+    assert truth.replace(depth0=depth).refutes(points0, points1, 3.0).tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_without_a_baseline_no_epipolar_line_refutes():
+    truth = wall(1e-3)  # a thousandth, at a depth of 4
+    unknown = truth.depth0.copy()
+    unknown[10, 20] = 0
+    points0, points1 = np.array([[20.0, 10]]), np.array([[20.0, 25]])
+    assert not truth.replace(depth0=unknown).refutes(points0, points1, 3.0).any()

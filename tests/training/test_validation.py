@@ -166,7 +166,8 @@ def test_exact_matches_find_the_pose_and_a_pair_without_any_counts_as_failed():
     valid = np.stack([np.ones(60, bool), np.zeros(60, bool)])
     rest = np.zeros(valid.shape)
     twice = [np.stack([p, p]) for p in points]
-    found = Matches(*twice, *[rest] * 3, *[rest.astype(int)] * 2, valid)
+    covariance, cells = np.zeros((*valid.shape, 2, 2)), rest.astype(int)
+    found = Matches(*twice, rest, covariance, rest, cells, cells, valid)
     scores = pose_scores([found], [Posed().stack([0, 1]).truth])
     for degrees in (5, 10, 20):
         assert scores[f"pose_auc@{degrees}"] == pytest.approx(0.5, abs=0.02)

@@ -121,8 +121,8 @@ def _evaluated(
 
 def _candidates(pair, benchmark: Benchmark, match) -> JudgedCandidates:
     given = load_pair(pair, benchmark.resize)
-    returned, log_prob = match(given.image0, given.image1, **given.truth.cameras)
-    return JudgedCandidates.of(pair, given, checked_matches(returned), np.asarray(log_prob))
+    returned, log_confidence = match(given.image0, given.image1, **given.truth.cameras)
+    return JudgedCandidates.of(pair, given, checked_matches(returned), np.asarray(log_confidence))
 
 
 def _area_name(kind: PairKind) -> str:

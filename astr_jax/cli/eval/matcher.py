@@ -1,9 +1,13 @@
-"""The options that name a matcher."""
+"""The options that name a matcher, or several."""
 
 import argparse
+import pathlib
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from astr_jax.evaluation.matchers.named import NamedMatcher, find_matcher
 
 
 def add_matcher(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +18,32 @@ def add_matcher(parser: argparse.ArgumentParser) -> None:
         help="astr (default), sift, rootsift, orb, akaze, or package.module:function",
     )
     parser.add_argument("--weights", help="of astr: a shipped name or a file; default: the best")
+
+
+def add_matchers(parser: argparse.ArgumentParser) -> None:
+    """Several matchers, to be compared."""
+    add = parser.add_argument
+    add("--weights", nargs="+", help="of astr: shipped names or files; default: the best")
+    add("--matcher", nargs="+", help="sift, rootsift, orb, akaze, or package.module:function")
+
+
+def find_matchers(
+    weights: Sequence[str] | None, others: Sequence[str] | None, side: int
+) -> dict[str, NamedMatcher]:
+    """Matchers by their names in a figure: astr of each of the weights, and the others; without
+    both, astr. side: pixels, astr's limit of the long side."""
+    weights, others = weights or [], others or []
+    stems = [pathlib.Path(path).stem for path in weights]
+    labels = stems if len(set(stems)) == len(stems) else weights
+    asked = [(label, "astr", path, side) for label, path in zip(labels, weights, strict=True)]
+    for name in others if weights or others else ["astr"]:
+        asked.append((name, name, None, side if name == "astr" else None))
+    matchers = {}
+    for label, *words in asked:
+        if label in matchers:
+            raise ValueError(f"the matcher {label} was given twice.")
+        matchers[label] = find_matcher(*words)
+    return matchers
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:

@@ -10,15 +10,14 @@ noisy. The truth is a homography, and exact.
 
 import argparse
 import json
-import pathlib
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from astr_jax.cli.eval.matcher import add_matchers, find_matchers
 from astr_jax.cli.files import check_output
 from astr_jax.data.photos import read_photos
-from astr_jax.evaluation.matchers.named import NamedMatcher, find_matcher
 from astr_jax.evaluation.reports.tables import print_table
 from astr_jax.evaluation.studies.sweep_figures import draw_sweeps, tables_of
 from astr_jax.evaluation.studies.sweeps import (
@@ -41,27 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--count", type=int, default=20, metavar="N", help="photographs drawn at most; default 20")
     add("--seed", type=int, default=0, help="of the draw, of the views and of the noise")
     add("--long-side", type=int, default=640, metavar="PX", help="photographs are shrunk to it")
-    add("--weights", nargs="+", help="of astr: shipped names or files; default: the best")
-    add("--matcher", nargs="+", help="sift, rootsift, orb, akaze, or package.module:function")
+    add_matchers(parser)
     add("--sweep", nargs="+", metavar="NAME[=A,B]", help="these alone, at these amounts if given")
     add("--out", metavar="FILE.json", help="write all scores to this file")
     add("--png", metavar="FILE.png", help="draw them")
-
-
-def find_matchers(arguments: argparse.Namespace) -> dict[str, NamedMatcher]:
-    """The matchers asked for by their names in the figure: astr of each --weights, --matcher."""
-    weights, others, side = arguments.weights or [], arguments.matcher or [], arguments.long_side
-    stems = [pathlib.Path(path).stem for path in weights]
-    labels = stems if len(set(stems)) == len(stems) else weights
-    asked = [(label, "astr", path, side) for label, path in zip(labels, weights, strict=True)]
-    for name in others if weights or others else ["astr"]:
-        asked.append((name, name, None, side if name == "astr" else None))
-    matchers = {}
-    for label, *words in asked:
-        if label in matchers:
-            raise ValueError(f"the matcher {label} was given twice.")
-        matchers[label] = find_matcher(*words)
-    return matchers
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -73,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     sweeps = parse_sweeps(arguments.sweep)
     paths = choose_photos(arguments.photos, arguments.count, arguments.seed)
     photos = read_photos(paths, long_side=arguments.long_side)
-    matchers = find_matchers(arguments)
+    matchers = find_matchers(arguments.weights, arguments.matcher, arguments.long_side)
     changes, rows = changes_of(sweeps), []
     for name, matcher in matchers.items():
         pairs = match_changes(matcher.match, photos, changes, arguments.seed)

@@ -81,7 +81,7 @@ class AstrCandidates:
     """All mutual matches of a pair, whatever their confidence: what a calibration is found on.
 
     Called with two images and, if known, K0 and K1. Returns what a matcher returns, sigma without
-    its factor, and log P [t k] of each match at every temperature.
+    its factor, and the log of the confidence [t k] of each match at every temperature.
     """
 
     def __init__(self, weights: str, resize: int, temperatures: Sequence[float]):
@@ -97,9 +97,9 @@ class AstrCandidates:
         image0, image1 = (self.matcher.encode(image) for image in (img0, img1))
         candidates = self.matcher.candidates(image0, image1)
         found = self.matcher.refine(candidates, K0, K1).compact()
-        log_prob = np.asarray(self.matcher.log_probs(candidates, self.temperatures))
+        confidence = np.asarray(self.matcher.log_confidences(candidates, self.temperatures))
         given = found.keypoints0, found.keypoints1, found.confidence, found.sigma
-        return given, log_prob[:, 0, : len(found)]
+        return given, confidence[:, 0, : len(found)]
 
 
 def imported_matcher(path: str) -> NamedMatcher:

@@ -158,7 +158,7 @@ def as_matches(found: FoundMatches) -> Matches:
         keypoints0=found.points0,
         keypoints1=found.points1,
         confidence=found.confidence,
-        sigma=np.zeros(k),
+        covariance=np.zeros((k, 2, 2)),
         scale=np.ones(k),
         cell0=np.full(k, -1),
         cell1=np.full(k, -1),

@@ -42,41 +42,47 @@ class JudgedCandidates:
     pair: Pair
     given: LoadedPair
     found: FoundMatches
-    log_prob: Float[np.ndarray, "t k"]
+    log_confidence: Float[np.ndarray, "t k"]
     right: Bool[np.ndarray, " k"]
 
     @classmethod
     def of(
-        cls, pair: Pair, given: LoadedPair, found: FoundMatches, log_prob: Float[np.ndarray, "t k"]
+        cls,
+        pair: Pair,
+        given: LoadedPair,
+        found: FoundMatches,
+        log_confidence: Float[np.ndarray, "t k"],
     ) -> "JudgedCandidates":
         right = right_matches(found, given)
-        return cls(pair=pair, given=given, found=found, log_prob=log_prob, right=right)
+        return cls(pair=pair, given=given, found=found, log_confidence=log_confidence, right=right)
 
     def at(self, temperature: float, threshold: float) -> FoundMatches:
         """Those above the threshold, with their confidence at a temperature."""
-        confidence = np.exp(np.minimum(interpolated(self.log_prob, temperature), 0.0))
+        confidence = np.exp(np.minimum(interpolated(self.log_confidence, temperature), 0.0))
         return dataclasses.replace(self.found, confidence=confidence)[confidence > threshold]
 
 
-def interpolated(log_prob: Float[np.ndarray, "t k"], temperature: float) -> Float[np.ndarray, " k"]:
+def interpolated(
+    log_confidence: Float[np.ndarray, "t k"], temperature: float
+) -> Float[np.ndarray, " k"]:
     """log P at a temperature between those of TEMPERATURES, linear in log temperature."""
     places = np.arange(len(TEMPERATURES))
     place = np.interp(np.log(temperature), np.log(TEMPERATURES), places)
     low = min(int(place), len(TEMPERATURES) - 2)
-    return log_prob[low] + (place - low) * (log_prob[low + 1] - log_prob[low])
+    return log_confidence[low] + (place - low) * (log_confidence[low + 1] - log_confidence[low])
 
 
 def negative_log_likelihood(
-    log_prob: Float[np.ndarray, " k"], right: Bool[np.ndarray, " k"]
+    log_confidence: Float[np.ndarray, " k"], right: Bool[np.ndarray, " k"]
 ) -> float:
     """The mean over matches, in nats."""
-    p = np.clip(np.exp(log_prob.astype(np.float64)), SURE, 1 - SURE)
+    p = np.clip(np.exp(log_confidence.astype(np.float64)), SURE, 1 - SURE)
     return float(-np.log(np.where(right, p, 1 - p)).mean())
 
 
 def fit_temperature(candidates: Sequence[JudgedCandidates]) -> float:
     """The temperature of the least negative log-likelihood."""
-    log_prob = np.concatenate([c.log_prob for c in candidates], axis=1)
+    log_confidence = np.concatenate([c.log_confidence for c in candidates], axis=1)
     right = np.concatenate([c.right for c in candidates])
     if right.all() or not right.any():
         raise ValueError(
@@ -86,7 +92,7 @@ def fit_temperature(candidates: Sequence[JudgedCandidates]) -> float:
     steps = STEPS_BETWEEN * (len(TEMPERATURES) - 1) + 1
     grid = np.geomspace(TEMPERATURES[0], TEMPERATURES[-1], steps)
     return min(
-        grid.tolist(), key=lambda t: negative_log_likelihood(interpolated(log_prob, t), right)
+        grid.tolist(), key=lambda t: negative_log_likelihood(interpolated(log_confidence, t), right)
     )
 
 

@@ -32,9 +32,9 @@ def by_cell(points0):
 
 def test_log_p_of_the_candidates_is_what_match_finds_at_that_temperature(weights, images):
     candidates = AstrCandidates(str(weights), SIDE, (0.5, 1.0))
-    (points0, points1, confidence, sigma), log_prob = candidates(*images)
-    assert log_prob.shape == (2, len(confidence))
-    np.testing.assert_allclose(np.exp(log_prob[1]), confidence, rtol=1e-4)
+    (points0, points1, confidence, sigma), log_confidence = candidates(*images)
+    assert log_confidence.shape == (2, len(confidence))
+    np.testing.assert_allclose(np.exp(log_confidence[1]), confidence, rtol=1e-4)
     match = astr_matcher(str(weights), SIDE, FOUND).match
     theirs0, theirs1, theirs, their_sigma = match(*images)
     rows = by_cell(theirs0)
@@ -45,5 +45,5 @@ def test_log_p_of_the_candidates_is_what_match_finds_at_that_temperature(weights
     ]
     assert len(same) > 0.6 * len(theirs)  # the mutual matches differ a little
     mine, other = np.array(same).T
-    np.testing.assert_allclose(np.exp(log_prob[0, mine]), theirs[other], rtol=1e-3)
+    np.testing.assert_allclose(np.exp(log_confidence[0, mine]), theirs[other], rtol=1e-3)
     np.testing.assert_allclose(3 * sigma[mine], their_sigma[other], rtol=0.05)

@@ -33,8 +33,8 @@ def candidates_of(made_up):
     truth = HomographyTruth(homography=eye)
     given = LoadedPair(image0=pixels, image1=pixels, truth=truth, resize0=eye, resize1=eye)
     pair = Pair(set="s", name=f"{made_up.seed}", image0=path, image1=path, truth=truth)
-    returned, log_prob = made_up.all_found()
-    return JudgedCandidates.of(pair, given, checked_matches(returned), log_prob)
+    returned, log_confidence = made_up.all_found()
+    return JudgedCandidates.of(pair, given, checked_matches(returned), log_confidence)
 
 
 @pytest.mark.parametrize("fault", [0.4, 1.0, 2.5])
@@ -50,10 +50,12 @@ def test_the_factor_that_undoes_wrong_sigmas_is_found(too_large):
 
 
 def test_between_two_temperatures_log_p_is_interpolated():
-    log_prob = np.array([-2.0, -0.1]) / TEMPERATURES[:, None]
-    np.testing.assert_allclose(interpolated(log_prob, 0.25), [-8, -0.4])
-    np.testing.assert_allclose(interpolated(log_prob, 4.0), [-0.5, -0.025])
-    np.testing.assert_allclose(interpolated(log_prob, 0.77), [-2 / 0.77, -0.1 / 0.77], rtol=5e-3)
+    log_confidence = np.array([-2.0, -0.1]) / TEMPERATURES[:, None]
+    np.testing.assert_allclose(interpolated(log_confidence, 0.25), [-8, -0.4])
+    np.testing.assert_allclose(interpolated(log_confidence, 4.0), [-0.5, -0.025])
+    np.testing.assert_allclose(
+        interpolated(log_confidence, 0.77), [-2 / 0.77, -0.1 / 0.77], rtol=5e-3
+    )
 
 
 def test_a_threshold_keeps_what_is_above_it_at_the_new_temperature():
@@ -98,8 +100,8 @@ def test_matches_of_a_pose_are_right_near_their_lines(rng):
     given = LoadedPair(**images, truth=truth, resize0=eye, resize1=eye)
     pair = Pair(set="s", name="p", image0=path, image1=path, truth=truth)
     found = checked_matches((points0, points1, confidence))
-    log_prob = np.log(np.where(np.arange(150) < 50, 0.2, 0.9)) / TEMPERATURES[:, None]
-    candidates = JudgedCandidates.of(pair, given, found, log_prob)
+    log_confidence = np.log(np.where(np.arange(150) < 50, 0.2, 0.9)) / TEMPERATURES[:, None]
+    candidates = JudgedCandidates.of(pair, given, found, log_confidence)
     assert candidates.right[50:].all()
     assert candidates.right[:50].mean() < 0.1
     (all_of_them,) = records_at([candidates], 1.0, 0.1, seeds=(0, 1))
