@@ -10,6 +10,8 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+SHARED_MEMORY = 232448  # bytes of an H100 or H200 that a program may take
+
 # XLA's description of a GPU (GpuTargetConfigProto, as text). The numbers are those that the CUDA
 # driver reports for an H200; sizes in bytes, bandwidth in bytes per second.
 _H200 = """
@@ -54,12 +56,14 @@ def target_platform() -> str:
     return device if isinstance(device, str) else device.platform
 
 
-def h200_mesh() -> Mesh:
+def h200_mesh(shared_memory: int = SHARED_MEMORY) -> Mesh:
     """A mesh of one H200 that exists on paper, with the axis "data".
 
-    Programs compile for it and cannot run. Needs `gpu_compiler.start`.
+    shared_memory: bytes that a program may take; an H100 and an H200 have SHARED_MEMORY. Programs
+    compile for it and cannot run. Needs `gpu_compiler.start`.
     """
-    topology = topologies.get_topology_desc("h200", "cuda", target_config=_H200, topology="1x1x1")
+    config = _H200.replace(str(SHARED_MEMORY), str(shared_memory))
+    topology = topologies.get_topology_desc("h200", "cuda", target_config=config, topology="1x1x1")
     return Mesh(np.array(topology.devices), ("data",))
 
 

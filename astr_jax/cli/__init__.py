@@ -19,7 +19,7 @@ GROUPS = {  # in the order of the map
         *("aachen", "inloc", "table", "compare", "page"),
         *("sweep", "phases", "gallery", "calibrate", "scaling", "spots"),
     ),
-    "data": ("sheet", "worlds", "pack", "check"),
+    "data": ("sheet", "worlds", "pack", "pack-scenes", "check"),
 }
 TITLES = {
     "": "match and train",
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def module_of(group: str, name: str) -> str:
     """The module of a command."""
-    return ".".join(filter(None, (__name__, group, name)))
+    return ".".join(filter(None, (__name__, group, name.replace("-", "_"))))
 
 
 def parser(module: types.ModuleType, title: str) -> argparse.ArgumentParser:

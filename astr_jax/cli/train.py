@@ -4,6 +4,7 @@ examples:
   astr train tiny --photos DIR --workdir RUN
   astr train tiny --photos DIR --workdir RUN --set worlds_share=0.3
   astr train tiny --photos DIR --posed colmap MODEL --set posed_share=0.3 --workdir RUN
+  astr train tiny --photos DIR --tracks SCENES --set tracks_share=0.5 --workdir RUN
   astr train astr_megadepth --posed megadepth ROOT --index DIR --workdir RUN
   astr train my_model.py --photos DIR --init tiny --partial --workdir RUN
   astr train tiny --photos DIR --profile 256 320    measure the speed, train nothing
@@ -64,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=("KIND", "DIR"),
         help=f"pairs with depth: {KIND_HELP}; every twentieth scene is held back for validation",
+    )
+    data.add_argument(
+        "--tracks",
+        metavar="DIR",
+        help="real scenes with tracks: a folder of folders with a COLMAP model and images/ each, "
+        "or a file that astr data pack-scenes made",
     )
     data.add_argument("--threads", type=int, default=2, help="threads that make pairs")
     add_dataset_arguments(data)
@@ -149,6 +156,7 @@ def read_sources(arguments: argparse.Namespace, experiment):
     import cv2
 
     from astr_jax.data.photos import open_photos
+    from astr_jax.data.scenes import open_scenes
     from astr_jax.training.batches import Sources
 
     if bool(arguments.posed) != (experiment.posed_share > 0):
@@ -156,7 +164,12 @@ def read_sources(arguments: argparse.Namespace, experiment):
             "--posed and a posed_share above 0 belong together; the share is "
             f"{experiment.posed_share}. Set it by --set posed_share=0.5."
         )
-    if arguments.photos is None and experiment.posed_share < 1:
+    if bool(arguments.tracks) != (experiment.tracks_share > 0):
+        raise ValueError(
+            "--tracks and a tracks_share above 0 belong together; the share is "
+            f"{experiment.tracks_share}. Set it by --set tracks_share=0.5."
+        )
+    if arguments.photos is None and experiment.posed_share + experiment.tracks_share < 1:
         raise ValueError(
             "Homographies and synthetic worlds are made of photographs: give --photos."
         )
@@ -166,5 +179,9 @@ def read_sources(arguments: argparse.Namespace, experiment):
     if arguments.posed:
         posed = dataset_of(arguments.posed, arguments)
     return Sources(
-        photos=photos, validation_photos=held_back, posed=posed, skip_bad=arguments.skip_bad
+        photos=photos,
+        validation_photos=held_back,
+        scenes=open_scenes(arguments.tracks) if arguments.tracks else (),
+        posed=posed,
+        skip_bad=arguments.skip_bad,
     )

@@ -40,11 +40,11 @@ class Scene:
     """Photographs of one place. Pixel centres lie at whole numbers."""
 
     name: str
-    images: tuple[UInt8[np.ndarray, "h w"], ...]
+    images: tuple[UInt8[np.ndarray, "_ _"], ...]  # grey
     K: Float[np.ndarray, "n 3 3"]
     cam_from_world: Float[np.ndarray, "n 4 4"]
-    rows: tuple[Int[np.ndarray, " k"], ...]  # of xyz: the points that each image sees, ascending
-    keypoints: tuple[Float[np.ndarray, "k 2"], ...]  # where it sees them
+    rows: tuple[Int[np.ndarray, " _"], ...]  # of xyz: the points that each image sees, ascending
+    keypoints: tuple[Float[np.ndarray, "_ 2"], ...]  # where it sees them
     xyz: Float[np.ndarray, "m 3"]
 
     @functools.cached_property
@@ -54,7 +54,7 @@ class Scene:
         overlap = overlap_from_tracks(list(self.rows))
         count = np.array([len(rows) for rows in self.rows])
         common = np.rint(overlap * np.minimum(count[:, None], count[None, :]))
-        candidates = np.argwhere(np.triu(common >= LEAST_COMMON, k=1))
+        candidates = np.argwhere(np.triu(common >= LEAST_COMMON, k=1)).tolist()
         wanted = [pair for pair in candidates if self._parallax(*pair) >= LEAST_ANGLE]
         index = np.array(wanted, int).reshape(-1, 2)
         return index, overlap[index[:, 0], index[:, 1]]

@@ -47,9 +47,7 @@ class TracksConfig:
         if min(self.height, self.width) < 32:
             raise ValueError(f"Images must be at least 32 x 32; got {self.height} x {self.width}.")
         if not 1 <= self.least <= self.capacity:
-            raise ValueError(
-                f"least must be in 1 .. capacity {self.capacity}; got {self.least}."
-            )
+            raise ValueError(f"least must be in 1 .. capacity {self.capacity}; got {self.least}.")
         if not 0 < self.min_zoom <= self.max_zoom:
             raise ValueError(
                 f"Zooms must obey 0 < min_zoom <= max_zoom; got {self.min_zoom}, {self.max_zoom}."
@@ -127,7 +125,7 @@ class TrackPairs:
             which = rng.choice(len(self.scenes), p=self._weights)
             bins = self._bins[which]
             pairs = bins[rng.integers(len(bins))]
-            i, j = rng.permutation(pairs[rng.integers(len(pairs))])
+            i, j = rng.permutation(pairs[rng.integers(len(pairs))]).tolist()
             pair = make_track_pair(
                 self.scenes[which], i, j, rng, difficulty, self.config, self.occluders
             )
@@ -166,7 +164,7 @@ def make_track_pair(
     if rng.random() < config.turned_share:
         turns[1] += np.radians(config.max_rotation) * rng.uniform(-1, 1)
     taken = [
-        _take(shot, look, zoom, turn, rng, 0.3 + 0.7 * difficulty, config, occluders)
+        _take(shot, look, zoom, turn, rng, 0.2 + 0.6 * difficulty, config, occluders)
         for shot, zoom, turn in zip(shots, zooms, turns, strict=True)
     ]
     (image0, shot0, seen0), (image1, shot1, seen1) = taken
@@ -176,7 +174,9 @@ def make_track_pair(
 
 def _draw_zooms(shots, point, rng, config: TracksConfig) -> Float[np.ndarray, "2"]:
     """Pixels of each image per pixel of its photograph, so that the scales spread as wanted."""
-    fit = np.array([max(a / b for a, b in zip(config.size, s.image.shape, strict=True)) for s in shots])
+    fit = np.array(
+        [max(a / b for a, b in zip(config.size, s.image.shape, strict=True)) for s in shots]
+    )
     depth = [s.cam_from_world[2, :3] @ point + s.cam_from_world[2, 3] for s in shots]
     focal = [np.sqrt(s.K[0, 0] * s.K[1, 1]) for s in shots]
     as_taken = np.log(fit[1] * focal[1] * depth[0] / (fit[0] * focal[0] * depth[1]))
@@ -291,10 +291,10 @@ def _jacobians(shot0: _Shot, shot1: _Shot, xyz) -> Float[np.ndarray, "t 2 2"]:
     middle between both cameras."""
     rays = [xyz - camera_centre(shot.cam_from_world) for shot in (shot0, shot1)]
     normal = sum(ray / np.linalg.norm(ray, axis=-1, keepdims=True) for ray in rays)
-    rotation0, rotation1 = (shot.cam_from_world[:3, :3] for shot in (shot0, shot1))
-    normal0 = normal @ rotation0.T
-    pose = relative_pose(shot0.cam_from_world, shot1.cam_from_world)
-    point0 = xyz @ rotation0.T + shot0.cam_from_world[:3, 3]
+    pose0 = shot0.cam_from_world
+    normal0 = normal @ pose0[:3, :3].T
+    pose = relative_pose(pose0, shot1.cam_from_world)
+    point0 = xyz @ pose0[:3, :3].T + pose0[:3, 3]
     offset = (normal0 * point0).sum(axis=-1)  # of the plane, normal . X = offset
     plane = pose[:3, :3] + pose[:3, 3][:, None] * normal0[:, None, :] / offset[:, None, None]
     homography = shot1.K @ plane @ np.linalg.inv(shot0.K)

@@ -15,6 +15,7 @@ from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, TurnedView
 from astr_jax.matching.options import MatchOptions
 from astr_jax.matching.turns import TURNS, matches_turned_back
+from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features, Matches
 from pallas_kernels.arrays import Array
@@ -207,10 +208,14 @@ class Matcher:
         )
         return Candidates(view0, view1, maps, cells, int(count))
 
-    def _rows(self, view0: TurnedView, view1: TurnedView) -> int:
-        """Pixel rows that the coarse stage looks at: those of the higher canvas."""
-        shapes = (view.prepared.shape for view in (view0, view1))
-        return max(canvas_of(shape, self.options.resize)[0] for shape in shapes)
+    def _rows(self, view0: TurnedView, view1: TurnedView) -> tuple[int, int]:
+        """Pixel rows of both images that the coarse stage looks at: of 4:3 where both are, else of
+        the square canvases."""
+        views = (view0, view1)
+        sides = [view.features.mask8.shape[2] * COARSE_STRIDE for view in views]
+        fits = zip(views, sides, strict=True)
+        wide = all(v.prepared.shape[0] <= canvases(side)[0][0] for v, side in fits)
+        return tuple(canvases(side)[0 if wide else 1][0] for side in sides)
 
 
 def working_points(keypoints0, prepared: Prepared) -> Float[np.ndarray, "b k 2"]:

@@ -46,17 +46,18 @@ def run_coarse(
     features1: Features,
     threshold: Float[Array, ""],
     *,
-    rows: int,
+    rows: tuple[int, int],
 ) -> tuple[Maps, CoarseMatches, Int[Array, ""]]:
-    """Matches coarsely on the upper `rows` pixels; returns the aggregated maps and the matches,
-    padded to all cells of the square canvas, and the largest number of matches of a pair."""
-    upper0, upper1 = _with_rows(features0, rows), _with_rows(features1, rows)
+    """Matches coarsely on the upper `rows` pixels of either image; returns the aggregated maps and
+    the matches, padded to all cells of the square canvases, and the largest number of matches of a
+    pair."""
+    upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
     coarse = stages.aggregate(params, upper0, upper1)
     cells = stages.pick(params, coarse, upper0, upper1, threshold=threshold)
-    whole = features0.mask8.shape[1] * features0.mask8.shape[2]
-    maps = tuple(to_rows(features, whole) for features in coarse.maps)
-    cells = jax.tree.map(lambda x: to_rows(x, whole), cells)
-    return maps, cells, cells.valid.sum(axis=1).max()
+    whole0, whole1 = (features.mask8[0].size for features in (features0, features1))
+    map0, map1 = coarse.maps
+    cells = jax.tree.map(lambda x: to_rows(x, whole0), cells)
+    return (to_rows(map0, whole0), to_rows(map1, whole1)), cells, cells.valid.sum(axis=1).max()
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "estimator"))
@@ -100,7 +101,7 @@ def run_at_points(
     K1: Float[Array, "b 3 3"],
     scales: Float[Array, "2 2"],
     *,
-    rows: int,
+    rows: tuple[int, int],
     capacity: int,
     estimator: str,
 ) -> Matches:
@@ -113,7 +114,7 @@ def run_at_points(
     centres0, _ = stages.centres(cells, features0, features1)
     nearest = per_pair(nearest_valid)(points0, centres0, cells.valid)
     ratio = jnp.where(nearest >= 0, jnp.take_along_axis(ratios, nearest, axis=1), 1.0)
-    upper0, upper1 = _with_rows(features0, rows), _with_rows(features1, rows)
+    upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
     matrix = _matrix(params, upper0, upper1, maps, params.calibration.temperature)
     found = stages.at_points(params, matrix, upper0, upper1, points0, threshold=threshold)
     given = features0, features1, *maps, found, ratio
@@ -123,7 +124,7 @@ def run_at_points(
 def _matrix(params: Params, upper0: Features, upper1: Features, maps: Maps, factor) -> DualSoftmax:
     """P of the upper rows, at a factor of the model's own temperature."""
     masks = [features.mask8.reshape(features.mask8.shape[0], -1) for features in (upper0, upper1)]
-    f0, f1 = (to_rows(features, masks[0].shape[1]) for features in maps)
+    f0, f1 = (to_rows(x, mask.shape[1]) for x, mask in zip(maps, masks, strict=True))
     return stages.matrix_of(params.config.matching, f0, f1, *masks, factor)
 
 
@@ -136,11 +137,11 @@ def run_log_confidences(
     cells: CoarseMatches,
     factors: Float[Array, " t"],
     *,
-    rows: int,
+    rows: tuple[int, int],
 ) -> Float[Array, "t b k"]:
     """log of the confidence of matches on the upper `rows` pixels, at factors of the model's own
     temperature."""
-    upper = [_with_rows(features, rows) for features in (features0, features1)]
+    upper = [_with_rows(f, r) for f, r in zip((features0, features1), rows, strict=True)]
     reach, grids = params.config.matching.reach, [x.mask8.shape[1:] for x in upper]
 
     def of_pair(matrix, cells):

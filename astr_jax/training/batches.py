@@ -1,4 +1,5 @@
-"""The batches of a run, step by step: homographies of photographs, synthetic worlds, real pairs."""
+"""The batches of a run, step by step: homographies of photographs, synthetic worlds, pairs of real
+scenes with tracks or with depth."""
 
 import contextlib
 import dataclasses
@@ -13,6 +14,8 @@ from rich import print as say
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.data.loader import Prefetch
 from astr_jax.data.readers import PosedDataset, PosedPairs
+from astr_jax.data.scenes import Scene
+from astr_jax.data.track_pairs import TrackPairs
 from astr_jax.data.worlds import atlas_of_some, render_pairs
 from astr_jax.supervision import PairBatch
 from astr_jax.training.devices import make_split
@@ -32,6 +35,7 @@ class Sources:
 
     photos: Sequence[np.ndarray] = ()
     validation_photos: Sequence[np.ndarray] = ()
+    scenes: Sequence[Scene] = ()  # with tracks; all of them are trained on
     posed: PosedDataset | None = None  # with depth; some of its scenes are held back
     skip_bad: bool = False  # leave out the data set's files that cannot be read
 
@@ -51,17 +55,25 @@ class Batches:
         difficulty: Callable[[int], float],
         *,
         photos: Sequence[np.ndarray] = (),
+        scenes: Sequence[Scene] = (),
         posed: PosedPairs | None = None,
     ):
         self.mesh, self.pairs, self.seed = mesh, stage.batch_size, experiment.train.seed
         self.posed, self._told = posed, set()
-        worlds, real = experiment.worlds_share, experiment.posed_share
-        self.shares = {"worlds": worlds, "posed": real, "homographies": 1 - worlds - real}
+        shares = {
+            "worlds": experiment.worlds_share,
+            "posed": experiment.posed_share,
+            "tracks": experiment.tracks_share,
+        }
+        self.shares = shares | {"homographies": 1 - sum(shares.values())}
         self.sources: dict[str, MakePairs] = {}
         if self.shares["worlds"] > 0:
             self.sources["worlds"] = worlds_source(experiment, stage, photos, difficulty)
         if self.shares["posed"] > 0:
             self.sources["posed"] = posed_source(posed, stage)
+        if self.shares["tracks"] > 0:
+            given = experiment, stage, scenes, photos, difficulty
+            self.sources["tracks"] = tracks_source(*given)
         if self.shares["homographies"] > 1e-9:
             self.sources["homographies"] = homographies_source(
                 experiment, stage, photos, difficulty
@@ -119,6 +131,20 @@ def worlds_source(experiment: Experiment, stage: Stage, photos, difficulty) -> M
             batch=len(rows),
         )
         return pairs
+
+    return make
+
+
+def tracks_source(experiment: Experiment, stage: Stage, scenes, photos, difficulty) -> MakePairs:
+    """Two photographs of a real scene, related by their tracks."""
+    if not scenes:
+        raise ValueError("tracks_share is above 0: name the scenes by --tracks.")
+    config, seed = experiment.tracks_config(stage), experiment.train.seed
+    data = TrackPairs(scenes, config, seed, photos)
+
+    def make(step, rows, device):
+        first = step * stage.batch_size
+        return data.stack(range(first + rows.start, first + rows.stop), difficulty(step))
 
     return make
 

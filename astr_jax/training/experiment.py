@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig
+from astr_jax.data.track_pairs import TracksConfig
 from astr_jax.data.worlds import WorldConfig
 
 FINE_LOSSES = ("paper", "likelihood")
@@ -110,17 +111,19 @@ class Experiment:
     stages: tuple[Stage, ...]
     worlds: WorldConfig = dataclasses.field(default_factory=WorldConfig)
     worlds_share: float = 0.0  # of the batches that are synthetic worlds
+    tracks: TracksConfig = dataclasses.field(default_factory=TracksConfig)
+    tracks_share: float = 0.0  # that are real scenes with tracks
     posed_share: float = 0.0  # that are read from a data set with depth; the rest: homographies
     per_scene: int = 100  # pairs of each of its scenes in an epoch
     validation: ValidationConfig = ValidationConfig()
     note: str = ""  # for the weights files: where the data comes from, and its terms
 
     def __post_init__(self):
-        shares = self.worlds_share, self.posed_share
+        shares = self.worlds_share, self.tracks_share, self.posed_share
         if min(shares) < 0 or sum(shares) > 1:
             raise ValueError(
-                "worlds_share and posed_share must lie in [0, 1], and their sum; got "
-                f"{self.worlds_share} and {self.posed_share}."
+                "worlds_share, tracks_share and posed_share must lie in [0, 1], and their sum; got "
+                f"{self.worlds_share}, {self.tracks_share} and {self.posed_share}."
             )
         if not 0 <= self.train.start_pairs < self.pairs:
             raise ValueError(
@@ -170,3 +173,7 @@ class Experiment:
     def worlds_config(self, stage: Stage) -> WorldConfig:
         """The worlds at a stage's image size."""
         return dataclasses.replace(self.worlds, height=stage.height, width=stage.width)
+
+    def tracks_config(self, stage: Stage) -> TracksConfig:
+        """The pairs of real scenes at a stage's image size."""
+        return dataclasses.replace(self.tracks, height=stage.height, width=stage.width)

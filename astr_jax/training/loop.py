@@ -180,7 +180,15 @@ def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
         skip = {"skip_bad": sources.skip_bad}
         posed = posed_pairs(some, stage, experiment, **skip)
         held = posed_pairs(others, stage, experiment, **skip) if others else None
-    batches = Batches(experiment, stage, run.mesh, difficulty, photos=sources.photos, posed=posed)
+    batches = Batches(
+        experiment,
+        stage,
+        run.mesh,
+        difficulty,
+        photos=sources.photos,
+        scenes=sources.scenes,
+        posed=posed,
+    )
     validate = None
     if devices.is_first():
         validate = make_validation(experiment, stage, sources.validation_photos, held)

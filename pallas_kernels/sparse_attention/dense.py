@@ -35,12 +35,12 @@ def _attend(
     seen = _seen_keys(cells, k.shape[0])  # [t nk]
     # q is scaled, not the scores: their scaling would be fused with the difference below and
     # rounded otherwise than in top, and the difference of huge scores would overflow exp.
-    attn = jnp.einsum("thd,mhd->htm", q * q.shape[-1] ** -0.5, k)
+    attn = jnp.einsum("thd,mhd->htm", q * q.shape[-1] ** -0.5, k, precision="highest")
     top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=seen, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(seen, attn - top, -jnp.inf))
     total = jnp.sum(weight, axis=-1).T[..., None]  # [t h 1]
-    out = jnp.einsum("htm,mhd->thd", weight, v)
+    out = jnp.einsum("htm,mhd->thd", weight, v, precision="highest")
     return out / jnp.where(total > 0, total, 1.0)
 
 

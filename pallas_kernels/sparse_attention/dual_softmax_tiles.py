@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention.pairs import NOTHING
-from pallas_kernels.sparse_attention.pallas_tiles import product, seen_by
+from pallas_kernels.sparse_attention.pallas_tiles import product, seen_by, tile_product
 from pallas_kernels.sparse_attention.pallas_triton import call, padded_channels
 from pallas_kernels.sparse_attention.tile_lists import (
     CELLS,
@@ -104,10 +104,7 @@ def _walk(refs, along: int, seen, step, carry):
         partner = tiles_ref[row, number]
         tile0, tile1 = (row, partner) if along else (partner, row)
         mask = seen(origins_ref, words_ref, tile0, tile1)
-        score = sum(
-            product(f0_ref[tile0, :, some], f1_ref[tile1, :, some], (1, 1))
-            for some in _chunks(f0_ref.shape[-1])
-        )
+        score = tile_product(f0_ref, f1_ref, tile0, tile1)
         return step(tile0, tile1, mask, score, carry)
 
     return jax.lax.fori_loop(jnp.int32(0), count_ref[row], body, carry)

@@ -32,10 +32,10 @@ def _attend(
     index = jnp.maximum(cells, 0)
     # q is scaled, not the scores: their scaling would be fused with the difference below and
     # rounded otherwise than in top, and the difference of huge scores would overflow exp.
-    attn = jnp.einsum("thd,tshd->ths", q * q.shape[-1] ** -0.5, k[index])
+    attn = jnp.einsum("thd,tshd->ths", q * q.shape[-1] ** -0.5, k[index], precision="highest")
     top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=filled, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(filled, attn - top, -jnp.inf))
     total = jnp.sum(weight, axis=-1, keepdims=True)
     weight = weight / jnp.where(total > 0, total, 1.0)
-    return jnp.einsum("ths,tshd->thd", weight, v[index])
+    return jnp.einsum("ths,tshd->thd", weight, v[index], precision="highest")

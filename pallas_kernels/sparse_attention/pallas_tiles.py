@@ -146,6 +146,25 @@ def product(a: Float[Array, "a0 a1"], b: Float[Array, "b0 b1"], contract=(1, 0))
     )
 
 
+def tile_product(a_ref, b_ref, tile0, tile1, *head) -> Float[Array, "64 64"]:
+    """The product of the rows of two tiles, over 256 bytes of channels at a time: in a loop, since
+    the shared memory would not hold all factors at once."""
+    channels = a_ref.shape[-1]
+    size = min(channels, 256 // a_ref.dtype.itemsize)
+
+    def part(some):
+        return product(a_ref[tile0, :, *head, some], b_ref[tile1, :, *head, some], (1, 1))
+
+    if size == channels:
+        return part(slice(None))
+
+    def step(number, total):
+        return total + part(pl.ds(number * size, size))
+
+    start = jnp.zeros((CELLS, CELLS), F32)
+    return jax.lax.fori_loop(jnp.int32(0), jnp.int32(channels // size), step, start)
+
+
 def _forward_kernel(count_ref, tiles_ref, origins_ref, words_ref, *refs, scale, seen):
     q_ref, k_ref, v_ref, out_ref, lse_ref = refs
     tile0, head = pl.program_id(0), pl.program_id(1)
@@ -175,10 +194,10 @@ def _forward_kernel(count_ref, tiles_ref, origins_ref, words_ref, *refs, scale, 
 def _slopes(refs, tile0, tile1, head, mask, scale):
     """The weights of a pair of tiles, and the loss's derivatives to its scores before scaling."""
     q_ref, k_ref, v_ref, g_ref, lse_ref, delta_ref = refs
-    score = product(q_ref[tile0, :, head, :], k_ref[tile1, :, head, :], (1, 1)) * scale
+    score = tile_product(q_ref, k_ref, tile0, tile1, head) * scale
     above = jnp.minimum(score - lse_ref[tile0, head, :][:, None], 0.0)  # also when rounded
     weight = jnp.exp(jnp.where(mask, above, NOTHING))
-    slope = product(g_ref[tile0, :, head, :], v_ref[tile1, :, head, :], (1, 1))
+    slope = tile_product(g_ref, v_ref, tile0, tile1, head)
     return weight, weight * (slope - delta_ref[tile0, head, :][:, None]) * scale
 
 

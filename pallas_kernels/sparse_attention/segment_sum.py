@@ -24,7 +24,8 @@ def segment_sum_attention(
     filled = (m_q >= 0) & (m_k >= 0)
     segment = jnp.where(filled, m_q, nq)  # nq is no segment: such pairs are dropped
     i, j = jnp.where(filled, m_q, 0), jnp.where(filled, m_k, 0)
-    qi, kj, vj = q[i].astype(dtype), k[j].astype(dtype), v[j].astype(dtype)  # [l h d]
+    # Cast before they are gathered, so that their gradients are summed in float32 too.
+    qi, kj, vj = q.astype(dtype)[i], k.astype(dtype)[j], v.astype(dtype)[j]  # [l h d]
 
     attn = jnp.sum(qi * kj, axis=-1) * d**-0.5  # eq. 1, [l h]
     top = jax.ops.segment_max(jax.lax.stop_gradient(attn), segment, nq)  # -inf without a pair

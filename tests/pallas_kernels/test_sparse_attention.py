@@ -67,9 +67,10 @@ def test_agrees_with_the_dense_reference(implementation, shape, seed):
 def test_all_pairs_give_plain_attention(implementation):
     q, k, v, g, _ = make_inputs(nq=64, nk=12, s=12)
     cells = np.tile(np.arange(12, dtype=np.int32), (64, 1))
-    weight = jax.nn.softmax(jnp.einsum("nhd,mhd->nhm", q, k) * 8**-0.5, axis=-1)
+    einsum = functools.partial(jnp.einsum, precision="highest")
+    weight = jax.nn.softmax(einsum("nhd,mhd->nhm", q, k) * 8**-0.5, axis=-1)
     out, _ = run(implementation, q, k, v, g, cells)
-    np.testing.assert_allclose(out, jnp.einsum("nhm,mhd->nhd", weight, v), atol=1e-5)
+    np.testing.assert_allclose(out, einsum("nhm,mhd->nhd", weight, v), atol=1e-5)
 
 
 @EVERY
@@ -125,6 +126,16 @@ def test_bfloat16_in_gives_bfloat16_out_within_its_precision(implementation):
     assert {x.dtype for x in (out, *grads)} == {jnp.dtype(jnp.bfloat16)}
     expected = dense_reference(q, k, v, cells, g)
     assert_close((out, grads), expected, value_tol=2e-2, grad_tol=2e-2)
+
+
+@pytest.mark.parametrize("implementation", ["segment_sum", "gather", "dense"])
+def test_gradients_of_a_bfloat16_key_that_all_queries_see_are_summed_in_float32(implementation):
+    q, k, v, g, cells = make_inputs(nq=600, dtype=jnp.bfloat16)
+    cells[:, 0] = 36
+    cells[:, 1:] = np.where(cells[:, 1:] == 36, -1, cells[:, 1:])
+    expected = dense_reference(q, k, v, cells, g)
+    actual = run(implementation, q, k, v, g, cells)
+    assert_close(actual, expected, value_tol=5e-3, grad_tol=5e-3)
 
 
 @EVERY

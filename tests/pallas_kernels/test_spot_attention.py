@@ -54,6 +54,13 @@ def test_bfloat16_in_gives_bfloat16_out_within_its_precision(implementation, see
     assert_close((out, grads), expected, value_tol=2e-2, grad_tol=2e-2)
 
 
+def test_wide_heads_are_walked_in_chunks():
+    shape = dataclasses.replace(SHAPES[0], heads=1, channels=128)  # 512 bytes, in two chunks
+    spots, inputs = random_spots(shape, 3), random_features(shape, 3)
+    actual = value_and_gradients("pallas_tiles", *inputs, spots)
+    assert_close(actual, expected_for(*inputs, spots))
+
+
 def test_tiles_and_lists_agree_in_shapes_and_dtypes_of_bfloat16():
     spots, inputs = random_spots(SHAPES[0], 0), random_features(SHAPES[0], 0, jnp.bfloat16)
     results = jax.eval_shape(partial(value_and_gradients, "tiles_or_lists"), *inputs, spots)

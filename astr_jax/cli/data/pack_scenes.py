@@ -1,0 +1,69 @@
+"""Pack scenes with tracks into one file, to travel to another machine.
+
+examples:
+  astr data pack-scenes DIR --out scenes.npz
+  astr data pack-scenes DIR --out scenes.npz --side 400 --quality 75 --without street2 garden
+
+DIR holds a folder for each scene, with images/ and a COLMAP model in sparse/ or sparse/0. The
+cameras have no lens distortion (`colmap image_undistorter`). `astr train --tracks scenes.npz` reads
+the file as it reads the folder.
+"""
+
+import argparse
+import pathlib
+
+from rich.progress import track
+
+from astr_jax.data.photos import LONG_SIDE, QUALITY
+from astr_jax.data.scenes import list_scenes, pack_scenes, read_scene
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of astr data pack-scenes."""
+    parser.add_argument("folder", metavar="DIR", help="a folder of scenes")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=LONG_SIDE,
+        metavar="PIXELS",
+        help=f"shrink the long side to this at most; default {LONG_SIDE}",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        default=QUALITY,
+        metavar="Q",
+        help=f"of WebP, 1 to 100; default {QUALITY}",
+    )
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="SCENE",
+        help="folders to leave out, such as those that are kept to measure on",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Reads and packs all scenes, and says how much that is."""
+    if arguments.side < 1:
+        raise ValueError(f"--side must be positive; got {arguments.side}.")
+    folders = list_scenes(arguments.folder)
+    if unknown := set(arguments.without) - {folder.name for folder in folders}:
+        raise ValueError(f"--without names no scene of the folder: {', '.join(sorted(unknown))}.")
+    folders = [folder for folder in folders if folder.name not in arguments.without]
+    if not folders:
+        raise ValueError("--without names every scene; none is left.")
+    scenes = [
+        read_scene(folder, long_side=arguments.side)
+        for folder in track(folders, "reading", transient=True)
+    ]
+    pack_scenes(scenes, arguments.out, quality=arguments.quality)
+    size = pathlib.Path(arguments.out).stat().st_size
+    images = sum(len(scene.images) for scene in scenes)
+    pairs = sum(len(scene.pairs[0]) for scene in scenes)
+    print(
+        f"{len(scenes)} scenes, {images} photographs, {pairs} pairs, {size / 2**20:.1f} MiB: "
+        f"{arguments.out}"
+    )
