@@ -96,7 +96,7 @@ class TrainConfig:
 class ValidationConfig:
     """What the averaged weights are tried on, again and again the same."""
 
-    photo_pairs: int = 64  # homographies of held-back photographs
+    photo_pairs: int = 64  # homographies of held-back photographs; 0: no validation at all
     posed_pairs: int = 64  # for the pose: of held-back scenes, or synthetic worlds; 0: none
 
 

@@ -190,7 +190,7 @@ def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
         posed=posed,
     )
     validate = None
-    if devices.is_first():
+    if devices.is_first() and experiment.validation.photo_pairs:
         validate = make_validation(experiment, stage, sources.validation_photos, held)
     return batches, validate
 

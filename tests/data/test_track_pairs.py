@@ -9,12 +9,8 @@ import pytest
 
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.scenes import Scene
-from astr_jax.data.track_pairs import (
-    TrackPairs,
-    TracksConfig,
-    make_track_pair,
-    upper_triangular,
-)
+from astr_jax.data.shots import upper_triangular
+from astr_jax.data.track_pairs import TrackPairs, TracksConfig, make_track_pair
 from astr_jax.geometry import fundamental_matrix
 from astr_jax.ops.geometry import epipolar_distance
 

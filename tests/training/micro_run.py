@@ -23,7 +23,9 @@ from astr_jax.training.experiment import Experiment, Stage, TrainConfig, Validat
 STEPS, BATCH = 10, 8
 
 
-def experiment(*, blocks: int, fine: bool, batch: int = BATCH) -> Experiment:
+def experiment(
+    *, blocks: int, fine: bool, batch: int = BATCH, validates: bool = True
+) -> Experiment:
     """Ten steps of a model of the fewest channels, each step in the log and in a checkpoint."""
     return Experiment(
         name="micro",
@@ -43,7 +45,7 @@ def experiment(*, blocks: int, fine: bool, batch: int = BATCH) -> Experiment:
         ),
         data=HomographyConfig(),
         stages=(Stage(pairs=STEPS * batch, height=64, width=96, batch_size=batch, fine=fine),),
-        validation=ValidationConfig(photo_pairs=1, posed_pairs=0),
+        validation=ValidationConfig(photo_pairs=int(validates), posed_pairs=0),
     )
 
 

@@ -29,7 +29,7 @@ def on_one_device(tmp_path_factory):
 
 def trained(workdir, count):
     mesh = devices.data_mesh(jax.devices()[:count])
-    experiment = micro_run.experiment(blocks=2, fine=True)
+    experiment = micro_run.experiment(blocks=2, fine=True, validates=False)
     loop.train(experiment, micro_run.sources(), workdir, mesh=mesh, num_threads=1)
     return workdir
 
