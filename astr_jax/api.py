@@ -32,6 +32,7 @@ def match(
     resize: int = RESIZE,
     estimator: str | None = None,
     upright: bool = True,
+    scales="auto",
     keypoints0=None,
 ) -> Matches:
     """Matches two images, or two batches of images.
@@ -46,9 +47,11 @@ def match(
       resize: the long side is shrunk to this at most. More pixels mean more and finer matches.
       estimator: of the scale ratio, "pose" (needs K0 and K1), "affine", "none". None chooses the
         first that it can.
-      upright: both images stand the same way up. False tries img1 at four quarter turns and keeps
-        the turn of the largest sum of confidences, in three to five times the time. Not for
-        batches.
+      upright: both images stand the same way up. False looks at img1 at four quarter turns first,
+        and takes the surest. Not for batches.
+      scales: how much larger things look in img1: a power of two from 1/8 to 8, or several, whose
+        matches are put together by coarse cell of img0. At 2, img1 is halved first; at 0.5, img0.
+        "auto" takes one or two, by a first look at half the size. Of batches it is 1.
       keypoints0: points of img0 to be found in img1, [k 2], of batches [b k 2], in pixels of img0
         as given, anywhere between pixels too. None: the centres of the coarse cells.
 
@@ -63,6 +66,7 @@ def match(
         resize=resize,
         estimator=estimator,
         upright=upright,
+        scales=scales,
     )
     matcher = Matcher(params, options)
     options.estimator_for(K0, K1)  # refuses one without the other before the images are read
@@ -82,6 +86,7 @@ def match_pairs(
     resize: int = RESIZE,
     estimator: str | None = None,
     upright: bool = True,
+    scales="auto",
     keep: int = 64,
 ) -> Iterator[Matches]:
     """Matches many pairs (img0, img1), yielding Matches in order; each image is encoded once.
@@ -101,6 +106,7 @@ def match_pairs(
         resize=resize,
         estimator=estimator,
         upright=upright,
+        scales=scales,
     )
     return _matches_of_pairs(Matcher(params, options), pairs, intrinsics, keep)
 

@@ -12,12 +12,21 @@ from astr_jax.geometry import shrunk_intrinsics, shrunk_points, turned_camera
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
-from astr_jax.matching.encoded import EncodedImage, TurnedView
+from astr_jax.matching.encoded import EncodedImage, EncodedView
 from astr_jax.matching.options import MatchOptions
+from astr_jax.matching.scales import (
+    LOOK_SIZES,
+    as_at_full_size,
+    check_scales,
+    chosen_scales,
+    merged,
+    shrinks,
+    surest,
+)
 from astr_jax.matching.turns import TURNS, matches_turned_back
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
-from astr_jax.types import CoarseMatches, Features, Matches
+from astr_jax.types import CoarseMatches, Matches
 from pallas_kernels.arrays import Array
 
 ALL = 2**30  # matches: more than there are
@@ -27,11 +36,12 @@ ALL = 2**30  # matches: more than there are
 class Candidates:
     """The coarse matches of a pair, before they are refined."""
 
-    view0: TurnedView
-    view1: TurnedView  # at the turn that was chosen
+    view0: EncodedView
+    view1: EncodedView
     maps: programs.Maps  # aggregated features [b n c], [b m c] of the square canvas
     cells: CoarseMatches  # [b n], sorted by confidence
     count: int  # the largest number of matches of a pair
+    scale: float  # that they were found at
 
 
 class Matcher:
@@ -53,6 +63,7 @@ class Matcher:
         own = params.calibration.threshold
         self.threshold = own if self.options.threshold is None else self.options.threshold
         self.turns = TURNS[:1] if self.options.upright else TURNS
+        self.scales = check_scales(self.options.scales)  # None: by the first look
 
     def encode(self, image, mask=None, *, name: str = "image") -> EncodedImage:
         """Reads an image or a batch, and checks it; its backbone pass follows at the first match.
@@ -60,7 +71,7 @@ class Matcher:
         image, mask: as in `astr_jax.match`. name: what errors call it.
         """
         prepared = prepare(image, mask, resize=self.options.resize, name=name)
-        return EncodedImage(prepared, self._features, name)
+        return EncodedImage(prepared, self._view, self._look, name)
 
     def match(
         self,
@@ -79,23 +90,61 @@ class Matcher:
         self.options.estimator_for(K0, K1)  # bad cameras are refused before the work
         working_intrinsics(K0, image0.prepared, "K0")
         working_intrinsics(K1, image1.prepared, "K1")
-        if keypoints0 is None:
-            return self.refine(self.candidates(image0, image1), K0, K1)
-        working_points(keypoints0, image0.prepared)
-        return self.at_points(self.candidates(image0, image1), keypoints0, K0, K1)
+        if keypoints0 is not None:
+            working_points(keypoints0, image0.prepared)
+        turn, scales = self.plan(image0, image1)
+        found = []
+        for scale in scales:
+            candidates = self.candidates(image0, image1, turn=turn, scale=scale)
+            if keypoints0 is None:
+                found.append(self.refine(candidates, K0, K1))
+            else:
+                found.append(self.at_points(candidates, keypoints0, K0, K1))
+        if len(found) == 1:
+            return found[0]
+        if keypoints0 is not None:
+            return surest(found)
+        return merged(found, self.options.max_matches)
 
-    def candidates(self, image0: EncodedImage, image1: EncodedImage) -> Candidates:
-        """The coarse matches; with upright=False those of the turn with the surest ones."""
-        if image1.prepared.batched and len(self.turns) > 1:
+    def plan(self, image0: EncodedImage, image1: EncodedImage) -> tuple[int, tuple[float, ...]]:
+        """The turn of image 1 and the scales that the pair is matched at, by a first look: coarse,
+        at half the size. Nothing is looked at where the options leave no choice."""
+        batched = image0.prepared.batched or image1.prepared.batched
+        if batched and len(self.turns) > 1:
             raise ValueError(
                 f"{image1.name} is a batch, and each image of it may lie differently; "
                 "upright=False takes one pair at a time. match_pairs takes many."
             )
-        found = [self._candidates(image0.at(0), image1.at(turn)) for turn in self.turns]
-        if len(found) == 1:
-            return found[0]
-        sure = [float((c.cells.confidence * c.cells.valid).sum()) for c in found]
-        return found[int(np.argmax(sure))]
+        if batched and self.scales is not None and len(self.scales) > 1:
+            raise ValueError(
+                f"{image1.name} is a batch; several scales take one pair at a time. match_pairs "
+                "takes many."
+            )
+        if batched or (len(self.turns) == 1 and self.scales is not None):
+            return self.turns[0], self.scales or (1.0,)
+        evidence = np.array([self._evidence(image0, image1, turn) for turn in self.turns])
+        best = int(np.argmax(evidence.max(axis=1)))
+        return self.turns[best], self.scales or chosen_scales(evidence[best])
+
+    def candidates(
+        self, image0: EncodedImage, image1: EncodedImage, *, turn: int = 0, scale: float = 1.0
+    ) -> Candidates:
+        """The coarse matches at a turn of image 1 and a scale (`astr_jax.matching.scales`)."""
+        shrink0, shrink1 = shrinks(scale)
+        view0, view1 = image0.at(0, shrink0), image1.at(turn, shrink1)
+        sizes = [len(view.prepared.pixels) for view in (view0, view1)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"the two batches must have as many images; got {sizes[0]} and {sizes[1]}."
+            )
+        maps, cells, count = programs.run_coarse(
+            self.params,
+            view0.features,
+            view1.features,
+            np.float32(self.threshold),
+            rows=rows_of(view0, view1),
+        )
+        return Candidates(view0, view1, maps, cells, int(count), scale)
 
     def refine(
         self,
@@ -111,7 +160,7 @@ class Matcher:
         for each row of candidates.cells.
         """
         estimator = self.options.estimator_for(K0, K1)
-        (prepared0, features0), (prepared1, features1) = candidates.view0, candidates.view1
+        (prepared0, features0, _), (prepared1, features1, _) = candidates.view0, candidates.view1
         cells = candidates.cells
         capacity = capacity_for(candidates.count, cells.cell0.shape[1])
         most = min(self.options.max_matches or ALL, capacity)
@@ -142,7 +191,7 @@ class Matcher:
         confidence is above the threshold; a point outside of the image is not.
         """
         estimator = self.options.estimator_for(K0, K1)
-        (prepared0, features0), (prepared1, features1) = candidates.view0, candidates.view1
+        (prepared0, features0, _), (prepared1, features1, _) = candidates.view0, candidates.view1
         points0 = working_points(keypoints0, prepared0)
         k = points0.shape[1]
         room = 256 * 2 ** max(0, (-(-k // 256) - 1).bit_length())  # so that few sizes compile
@@ -157,7 +206,7 @@ class Matcher:
             working_intrinsics(K0, prepared0, "K0"),
             working_intrinsics(K1, prepared1, "K1"),
             np.array([prepared0.scale, prepared1.scale], np.float32),
-            rows=self._rows(candidates.view0, candidates.view1),
+            rows=rows_of(candidates.view0, candidates.view1),
             capacity=capacity_for(candidates.count, candidates.cells.cell0.shape[1]),
             estimator=estimator,
         )
@@ -170,52 +219,64 @@ class Matcher:
         views = candidates.view0, candidates.view1
         given = *(view.features for view in views), candidates.maps, candidates.cells
         factors = np.asarray(temperatures, np.float32)
-        return programs.run_log_confidences(self.params, *given, factors, rows=self._rows(*views))
+        return programs.run_log_confidences(self.params, *given, factors, rows=rows_of(*views))
 
     def _as_given(self, found: Matches, candidates: Candidates) -> Matches:
-        """Image 1 no longer turned, and no batch where none was given."""
-        prepared0, (prepared1, features1) = candidates.view0.prepared, candidates.view1
+        """Image 1 no longer turned, no image shrunk, and no batch where none was given."""
+        (prepared0, features0, _), (prepared1, features1, _) = candidates.view0, candidates.view1
+        widths = tuple(features.mask8.shape[2] for features in (features0, features1))
         found = matches_turned_back(
             found,
             prepared1.turn,
             shape=prepared1.given_shape,
             working_shape=prepared1.shape,
-            width=features1.mask8.shape[2],
+            width=widths[1],
         )
+        full = canvases(self.options.resize)[-1][1] // COARSE_STRIDE
+        found = as_at_full_size(found, candidates.scale, widths, full)
         if prepared0.batched or prepared1.batched:
             return found
         return jax.tree.map(lambda x: np.asarray(x)[0], found)
 
-    def _features(self, prepared: Prepared) -> Features:
-        """One backbone pass."""
-        canvas = canvas_of(prepared.shape, self.options.resize)
+    def _view(self, prepared: Prepared, shrink: int) -> EncodedView:
+        """An image so many times smaller, after one backbone pass."""
+        prepared, limit = prepared.shrunk(shrink), limit_at(self.options.resize, shrink)
+        canvas = canvas_of(prepared.shape, limit)
         pixels, mask = padded(prepared.pixels, canvas), padded(prepared.mask, canvas)
-        square = canvases(self.options.resize)[-1]
-        return programs.run_encode(self.params, pixels, mask, square=square)
+        square = canvases(limit)[-1]
+        features = programs.run_encode(self.params, pixels, mask, square=square)
+        return EncodedView(prepared, features, limit)
 
-    def _candidates(self, view0: TurnedView, view1: TurnedView) -> Candidates:
-        sizes = [len(view.prepared.pixels) for view in (view0, view1)]
-        if sizes[0] != sizes[1]:
-            raise ValueError(
-                f"the two batches must have as many images; got {sizes[0]} and {sizes[1]}."
-            )
-        maps, cells, count = programs.run_coarse(
-            self.params,
-            view0.features,
-            view1.features,
-            np.float32(self.threshold),
-            rows=self._rows(view0, view1),
+    def _look(self, prepared: Prepared) -> EncodedView:
+        """A batch of one image at the sizes of the first look, all on the canvas of the largest."""
+        limit = limit_at(self.options.resize, LOOK_SIZES[0])
+        smaller = [prepared.shrunk(shrink) for shrink in LOOK_SIZES]
+        canvas, square = canvas_of(smaller[0].shape, limit), canvases(limit)[-1]
+        pixels, mask = (
+            np.concatenate([padded(array, canvas) for array in arrays])
+            for arrays in zip(*((p.pixels, p.mask) for p in smaller), strict=True)
         )
-        return Candidates(view0, view1, maps, cells, int(count))
+        features = programs.run_encode(self.params, pixels, mask, square=square)
+        return EncodedView(smaller[0], features, limit)
 
-    def _rows(self, view0: TurnedView, view1: TurnedView) -> tuple[int, int]:
-        """Pixel rows of both images that the coarse stage looks at: of 4:3 where both are, else of
-        the square canvases."""
-        views = (view0, view1)
-        sides = [view.features.mask8.shape[2] * COARSE_STRIDE for view in views]
-        fits = zip(views, sides, strict=True)
-        wide = all(v.prepared.shape[0] <= canvases(side)[0][0] for v, side in fits)
-        return tuple(canvases(side)[0 if wide else 1][0] for side in sides)
+    def _evidence(self, image0: EncodedImage, image1: EncodedImage, turn: int) -> np.ndarray:
+        """The sum of confidences of each of SCALES, by the first look."""
+        view0, view1 = image0.look(), image1.look(turn)
+        given = view0.features, view1.features
+        return np.asarray(programs.run_look(self.params, *given, rows=rows_of(view0, view1)))
+
+
+def limit_at(resize: int, shrink: int) -> int:
+    """The limit of the long side of images that are so many times smaller."""
+    return max(32, -(-resize // shrink))
+
+
+def rows_of(view0: EncodedView, view1: EncodedView) -> tuple[int, int]:
+    """Pixel rows of both images that the coarse stage looks at: those of the 4:3 canvases where
+    both images fit these, else of the square ones."""
+    views = view0, view1
+    wide = all(view.prepared.shape[0] <= canvases(view.limit)[0][0] for view in views)
+    return tuple(canvases(view.limit)[0 if wide else 1][0] for view in views)
 
 
 def working_points(keypoints0, prepared: Prepared) -> Float[np.ndarray, "b k 2"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from astr_jax.matching.scales import AUTO, check_scales
 from astr_jax.ops.scaling import ESTIMATORS
 
 RESIZE = 640  # default limit of the long side, pixels
@@ -16,6 +17,7 @@ class MatchOptions:
     resize: int = RESIZE  # the long side is shrunk to it at most, pixels
     estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
     upright: bool = True  # both images stand the same way up; False: try image 1 at four turns
+    scales: str | float | tuple[float, ...] = AUTO  # how much larger things look in image 1
 
     def __post_init__(self):
         if self.max_matches is not None and self.max_matches < 1:
@@ -28,6 +30,8 @@ class MatchOptions:
             raise ValueError(
                 f"estimator must be one of {ESTIMATORS} or None; got {self.estimator!r}."
             )
+
+        check_scales(self.scales)
 
     def estimator_for(self, K0, K1) -> str:
         """The named estimator, or the best for what is known of the cameras.

@@ -8,10 +8,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
+from astr_jax.matching.scales import LOOK_PAIRS
 from astr_jax.ops.matching import DualSoftmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
@@ -58,6 +60,21 @@ def run_coarse(
     map0, map1 = coarse.maps
     cells = jax.tree.map(lambda x: to_rows(x, whole0), cells)
     return (to_rows(map0, whole0), to_rows(map1, whole1)), cells, cells.valid.sum(axis=1).max()
+
+
+@functools.partial(jax.jit, static_argnames="rows")
+def run_look(
+    params: Params, looks0: Features, looks1: Features, *, rows: tuple[int, int]
+) -> Float[Array, " s"]:
+    """The first look at a pair: the sum of confidences at each of SCALES. looks: batches of either
+    image at LOOK_SIZES, on one canvas."""
+    upper0, upper1 = _with_rows(looks0, rows[0]), _with_rows(looks1, rows[1])
+    places0, places1 = np.transpose(LOOK_PAIRS)
+    look0 = jax.tree.map(lambda x: x[places0], upper0)
+    look1 = jax.tree.map(lambda x: x[places1], upper1)
+    coarse = stages.aggregate(params, look0, look1)
+    cells = stages.pick(params, coarse, look0, look1, threshold=params.calibration.threshold)
+    return jnp.where(cells.valid, cells.confidence, 0.0).sum(axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "estimator"))
