@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
-from astr_jax.matching.scales import LOOK_PAIRS
+from astr_jax.matching.scales import LOOK_PAIRS, SURE
 from astr_jax.ops.matching import DualSoftmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
@@ -73,7 +73,7 @@ def run_look(
     look0 = jax.tree.map(lambda x: x[places0], upper0)
     look1 = jax.tree.map(lambda x: x[places1], upper1)
     coarse = stages.aggregate(params, look0, look1)
-    cells = stages.pick(params, coarse, look0, look1, threshold=params.calibration.threshold)
+    cells = stages.pick(params, coarse, look0, look1, threshold=SURE)
     return jnp.where(cells.valid, cells.confidence, 0.0).sum(axis=1)
 
 

@@ -18,7 +18,8 @@ SCALES = (1.0, 2.0, 0.5, 4.0, 0.25)  # that the first look tries
 LOOK_SIZES = (2, 4, 8)  # how many times smaller the images are in the first look
 # Of SCALES: the place in LOOK_SIZES of image 0 and of image 1.
 LOOK_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
-ENOUGH = 0.75  # of the surest scale's evidence: what makes another one worth matching too
+SURE = 0.9  # confidence of matches that count in the first look
+ENOUGH = 0.45  # of the surest scale's evidence: what makes another one worth matching too
 MOST = 2  # scales of a pair
 LARGEST = 8.0  # scale that can be asked for, and 1 / this the least
 
