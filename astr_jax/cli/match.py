@@ -36,6 +36,7 @@ from astr_jax.geometry import shrunk_points
 from astr_jax.images import read_image
 from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
+from astr_jax.matching.scales import AUTO
 from astr_jax.params import SHIPPED
 from astr_jax.types import Matches
 from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches
@@ -71,7 +72,15 @@ def add_arguments(parser) -> None:
         "--no-upright",
         dest="upright",
         action="store_false",
-        help="RIGHT may lie turned by a quarter or a half; 3 to 5 times the time",
+        help="RIGHT may lie turned by a quarter or a half; it is looked at first",
+    )
+    parser.add_argument(
+        "--scales",
+        nargs="+",
+        default=["auto"],
+        metavar="S",
+        help="how much larger things look in RIGHT: powers of two from 1/8 to 8, as 2 or 0.5; "
+        "several are put together [auto: by a first look]",
     )
     parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
     parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
@@ -106,7 +115,8 @@ def run(options) -> None:
         )
     params = api.load(options.weights)
     asked = {name: getattr(options, name) for name in ("max_matches", "threshold", "resize")}
-    matcher = Matcher(params, MatchOptions(**asked, upright=options.upright))
+    scales = read_scales(options.scales)
+    matcher = Matcher(params, MatchOptions(**asked, upright=options.upright, scales=scales))
 
     start = time.perf_counter()
     with compiling():
@@ -134,6 +144,16 @@ def run(options) -> None:
             params.config, params.variables, image0.features, image1.features, working
         )
         save_figure(draw_attention(left, right, maps, **frames), options.attention_out)
+
+
+def read_scales(words: list[str]) -> str | tuple[float, ...]:
+    """The scales of the command line. Raises ValueError."""
+    if words == [AUTO]:
+        return AUTO
+    try:
+        return tuple(float(word) for word in words)
+    except ValueError:
+        raise ValueError(f"--scales takes auto, or numbers; got {' '.join(words)}.") from None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
-from astr_jax.matching.scales import LOOK_PAIRS, SURE
+from astr_jax.matching.scales import LOOK_PAIRS, POWER
 from astr_jax.ops.matching import DualSoftmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
@@ -22,7 +22,7 @@ from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features, Matches
 from pallas_kernels.arrays import Array
 
-Maps = tuple[Float[Array, "b n c"], Float[Array, "b n c"]]  # the aggregated features of a pair
+Maps = tuple[Float[Array, "b n c"], Float[Array, "b m c"]]  # the aggregated features of a pair
 
 
 @functools.partial(jax.jit, static_argnames="square")
@@ -66,15 +66,17 @@ def run_coarse(
 def run_look(
     params: Params, looks0: Features, looks1: Features, *, rows: tuple[int, int]
 ) -> Float[Array, " s"]:
-    """The first look at a pair: the sum of confidences at each of SCALES. looks: batches of either
-    image at LOOK_SIZES, on one canvas."""
+    """The first look at a pair: the evidence of each of SCALES, a sum over its matches.
+
+    looks0, looks1: batches of either image at LOOK_SIZES, on one canvas.
+    """
     upper0, upper1 = _with_rows(looks0, rows[0]), _with_rows(looks1, rows[1])
     places0, places1 = np.transpose(LOOK_PAIRS)
     look0 = jax.tree.map(lambda x: x[places0], upper0)
     look1 = jax.tree.map(lambda x: x[places1], upper1)
     coarse = stages.aggregate(params, look0, look1)
-    cells = stages.pick(params, coarse, look0, look1, threshold=SURE)
-    return jnp.where(cells.valid, cells.confidence, 0.0).sum(axis=1)
+    cells = stages.pick(params, coarse, look0, look1, threshold=0.0)
+    return (jnp.where(cells.valid, cells.confidence, 0.0) ** POWER).sum(axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "estimator"))

@@ -18,7 +18,7 @@ SCALES = (1.0, 2.0, 0.5, 4.0, 0.25)  # that the first look tries
 LOOK_SIZES = (2, 4, 8)  # how many times smaller the images are in the first look
 # Of SCALES: the place in LOOK_SIZES of image 0 and of image 1.
 LOOK_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
-SURE = 0.9  # confidence of matches that count in the first look
+POWER = 8  # of the confidences that are summed up to evidence: sure matches count
 ENOUGH = 0.45  # of the surest scale's evidence: what makes another one worth matching too
 MOST = 2  # scales of a pair
 LARGEST = 8.0  # scale that can be asked for, and 1 / this the least
@@ -48,8 +48,8 @@ def check_scales(scales) -> tuple[float, ...] | None:
     return tuple(dict.fromkeys(found.tolist()))
 
 
-def chosen_scales(evidence: Sequence[float]) -> tuple[float, ...]:
-    """The scales worth matching, the surest first. evidence: of SCALES, the sum of confidences.
+def chosen_scales(evidence: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    """The scales worth matching, the surest first. evidence: of SCALES, by the first look.
 
     Where nothing matches at all it is 1.
     """

@@ -10,7 +10,7 @@ from PIL import Image
 import astr_jax
 from astr_jax.images import prepare
 from astr_jax.matching import EncodedImage, EncodedImages, Matcher, MatchOptions, programs
-from astr_jax.matching.matcher import working_intrinsics
+from astr_jax.matching.working import working_intrinsics
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.params import Calibration, Params, fold_params
@@ -107,14 +107,22 @@ def test_confidences_are_those_of_the_dual_softmax_at_each_temperature(params, r
     np.testing.assert_allclose(confidence, candidates.cells.confidence[0][valid], rtol=1e-4)
 
 
-def test_an_image_is_encoded_when_it_is_first_needed_and_once(matcher, monkeypatch):
+@pytest.mark.parametrize(("scales", "each"), [(1, 1), ("auto", 2)])
+def test_an_image_is_encoded_when_it_is_first_needed_and_once(params, monkeypatch, scales, each):
+    matcher = Matcher(params, MatchOptions(resize=RESIZE, scales=scales))
+    monkeypatch.setattr(matcher, "_evidence", looked_at_and_found_to_be_of_one_scale)
     calls, encode = [], programs.run_encode
     monkeypatch.setattr(programs, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
     image0, image1 = matcher.encode(picture(96, 128)), matcher.encode(picture(96, 128, seed=1))
     assert not calls
     matcher.match(image0, image1)
     matcher.match(image1, image0)
-    assert len(calls) == 2
+    assert len(calls) == 2 * each  # the first look encodes too
+
+
+def looked_at_and_found_to_be_of_one_scale(image0, image1, turn):
+    image0.look(), image1.look(turn)
+    return np.array([1.0, 0, 0, 0, 0])
 
 
 def test_the_cache_forgets_what_was_not_used_for_longest():
@@ -122,7 +130,7 @@ def test_the_cache_forgets_what_was_not_used_for_longest():
 
     def encode(image, name):
         encoded.append(image)
-        return EncodedImage(prepared, lambda _: None, image)
+        return EncodedImage(prepared, lambda *_: None, lambda _: None, image)
 
     images = EncodedImages(encode, keep=2)
     for name in ("a", "b", "a", "c", "a", "b"):

@@ -55,7 +55,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
         "--no-upright",
         dest="upright",
         action="store_false",
-        help="of astr: image 1 may lie turned by a quarter or a half; 3 to 5 times the time",
+        help="of astr: image 1 may lie turned by a quarter or a half; it is looked at first",
     )
 
 
