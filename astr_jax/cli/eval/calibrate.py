@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE.safetensors", help="may be the file of --weights")
     add("--dry-run", action="store_true", help="write nothing")
     add("--seeds", type=int, default=5, metavar="N", help="of the estimator; default 5")
+    add("--threshold", type=float, metavar="T", help="take this one, in [0, 1), whatever is found")
     add("--long-side", type=int, metavar="PX", help="of the images, for matching; default 640")
 
 
@@ -67,6 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     benchmark = dataclasses.replace(
         benchmark, **{kind.estimators_key: (kind.judge,) for kind in KINDS}
     )
+    if arguments.threshold is not None and not 0 <= arguments.threshold < 1:
+        raise ValueError(f"--threshold must lie in [0, 1); got {arguments.threshold}.")
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}.")
     seeds, resize = tuple(range(arguments.seeds)), longest_side(benchmark)
@@ -80,6 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
     pairs = track(benchmark.pairs, "all matches", console=console)
     candidates = [_candidates(pair, benchmark, match) for pair in pairs]
     found, scores = calibration_of(candidates, seeds, console)
+    if arguments.threshold is not None:
+        found = dataclasses.replace(found, threshold=arguments.threshold)
     after = measured(found, "after")
     kind = judged_kind([kind_of(pair) for pair in benchmark.pairs])
     print_table(_threshold_table(scores, kind), console)
