@@ -32,7 +32,7 @@ def pair(height=96, width=128):
 
 
 def find(params, img0, img1, **options):
-    return astr_jax.match(params, img0, img1, **{"resize": RESIZE, **options})
+    return astr_jax.match(params, img0, img1, **{"resize": RESIZE, "scales": 1, **options})
 
 
 def assert_same(actual, expected):
@@ -319,9 +319,8 @@ def test_match_pairs_encodes_once_and_gives_what_match_gives(params, tmp_path, m
     pairs = [(0, 1), (1, 2), (2, 0)]
     calls, encode = [], programs.run_encode
     monkeypatch.setattr(programs, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
-    found = list(
-        astr_jax.match_pairs(params, [(paths[i], paths[j]) for i, j in pairs], resize=RESIZE)
-    )
+    given = [(paths[i], paths[j]) for i, j in pairs]
+    found = list(astr_jax.match_pairs(params, given, resize=RESIZE, scales=1))
     assert len(calls) == 3
     for (i, j), matches in zip(pairs, found, strict=True):
         assert_same(matches, find(params, arrays[i], arrays[j]))

@@ -51,7 +51,7 @@ class Matcher:
         image0, image1 = matcher.encode("left.jpg"), matcher.encode("right.jpg")
         matches = matcher.match(image0, image1)
 
-    A folder of any sizes runs through at most six compiled programs at one `resize`. Raises
+    A folder of any sizes runs through at most ten compiled programs at one scale. Raises
     ValueError where params are none.
     """
 

@@ -97,8 +97,11 @@ def test_weights_are_written_with_the_calibration_found(weights, development, tm
 
 
 def test_a_file_may_be_calibrated_in_its_place(weights, development):
-    calibrate(development, "--weights", weights, "--long-side", 256, "--out", weights)
-    assert read_header(weights).calibration.temperature == pytest.approx(0.6, rel=0.1)
+    given = "--weights", weights, "--long-side", 256, "--threshold", 0.35
+    calibrate(development, *given, "--out", weights)
+    found = read_header(weights).calibration
+    assert found.temperature == pytest.approx(0.6, rel=0.1)
+    assert found.threshold == 0.35
     assert len(list(weights.parent.glob("*.safetensors"))) == 1
 
 
@@ -119,6 +122,7 @@ def test_a_dry_run_writes_nothing(weights, development, tmp_path):
         (("--dry-run", "--sets", "moon"), "there is no set moon"),
         (("--dry-run", "--seeds", 0), "--seeds must be at least 1"),
         (("--dry-run", "--long-side", 20), "--long-side must be at least 64"),
+        (("--dry-run", "--threshold", 1.5), r"--threshold must lie in \[0, 1\)"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused_at_the_door(weights, development, options, words):
