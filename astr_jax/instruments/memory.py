@@ -48,7 +48,7 @@ def inference_memory(config: ModelConfig, side: int) -> list[Memory]:
 
     pixels, mask = array(1, side, side), array(1, side, side, dtype=bool)
     image = stage(programs.run_encode, pixels, mask, square=(side, side))
-    maps, cells, _ = stage(programs.run_coarse, image, image, array(), rows=side)
+    maps, cells, _ = stage(programs.run_coarse, image, image, array(), rows=(side, side))
     cameras, sizes = (array(1, 3, 3), array(1, 3, 3)), array(2, 2)
     capacity = capacity_for(cells.cell0.shape[1], cells.cell0.shape[1])
     static = {"capacity": capacity, "estimator": "affine"}

@@ -1,6 +1,5 @@
 """eval.py sweep, from photographs to a table, a figure and JSON."""
 
-import argparse
 import json
 import pathlib
 import runpy
@@ -8,6 +7,7 @@ import runpy
 import cv2
 import pytest
 
+from astr_jax.cli.eval import matcher as matcher_options
 from astr_jax.cli.eval import sweep
 from astr_jax.evaluation.matchers.named import NamedMatcher
 from astr_jax.evaluation.studies.sweeps import SWEEPS
@@ -33,13 +33,11 @@ def test_matchers_are_named_by_the_file_of_their_weights(monkeypatch):
     def named(*words):
         return NamedMatcher(match=print, settings={"words": words})
 
-    monkeypatch.setattr(sweep, "find_matcher", named)
+    monkeypatch.setattr(matcher_options, "find_matcher", named)
 
     def names(weights, matcher):
-        asked = argparse.Namespace(weights=weights, matcher=matcher, long_side=320)
-        return {
-            name: matcher.settings["words"] for name, matcher in sweep.find_matchers(asked).items()
-        }
+        found = sweep.find_matchers(weights, matcher, 320)
+        return {name: matcher.settings["words"] for name, matcher in found.items()}
 
     assert names(["tiny", "runs/new.safetensors"], ["sift"]) == {
         "tiny": ("astr", "tiny", 320),

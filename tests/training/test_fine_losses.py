@@ -121,8 +121,10 @@ def test_points_lie_in_their_cells_and_estimates_about_their_partners():
     """Fails where an estimate does not move with its point, or by the wrong ratio."""
     k = 4000
     cell0, cell1 = jnp.full(k, 6), jnp.full(k, 8)  # centres (8, 8) and (24, 8)
+    seen = jnp.ones((24, 40), bool)
+    everywhere = PlaneTruth(jnp.eye(3), seen, seen)
     draw = starting_points(
-        jax.random.key(1), cell0, cell1, jnp.full(k, 2.0), width0=5, width1=5,
+        jax.random.key(1), cell0, cell1, jnp.full(k, 2.0), everywhere, width0=5, width1=5,
         config=config(anywhere=0.5, start_jitter=3.0),
     )  # fmt: skip
     points0, points1, ratio = map(np.asarray, draw)

@@ -86,7 +86,7 @@ def test_the_scores_have_their_names_and_lie_in_their_ranges(validated):
     shares |= {f"pose_auc@{degrees}" for degrees in (5, 10, 20)}
     shares |= {f"entropy/block{block}/head{head}" for block in (1, 2) for head in (1, 2)}
     positive = {"loss", "coarse", "spot", "matches", "fine", "pose_matches"}
-    assert shares | positive <= set(scores) <= shares | positive | {"fine_px"}
+    assert shares | positive <= set(scores) <= shares | positive | {"fine_px", "in_sigma"}
     assert all(0 <= scores[name] <= 1 for name in shares)
     assert {name for name in positive if scores[name] <= 0} == set()
 
