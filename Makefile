@@ -26,7 +26,7 @@ demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2
 
 aot: .venv/installed
 	$(BIN)/python -m pallas_kernels.sparse_attention.aot
