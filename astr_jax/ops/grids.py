@@ -78,25 +78,31 @@ def sample_bilinear(
 
     Returns the samples, 0 where no valid cell carries weight, and whether one does.
     """
-    height, width = mask.shape
+    flat, flat_mask = image.reshape(mask.size, -1), mask.reshape(-1)
+    total = jnp.zeros((*points.shape[:-1], flat.shape[-1]), jnp.float32)
+    weight = jnp.zeros(points.shape[:-1], jnp.float32)
+    for index, inside, share in _four_about(points, mask.shape):
+        share = jnp.where(inside & flat_mask[index], share, 0.0)
+        total += share[..., None] * flat[index]
+        weight += share
+    valid = weight > 1e-6
+    return jnp.where(valid[..., None], total / jnp.where(valid, weight, 1.0)[..., None], 0), valid
+
+
+def _four_about(points: Float[Array, "*b 2"], grid: tuple[int, int]):
+    """The four cells about each point, which is in cells: index (0 outside the grid), whether it is
+    inside, and bilinear weight."""
+    height, width = grid
     points = jnp.clip(points, -2.0, float(max(height, width) + 1))
     corner = jnp.floor(points)
     fraction = points - corner
     corner = corner.astype(jnp.int32)
-    flat, flat_mask = image.reshape(height * width, -1), mask.reshape(-1)
-    total = jnp.zeros((*points.shape[:-1], flat.shape[-1]), jnp.float32)
-    weight = jnp.zeros(points.shape[:-1], jnp.float32)
     for dy in (0, 1):
         for dx in (0, 1):
             x, y = corner[..., 0] + dx, corner[..., 1] + dy
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            index = jnp.where(inside, y * width + x, 0)
             share = jnp.abs(1 - dx - fraction[..., 0]) * jnp.abs(1 - dy - fraction[..., 1])
-            share = jnp.where(inside & flat_mask[index], share, 0.0)
-            total += share[..., None] * flat[index]
-            weight += share
-    valid = weight > 1e-6
-    return jnp.where(valid[..., None], total / jnp.where(valid, weight, 1.0)[..., None], 0), valid
+            yield jnp.where(inside, y * width + x, 0), inside, share
 
 
 def cells_around(
@@ -104,21 +110,11 @@ def cells_around(
 ) -> tuple[Int[Array, "k 4"], Float[Array, "k 4"]]:
     """The up to four valid cells about each point, pixels, and their bilinear weights, whose sum
     is 1; -1 and 0 for what is none, also where less than half of the weight lies on valid cells."""
-    height, width = mask.shape
-    place = jnp.clip(points / stride, -2.0, max(height, width) + 1.0)
-    corner = jnp.floor(place)
-    fraction = place - corner
-    corner = corner.astype(jnp.int32)
     cells, weights = [], []
-    for dy in (0, 1):
-        for dx in (0, 1):
-            x, y = corner[:, 0] + dx, corner[:, 1] + dy
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            cell = jnp.where(inside, y * width + x, 0)
-            share = jnp.abs(1 - dx - fraction[:, 0]) * jnp.abs(1 - dy - fraction[:, 1])
-            valid = inside & mask.reshape(-1)[cell] & (share > _LEAST)
-            cells.append(jnp.where(valid, cell, -1))
-            weights.append(jnp.where(valid, share, 0.0))
+    for cell, inside, share in _four_about(points / stride, mask.shape):
+        valid = inside & mask.reshape(-1)[cell] & (share > _LEAST)
+        cells.append(jnp.where(valid, cell, -1))
+        weights.append(jnp.where(valid, share, 0.0))
     cells, weights = jnp.stack(cells, axis=-1), jnp.stack(weights, axis=-1)
     total = weights.sum(axis=-1, keepdims=True)
     enough = total > 0.5

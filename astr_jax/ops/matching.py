@@ -184,9 +184,7 @@ def log_prob_at(
     """
     if isinstance(matrix, SparseDualSoftmax):
         return matrix.log_prob_at(cell0, cell1)
-    i, j = jnp.maximum(cell0, 0), jnp.maximum(cell1, 0)
-    held = (cell0 >= 0) & (cell1 >= 0) & matrix.mask0[i] & matrix.mask1[j]
-    sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j], precision="highest")
+    i, j, sim, held = _similarity_at(matrix, cell0, cell1)
     return jnp.where(held, 2 * sim - matrix.lse0[i] - matrix.lse1[j], EMPTY), held
 
 
@@ -195,8 +193,15 @@ def log_share_at(
 ) -> Float[Array, " k"]:
     """log of the row softmax alone: which share of a query's weight a key has. EMPTY where either
     is negative or masked. Differentiable."""
+    i, _, sim, held = _similarity_at(matrix, query, key)
+    return jnp.where(held, sim - matrix.lse0[i], EMPTY)
+
+
+def _similarity_at(matrix: DualSoftmax, query: Int[Array, " k"], key: Int[Array, " k"]):
+    """Cells that may be read, their similarity over the temperature, and whether neither is
+    negative or masked."""
     i, j = jnp.maximum(query, 0), jnp.maximum(key, 0)
     mask0, mask1 = jnp.asarray(matrix.mask0), jnp.asarray(matrix.mask1)
     held = (query >= 0) & (key >= 0) & mask0[i] & mask1[j]
     sim = jnp.einsum("kc,kc->k", matrix.scaled0[i], matrix.scaled1[j], precision="highest")
-    return jnp.where(held, sim - matrix.lse0[i], EMPTY)
+    return i, j, sim, held
