@@ -202,15 +202,10 @@ def _take_picture(photo, still, view, rng, strength, config, occluders):
     """Returns (image, visible): the view of the photograph, with all that befalls a picture."""
     visible = cameras.inside_photo(view, photo.shape, config.size)
     image = cameras.render(photo, view, config.size)
-    if rng.random() < 0.7 and not visible.all():  # else the photograph goes on, mirrored
-        around = photometry.filling(config.size, rng, occluders)
-        image = cv2.copyTo(image, visible.view(np.uint8), around)
+    image = photometry.surrounded(image, visible, rng, occluders)
     if still is not None:  # after the filling, which the sky is not
         visible &= cameras.render(still, view, config.size) >= 128
-    image, visible = photometry.occlude(image, visible, rng, strength, config.light, occluders)
-    image = photometry.relight(image, rng, strength, config.light)
-    image = photometry.retone(image, rng, strength, config.light)
-    return photometry.degrade(image, rng, strength, config.light), visible
+    return photometry.taken(image, visible, rng, strength, config.light, occluders)
 
 
 class HomographyPairs:

@@ -60,6 +60,30 @@ class PhotometricConfig:
             raise ValueError(f"min_jpeg_quality must be in [1, 95]; got {self.min_jpeg_quality}.")
 
 
+def surrounded(
+    image: Image, visible: Bool[np.ndarray, "H W"], rng: np.random.Generator, occluders
+) -> Image:
+    """Mostly puts something else where the image shows no photograph; else that goes on there."""
+    if rng.random() < 0.7 and not visible.all():
+        return cv2.copyTo(image, visible.view(np.uint8), filling(image.shape, rng, occluders))
+    return image
+
+
+def taken(
+    image: Image,
+    visible: Bool[np.ndarray, "H W"],
+    rng: np.random.Generator,
+    strength: float,
+    config: PhotometricConfig,
+    occluders,
+) -> tuple[Image, Bool[np.ndarray, "H W"]]:
+    """The image after all that befalls a picture, and what of the photograph it still shows."""
+    image, visible = occlude(image, visible, rng, strength, config, occluders)
+    image = relight(image, rng, strength, config)
+    image = retone(image, rng, strength, config)
+    return degrade(image, rng, strength, config), visible
+
+
 def occlude(
     image: Image,
     visible: Bool[np.ndarray, "H W"],

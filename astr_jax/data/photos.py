@@ -70,7 +70,11 @@ def read_photo(path: str | os.PathLike, *, long_side: int = LONG_SIDE) -> UInt8[
         encoded = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise OSError(f"Could not open the photograph {path}: {error.strerror}.") from error
-    image = decode_photo(encoded, str(path))
+    return shrunk_photo(decode_photo(encoded, str(path)), long_side)
+
+
+def shrunk_photo(image: UInt8[np.ndarray, "h w"], long_side: int) -> UInt8[np.ndarray, "h2 w2"]:
+    """The image, its long side shrunk to long_side pixels at most."""
     shrink = long_side / max(image.shape)
     if shrink >= 1:
         return image
@@ -97,13 +101,7 @@ def pack_photos(
     In the order of the paths, read one by one: only the streams are held in memory. quality: of
     WebP, 1 to 100.
     """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"The quality of WebP is a number from 1 to 100; got {quality}.")
-    out = pathlib.Path(out)
-    if out.suffix != ".npz":
-        raise ValueError(f"A packed file of photographs must end in .npz; got {out}.")
-    if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(f"{out} cannot be written: its folder does not exist.")
+    out = check_packing(out, quality, "photographs")
     names, streams = [], []
     for path in paths:
         image = read_photo(path, long_side=long_side)
@@ -112,6 +110,19 @@ def pack_photos(
     ends = np.cumsum([len(stream) for stream in streams])
     with replacing(out) as beside:
         np.savez(beside, names=np.array(names), ends=ends, webp=np.concatenate(streams))
+
+
+def check_packing(out: str | os.PathLike, quality: int, of: str) -> pathlib.Path:
+    """Where a packed file of something goes. Raises ValueError or FileNotFoundError for a path or
+    a quality of WebP that cannot be."""
+    if not 1 <= quality <= 100:
+        raise ValueError(f"The quality of WebP is a number from 1 to 100; got {quality}.")
+    out = pathlib.Path(out)
+    if out.suffix != ".npz":
+        raise ValueError(f"A packed file of {of} must end in .npz; got {out}.")
+    if not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f"{out} cannot be written: its folder does not exist.")
+    return out
 
 
 def unpack_photos(path: str | os.PathLike) -> Photos:

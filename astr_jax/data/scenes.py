@@ -13,11 +13,18 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from astr_jax.data.photos import LONG_SIDE, QUALITY, decode_photo, encode_photo, read_photo
+from astr_jax.data.photos import (
+    LONG_SIDE,
+    QUALITY,
+    check_packing,
+    decode_photo,
+    encode_photo,
+    read_photo,
+    shrunk_photo,
+)
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.colmap import model_folder
 from astr_jax.data.readers.colmap_model import ModelImage, read_images, read_points
@@ -90,10 +97,9 @@ def read_scene(folder: str | os.PathLike, *, long_side: int = LONG_SIDE) -> Scen
     xyz = np.array([points[number] for number in row_of]).reshape(-1, 3)
     images, Ks, seen = [], [], []
     for view in views:
-        image = _picture(folder / "images" / view.name, view)
-        scale = view.size[1] / (shrunk := _shrunk(image, long_side)).shape[1]
-        scale = scale, view.size[0] / shrunk.shape[0]
-        images.append(shrunk)
+        image = shrunk_photo(_picture(folder / "images" / view.name, view), long_side)
+        scale = view.size[1] / image.shape[1], view.size[0] / image.shape[0]
+        images.append(image)
         Ks.append(shrunk_intrinsics(view.K, scale))
         rows, keypoints = _measured(view, row_of, xyz)
         seen.append((rows, shrunk_points(keypoints, scale)))
@@ -136,11 +142,7 @@ def list_scenes(folder: str | os.PathLike) -> list[pathlib.Path]:
 def pack_scenes(scenes: Sequence[Scene], out: str | os.PathLike, *, quality: int = QUALITY) -> None:
     """Writes scenes into one .npz file: photographs as WebP streams, keypoints in 64ths of a
     pixel."""
-    if not 1 <= quality <= 100:
-        raise ValueError(f"The quality of WebP is a number from 1 to 100; got {quality}.")
-    out = pathlib.Path(out)
-    if out.suffix != ".npz":
-        raise ValueError(f"A packed file of scenes must end in .npz; got {out}.")
+    out = check_packing(out, quality, "scenes")
     streams = [encode_photo(image, quality) for scene in scenes for image in scene.images]
     rows = [np.diff(rows, prepend=0) for scene in scenes for rows in scene.rows]
     keypoints = [points for scene in scenes for points in scene.keypoints]
@@ -209,12 +211,6 @@ def _picture(path: pathlib.Path, view: ModelImage) -> UInt8[np.ndarray, "h w"]:
             f"{image.shape[1]} x {image.shape[0]}",
         )
     return image
-
-
-def _shrunk(image: np.ndarray, long_side: int) -> np.ndarray:
-    shrink = min(1.0, long_side / max(image.shape))
-    height, width = (max(1, round(side * shrink)) for side in image.shape)
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _measured(view: ModelImage, row_of: dict[int, int], xyz) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ and the points follow exactly. What befalls a picture otherwise is as for homogr
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
@@ -179,14 +178,9 @@ def _draw_zooms(shots, point, rng, config: TracksConfig) -> Float[np.ndarray, "2
 
 def _picture(shot: Shot, visible, rng, strength: float, config: TracksConfig, occluders):
     """The image after all that befalls a picture, and which points it shows."""
-    image = shot.image
-    if rng.random() < 0.7 and not visible.all():  # else the photograph goes on, mirrored
-        around = photometry.filling(config.size, rng, occluders)
-        image = cv2.copyTo(image, visible.view(np.uint8), around)
-    image, visible = photometry.occlude(image, visible, rng, strength, config.light, occluders)
-    image = photometry.relight(image, rng, strength, config.light)
-    image = photometry.retone(image, rng, strength, config.light)
-    return photometry.degrade(image, rng, strength, config.light), shown(shot.points, visible)
+    image = photometry.surrounded(shot.image, visible, rng, occluders)
+    image, visible = photometry.taken(image, visible, rng, strength, config.light, occluders)
+    return image, shown(shot.points, visible)
 
 
 def _truth(shot0: Shot, shot1: Shot, xyz, visible, rng, config: TracksConfig) -> TracksTruth:

@@ -14,28 +14,14 @@ import pathlib
 
 from rich.progress import track
 
-from astr_jax.data.photos import LONG_SIDE, QUALITY
+from astr_jax.cli.data.packing import add_packing, check_options
 from astr_jax.data.scenes import list_scenes, pack_scenes, read_scene
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of astr data pack-scenes."""
     parser.add_argument("folder", metavar="DIR", help="a folder of scenes")
-    parser.add_argument("--out", required=True, metavar="FILE.npz", help="the file to write")
-    parser.add_argument(
-        "--side",
-        type=int,
-        default=LONG_SIDE,
-        metavar="PIXELS",
-        help=f"shrink the long side to this at most; default {LONG_SIDE}",
-    )
-    parser.add_argument(
-        "--quality",
-        type=int,
-        default=QUALITY,
-        metavar="Q",
-        help=f"of WebP, 1 to 100; default {QUALITY}",
-    )
+    add_packing(parser)
     parser.add_argument(
         "--without",
         nargs="+",
@@ -47,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads and packs all scenes, and says how much that is."""
-    if arguments.side < 1:
-        raise ValueError(f"--side must be positive; got {arguments.side}.")
+    check_options(arguments, "scenes")
     folders = list_scenes(arguments.folder)
     if unknown := set(arguments.without) - {folder.name for folder in folders}:
         raise ValueError(f"--without names no scene of the folder: {', '.join(sorted(unknown))}.")
