@@ -111,7 +111,8 @@ def measure(experiment: Experiment, stage: Stage, sources: Sources, mesh: Mesh):
     posed = None
     if sources.posed is not None:
         posed = posed_pairs(sources.posed, stage, experiment, skip_bad=sources.skip_bad)
-    batches = Batches(experiment, stage, mesh, lambda step: 0.5, photos=sources.photos, posed=posed)
+    given = {"photos": sources.photos, "scenes": sources.scenes, "posed": posed}
+    batches = Batches(experiment, stage, mesh, lambda step: 0.5, **given)
     data_cpu = {}
     for name, source in batches.sources.items():
 
