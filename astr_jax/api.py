@@ -95,8 +95,8 @@ def match_pairs(
       pairs: of images as in match; paths are told apart by name, arrays by identity. Order them so
         that images recur soon.
       intrinsics: None, or a function from an image to its K [3 3], in pixels of it as given.
-      keep: how many images' features stay in memory. Where upright is False an image that comes
-        second takes four times as much.
+      keep: how many images stay in memory, with the features of all sizes and turns that were
+        matched or looked at.
 
     The other options are those of match. They are checked at the call, images in their turn.
     """

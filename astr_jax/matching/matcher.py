@@ -51,8 +51,8 @@ class Matcher:
         image0, image1 = matcher.encode("left.jpg"), matcher.encode("right.jpg")
         matches = matcher.match(image0, image1)
 
-    A folder of any sizes runs through at most ten compiled programs at one scale. Raises
-    ValueError where params are none.
+    A folder of any sizes runs through at most six compiled programs at one `resize` and scale, and
+    four of the first look. Raises ValueError where params are none.
     """
 
     @no_type_check

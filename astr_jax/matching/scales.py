@@ -21,7 +21,6 @@ LOOK_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
 POWER = 8  # of the confidences that are summed up to evidence: sure matches count
 ENOUGH = 0.45  # of the surest scale's evidence: what makes another one worth matching too
 MOST = 2  # scales of a pair
-LARGEST = 8.0  # scale that can be asked for, and 1 / this the least
 
 
 def shrinks(scale: float) -> tuple[int, int]:

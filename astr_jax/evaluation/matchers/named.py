@@ -69,7 +69,7 @@ def astr_matcher(
         "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "match_resize": matcher.options.resize,
         "match_threshold": matcher.threshold,
-        "match_scales": "auto",
+        "match_scales": matcher.options.scales,
         "scale_estimator": "pose with intrinsics, else affine",
     }
     if not upright:

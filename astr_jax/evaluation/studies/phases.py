@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from astr_jax.data.cameras import resize_matrix
 from astr_jax.evaluation.matchers.named import NamedMatcher
 from astr_jax.evaluation.scores.found import checked_matches
-from astr_jax.geometry import warp_points
+from astr_jax.geometry import resize_matrix, warp_points
 
 PERIOD = 8  # pixels: the stride of the coarse grid
 SCALES = tuple(2 ** (k / 4) for k in range(-4, 5))  # of image 1 over image 0
