@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pictures import darker, picture
 from PIL import Image
 
 import astr_jax
@@ -17,18 +18,10 @@ def params(micro_config, micro_variables):
     return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
 
 
-def picture(height, width, seed=0):
-    """A grey texture of several scales, uint8 [h w]."""
-    rng = np.random.default_rng(seed)
-    layers = [Image.fromarray(rng.random((k, k)).astype(np.float32)) for k in (4, 8, 16, 32)]
-    total = sum(np.asarray(layer.resize((width, height))) for layer in layers)
-    return np.uint8(np.round(255 * (total - total.min()) / np.ptp(total)))
-
-
 def pair(height=96, width=128):
     """An image, and the same in a slightly different light."""
     image = picture(height, width)
-    return image, np.uint8(0.9 * image + 10)
+    return image, darker(image)
 
 
 def find(params, img0, img1, **options):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import darker, picture
 
 import astr_jax
 from astr_jax.matching import Matcher, MatchOptions
@@ -16,17 +16,10 @@ def params(micro_config, micro_variables):
     return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
 
 
-def picture(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    layers = [Image.fromarray(rng.random((k, k)).astype(np.float32)) for k in (4, 8, 16, 32)]
-    total = sum(np.asarray(layer.resize((width, height))) for layer in layers)
-    return np.uint8(np.round(255 * (total - total.min()) / np.ptp(total)))
-
-
 @pytest.fixture(scope="module")
 def images():
     image = picture(192, 256)
-    return image, np.uint8(0.9 * image + 10)
+    return image, darker(image)
 
 
 def find(params, images, **options):

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import darker, picture
 
 import astr_jax
 from astr_jax.images import prepare
@@ -23,14 +23,6 @@ def params(micro_config, micro_variables):
     return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
 
 
-def picture(height, width, seed=0):
-    """A grey texture, uint8 [h w]."""
-    rng = np.random.default_rng(seed)
-    layers = [Image.fromarray(rng.random((k, k)).astype(np.float32)) for k in (4, 8, 16, 32)]
-    total = sum(np.asarray(layer.resize((width, height))) for layer in layers)
-    return np.uint8(np.round(255 * (total - total.min()) / np.ptp(total)))
-
-
 @pytest.fixture(scope="module")
 def matcher(params):
     return Matcher(params, MatchOptions(resize=RESIZE))
@@ -39,7 +31,7 @@ def matcher(params):
 @pytest.fixture(scope="module")
 def images(matcher):
     image = picture(96, 128)
-    return matcher.encode(image), matcher.encode(np.uint8(0.9 * image + 10))
+    return matcher.encode(image), matcher.encode(darker(image))
 
 
 def assert_same(actual, expected):
@@ -63,7 +55,7 @@ def test_refining_the_candidates_is_a_match(matcher, images):
 
 
 def images_1():
-    return np.uint8(0.9 * picture(96, 128) + 10)
+    return darker(picture(96, 128))
 
 
 def test_a_ratio_of_one_is_no_scaling(params, matcher, images):

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 from matplotlib import cbook
+from pictures import darker, picture
 from PIL import Image
 
 import astr_jax
@@ -118,16 +119,9 @@ def params(micro_config, micro_variables):
 
 @pytest.fixture(scope="module")
 def images():
-    """A smooth random picture, and the same a little darker."""
-    rng = np.random.default_rng(0)
-    x, y = np.meshgrid(np.arange(128), np.arange(96))
-    waves = [
-        np.sin(a * x + b * y + c)
-        for a, b, c in zip(*rng.uniform(-0.3, 0.3, (2, 40)), rng.uniform(0, 6, 40), strict=True)
-    ]
-    total = np.sum(waves, axis=0)
-    image = np.uint8(np.round(255 * (total - total.min()) / np.ptp(total)))
-    return image, np.uint8(0.9 * image + 10)
+    """A picture, and the same a little darker."""
+    image = picture(96, 128)
+    return image, darker(image)
 
 
 def test_a_scale_is_matched_as_if_the_image_were_given_smaller(params, images):
