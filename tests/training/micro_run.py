@@ -37,6 +37,7 @@ def experiment(
             train_side=96,
         ),
         train=TrainConfig(
+            seed=1,
             warmup_pairs=batch,
             learning_rate=1e-4,
             log_every=1,

@@ -34,16 +34,15 @@ def trained(workdir, count):
     return workdir
 
 
-# Selections (best matches, spots) can flip where two candidates differ by rounding alone. In these
-# ten steps one does, and moves a loss by 4e-4; the others agree within 1e-5.
-SAME = 2e-3
+# Selections (best matches, spots) can flip where two candidates differ by rounding alone; these
+# ten steps have no such tie.
 
 
 @pytest.mark.parametrize("count", [2, 8])
 def test_several_devices_have_the_losses_of_one(on_one_device, tmp_path, count):
     many = losses(trained(tmp_path, count))
     assert len(many) == micro_run.STEPS
-    np.testing.assert_allclose(many, losses(on_one_device), rtol=SAME)
+    np.testing.assert_allclose(many, losses(on_one_device), rtol=1e-4)
 
 
 def train_by_two_processes(workdir, cache):
@@ -76,13 +75,13 @@ def train_by_two_processes(workdir, cache):
 def test_two_processes_have_the_losses_of_one_and_go_on(on_one_device, tmp_path):
     workdir = tmp_path / "run"
     train_by_two_processes(workdir, tmp_path / "compiled")
-    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=SAME)
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
     log = (workdir / "log.jsonl").read_text().splitlines()
     shutil.rmtree(workdir / "checkpoints" / "10")  # as if it had been stopped before
     train_by_two_processes(workdir, tmp_path / "compiled")
     # Of the first nine steps even the times are the same: they were not run again.
     assert (workdir / "log.jsonl").read_text().splitlines()[:9] == log[:9]
-    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=SAME)
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
     like = start.like_state(micro_run.experiment(blocks=2, fine=True), devices.data_mesh())
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:  # of one process
         assert int(checkpoints.restore(like).step) == micro_run.STEPS
@@ -93,7 +92,7 @@ def test_a_run_of_one_device_goes_on_on_eight(on_one_device, tmp_path):
     shutil.copytree(on_one_device, workdir)
     shutil.rmtree(workdir / "checkpoints" / "10")  # as if it had been stopped before
     trained(workdir, 8)
-    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=SAME)
+    np.testing.assert_allclose(losses(workdir), losses(on_one_device), rtol=1e-4)
 
 
 def test_a_micro_batch_that_does_not_split_is_refused():
