@@ -1,7 +1,11 @@
 """Makes JAX strict, and quick to compile; what the tests of the model share."""
 
+import atexit
 import gc
+import os
 import pathlib
+import shutil
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +25,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on several
 # Compiling is most of what the suite does: this saves about half of it and keeps the results.
 jax.config.update("jax_disable_most_optimizations", True)
+
+# What one worker or command under test has compiled, the others of the same run read.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="astr-tests-compiled-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 MICRO = ModelConfig(
     backbone=BackboneConfig(widths=(4, 8, 16, 16, 16), blocks=(1, 1, 1, 1, 1), fine_stride=4),
