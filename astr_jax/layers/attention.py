@@ -42,10 +42,11 @@ def linear_attention(
     keep = mask[..., None, None].astype(jnp.float32)
     q = nn.elu(q.astype(jnp.float32)) + 1
     k = (nn.elu(k.astype(jnp.float32)) + 1) * keep
-    # Means instead of sums: the same quotient, and nothing grows with the number of keys.
+    # Means instead of sums: the same quotient, and nothing grows with the number of keys. They are
+    # divided, not the keys, which are many.
     count = jnp.maximum(keep.sum(axis=1, keepdims=True), 1.0)
-    summary = jnp.einsum("bmhd,bmhe->bhde", k / count, v.astype(jnp.float32))
-    total = (k / count).sum(axis=1)  # [b h d]
+    summary = jnp.einsum("bmhd,bmhe->bhde", k, v.astype(jnp.float32)) / count
+    total = k.sum(axis=1) / count[:, 0]  # [b h d]
     value = jnp.einsum("bnhd,bhde->bnhe", q, summary)
     norm = jnp.einsum("bnhd,bhd->bnh", q, total)[..., None]
     return (value / (norm + 1e-6)).astype(v.dtype)

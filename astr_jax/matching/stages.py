@@ -96,11 +96,12 @@ def scale_ratios(
     K0, K1: NaN where they are not known, which "pose" takes for a pose that it cannot trust.
     """
     points0, points1 = centres(cells, features0, features1)
+    grid = features0.mask8.shape[1:]
 
     def of_pair(points0, points1, valid, K0, K1):
         key = jax.random.key(0)  # so that the same pair gives the same matches
-        given = {"estimator": estimator, "K0": K0, "K1": K1, "cell": COARSE_STRIDE, "key": key}
-        return scale_ratio(points0, points1, valid, **given)
+        cameras = {"estimator": estimator, "K0": K0, "K1": K1, "key": key}
+        return scale_ratio(points0, points1, valid, grid=grid, cell=COARSE_STRIDE, **cameras)
 
     return jax.vmap(of_pair)(points0, points1, cells.valid, K0, K1)
 

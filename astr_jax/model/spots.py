@@ -41,16 +41,20 @@ def select_centres(
 def window_similarity(features: Float[Array, "h w c"], reach: int) -> Float[Array, "h w s"]:
     """<F(p), F(n)> for every n in the square window of p, row by row; 0 outside the map.
 
-    One row of the window at a time: all of it at once would hold s shifted copies of the map.
+    Half of it is computed: <F(p), F(n)> is <F(n), F(p)>.
     """
-    height, width, _ = features.shape
-    side = 2 * reach + 1
-    padded = jnp.pad(features, ((reach, reach), (reach, reach), (0, 0)))
+    channels = features.shape[-1]
+    padded = jnp.pad(features, ((0, reach), (reach, reach), (0, 0)))
+    line = range(-reach, reach + 1)
 
-    def row(first):
-        band = jax.lax.dynamic_slice_in_dim(padded, first, height, axis=0)
-        products = [(features * band[:, x : x + width]).sum(axis=-1) for x in range(side)]
-        return jnp.stack(products, axis=-1)  # [h w side]
+    def ahead(move):
+        """Of a cell that comes after p, row by row."""
+        start = (move[0], reach + move[1], 0)
+        products = features * jax.lax.dynamic_slice(padded, start, features.shape)
+        return jnp.matmul(products, jnp.ones(channels), precision="highest")  # quicker than sum
 
-    rows = jax.lax.map(row, jnp.arange(side))  # [side h w side]
-    return jnp.moveaxis(rows, 0, 2).reshape(height, width, side * side)
+    moves = [(dy, dx) for dy in line for dx in line]
+    after = len(moves) // 2  # the first is p itself
+    products = jax.lax.map(ahead, jnp.array(moves[after:]))  # [half h w]
+    back = [shifted(products[i], *moves[after - i]) for i in range(after, 0, -1)]
+    return jnp.moveaxis(jnp.concatenate([jnp.stack(back), products]), 0, -1)

@@ -18,7 +18,9 @@ from pallas_kernels.sparse_attention import SparseDualSoftmax
 
 EMPTY = -1e30  # a log-probability of nothing; finite, so that gradients stay finite
 
-_PAIRS_AT_ONCE = 2**21  # of a streamed step: 8 MiB, whatever the number of keys
+# Pairs of a streamed step, whatever the number of keys: 2 MiB stay near a CPU's core.
+_PAIRS_AT_ONCE_ON_CPU, _PAIRS_AT_ONCE = 2**19, 2**21
+_LANES = 64  # runs of keys that a CPU searches side by side
 
 
 @flax.struct.dataclass
@@ -67,7 +69,8 @@ def dual_softmax(
 
 def _queries_at_once(block: int, n: int, m: int) -> int:
     """Queries of a streamed step: the more keys, the fewer, so that memory does not grow as n m."""
-    return max(1, min(block, n, _PAIRS_AT_ONCE // m))
+    most = _PAIRS_AT_ONCE_ON_CPU if jax.default_backend() == "cpu" else _PAIRS_AT_ONCE
+    return max(1, min(block, n, most // m))
 
 
 def _in_blocks(block: int, *arrays: Array) -> list[Array]:
@@ -140,39 +143,65 @@ def best_matches(matrix: DualSoftmax) -> tuple[BestMatches, BestMatches]:
     Ties go to the lower index. No gradient.
     """
     p = jax.lax.stop_gradient(matrix)
-    n = p.scaled0.shape[0]
-    block = _queries_at_once(p.block, n, p.scaled1.shape[0])
-    rows = _in_blocks(block, p.scaled0, p.mask0, p.lse0)
+    n, m = p.scaled0.shape[0], p.scaled1.shape[0]
+    block = _queries_at_once(p.block, n, m)
+    # One product says log P: <(2 f0, -lse0, 1), (f1, 1, -lse1)>.
+    ones = jnp.ones_like
+    queries = [2 * p.scaled0, jnp.where(p.mask0, -p.lse0, EMPTY)[:, None], ones(p.lse0)[:, None]]
+    keys = [p.scaled1, ones(p.lse1)[:, None], jnp.where(p.mask1, -p.lse1, EMPTY)[:, None]]
+    keys = _in_lanes(jnp.concatenate(keys, axis=1))
+    (rows,) = _in_blocks(block, jnp.concatenate(queries, axis=1))
+    rows = rows.at[..., -2].add(jnp.where(rows[..., -1] == 0, EMPTY, 0.0))  # what fills the end
 
     def step(carry, row):
         best, where = carry
-        rows0, rows_mask, rows_lse, first = row
-        sim = _similarity(rows0, p.scaled1, rows_mask, p.mask1)
-        log_prob = jnp.where(sim > EMPTY, 2 * sim - rows_lse[:, None] - p.lse1[None], EMPTY)
-        column, index = _max_and_first(log_prob, axis=0)
-        where = jnp.where(
-            column > best, index + first, where
-        )  # strictly: an earlier row keeps a tie
-        return (jnp.maximum(best, column), where), _max_and_first(log_prob, axis=1)
+        queries, first = row
+        log_prob = _product(queries, keys)
+        column = log_prob.max(axis=0)
+        index = jax.lax.broadcasted_iota(jnp.int32, log_prob.shape, 0) + first
+        index = jnp.where(log_prob == column[None], index, n).min(axis=0)
+        where = jnp.where(column > best, index, where)  # strictly: an earlier row keeps a tie
+        return (jnp.maximum(best, column), where), _max_and_first(log_prob)
 
-    m = p.scaled1.shape[0]
-    start = (jnp.full(m, EMPTY), jnp.full(m, -1, jnp.int32))
-    firsts = jnp.arange(rows[0].shape[0], dtype=jnp.int32) * block
-    (best1, cell1), (best0, cell0) = jax.lax.scan(step, start, (*rows, firsts))
-    best0, cell0 = best0.reshape(-1)[:n], cell0.reshape(-1)[:n]
-    return (
-        BestMatches(jnp.where(best0 > EMPTY, cell0, -1), best0),
-        BestMatches(jnp.where(best1 > EMPTY, cell1, -1), best1),
-    )
+    start = jnp.full(keys.shape[0], EMPTY), jnp.full(keys.shape[0], -1, jnp.int32)
+    firsts = jnp.arange(rows.shape[0], dtype=jnp.int32) * block
+    best1, (log_prob0, cell0) = jax.lax.scan(step, start, (rows, firsts))
+    log_prob1, cell1 = (_out_of_lanes(x)[:m] for x in best1)
+    log_prob0, cell0 = log_prob0.reshape(-1)[:n], cell0.reshape(-1)[:n]
+
+    def found(cell, log_prob):
+        some = log_prob > EMPTY / 2
+        return BestMatches(jnp.where(some, cell, -1), jnp.where(some, log_prob, EMPTY))
+
+    return found(cell0, log_prob0), found(cell1, log_prob1)
 
 
-def _max_and_first(x: Float[Array, "n m"], axis: int) -> tuple[Array, Int[Array, "..."]]:
-    """The maximum along an axis and its first index: two plain reductions, which a CPU runs in
-    vectors, where the one of argmax over pairs it does not."""
-    top = x.max(axis=axis)
-    index = jax.lax.broadcasted_iota(jnp.int32, x.shape, axis)
-    hit = x == jnp.expand_dims(top, axis)
-    return top, jnp.where(hit, index, x.shape[axis]).min(axis=axis)
+def _in_lanes(keys: Float[Array, "m c"]) -> Float[Array, "k c"]:
+    """Each lane holds a run of keys: key l * runs + r comes to row r * _LANES + l. The end is
+    filled with keys that match nothing."""
+    m, c = keys.shape
+    runs = -(-m // _LANES)
+    nothing = jnp.zeros((runs * _LANES - m, c)).at[:, -1].set(EMPTY)
+    keys = jnp.concatenate([keys, nothing])
+    return keys.reshape(_LANES, runs, c).swapaxes(0, 1).reshape(-1, c)
+
+
+def _out_of_lanes(x: Array) -> Array:
+    """One value a key, back in the order of the keys."""
+    return x.reshape(-1, _LANES).T.reshape(-1)
+
+
+def _max_and_first(x: Float[Array, "n k"]) -> tuple[Float[Array, " n"], Int[Array, " n"]]:
+    """Of each row, over keys in lanes: the maximum, and the first key that has it. A CPU takes the
+    maximum of all lanes at once, and looks for the key in one of them alone."""
+    n, runs = x.shape[0], x.shape[1] // _LANES
+    lanes = x.reshape(n, runs, _LANES)
+    tops = lanes.max(axis=1)
+    lane = tops.argmax(axis=1)
+    chosen = jnp.take_along_axis(lanes, lane[:, None, None], axis=2)[..., 0]
+    top = tops.max(axis=1)
+    run = (chosen == top[:, None]).argmax(axis=1)
+    return top, (lane * runs + run).astype(jnp.int32)
 
 
 def log_prob_at(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 from jax.sharding import PartitionSpec
 
+from pallas_kernels.target import target_platform
+
 DATA_AXIS = "data"  # of the mesh that batches are split over
 
 
@@ -13,14 +15,29 @@ def per_pair(function: Callable) -> Callable:
 
     Under a mesh (`jax.set_mesh`) that has DATA_AXIS, each device computes its own pairs and
     nothing else: a compiler cannot split a Pallas kernel by itself, and would gather the batch.
+    On a CPU pairs are computed one after the other: all at once they spill out of the cache.
     """
 
     def over_batch(*arguments):
         mesh = jax.sharding.get_abstract_mesh()
         batched = jax.vmap(function)
+        if target_platform() == "cpu":
+
+            def batched(*arguments):
+                return one_by_one(function, arguments)
+
         if DATA_AXIS not in mesh.axis_names or mesh.size == 1:
             return batched(*arguments)
         split = PartitionSpec(DATA_AXIS)
         return jax.shard_map(batched, in_specs=split, out_specs=split, check_vma=False)(*arguments)
 
     return over_batch
+
+
+def one_by_one(function: Callable, arguments: tuple):
+    """jax.lax.map, and for one pair no loop and no axis: XLA makes a slow program of an axis of
+    one."""
+    if len(jax.tree.leaves(arguments)[0]) > 1:
+        return jax.lax.map(lambda pair: function(*pair), arguments)
+    one = function(*jax.tree.map(lambda x: x[0], arguments))
+    return jax.tree.map(lambda x: x[None], one)

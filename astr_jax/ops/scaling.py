@@ -16,29 +16,31 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
 
-from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays, solve_positive
+from astr_jax.ops.magnification import (
+    EXTREME,
+    MatchGrid,
+    in_chunks,
+    local_magnification,
+    lower_median,
+)
+from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays
 from pallas_kernels.arrays import Array
 
 ESTIMATORS = ("pose", "affine", "none")
 
-EXTREME = 16.0  # ratios beyond it are errors of the estimate
-NEIGHBOURS = 64  # matches in a local fit
-MEDIAN_OF = 32  # matches in a local median of depth ratios
-FEWEST_NEIGHBOURS = 6  # for a local fit: it has three unknowns per axis
 FEWEST_INLIERS = 30  # for a pose
 LEAST_PARALLAX = 1.0  # degrees between the two rays of an inlier, in the median; for a pose
-_RADIUS = 12  # neighbours lie within so many cells
-_POOL = 4096  # neighbours are sought among so many matches
 _BLOCK = 256  # rows of the table of distances that exist at a time
 
 
-@functools.partial(jax.jit, static_argnames=("estimator",))
+@functools.partial(jax.jit, static_argnames=("estimator", "grid"))
 def scale_ratio(
     points0: Float[Array, "k 2"],
     points1: Float[Array, "k 2"],
     valid: Bool[Array, " k"],
     *,
     estimator: str,
+    grid: tuple[int, int],
     K0: Float[Array, "3 3"] | None = None,
     K1: Float[Array, "3 3"] | None = None,
     cell: Real[Array, ""] | float = 8.0,
@@ -46,10 +48,10 @@ def scale_ratio(
 ) -> Float[Array, " k"]:
     """Returns r = s1 / s0 of each match, 1 on rows that are not valid.
 
-    `estimator` is one of ESTIMATORS; `cell` is the side of a coarse cell in pixels: matches are
-    true to about half of it. `pose` falls back to `affine` where the pose is degenerate (parallax
-    under 1 degree, points behind a camera, fewer than 30 inliers), `affine` to 1 where a match has
-    fewer than 6 neighbours.
+    `estimator` is one of ESTIMATORS; `grid` is (height, width) of the coarse cells of image 0, and
+    `cell` the side of one in pixels: matches are true to about half of it. `pose` falls back to
+    `affine` where the pose is degenerate (parallax under 1 degree, points behind a camera, fewer
+    than 30 inliers), `affine` to 1 where a match has fewer than 6 neighbours.
     """
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator must be one of {ESTIMATORS}; got {estimator!r}.")
@@ -59,16 +61,15 @@ def scale_ratio(
         return jnp.ones(points0.shape[0], jnp.float32)
     points0 = jnp.where(valid[:, None], points0, 0.0)
     points1 = jnp.where(valid[:, None], points1, 0.0)
-    neighbours, near = nearest_matches(points0, valid, radius=_RADIUS * cell)
-    with jax.default_matmul_precision("highest"):
-        fit = jax.vmap(functools.partial(_local_magnification, cell=cell))
-        ratio = fit(points0, points0[neighbours], points1[neighbours], near)
-        if estimator == "pose":
+    matches = MatchGrid.of(points0, valid, grid=grid, cell=cell)
+    ratio = local_magnification(points0, points1, valid, matches)
+    if estimator == "pose":
+        with jax.default_matmul_precision("highest"):
             pose = estimate_pose(points0, points1, valid, K0, K1, key, threshold=cell / 2)
             geometry = (points0, points1, K0, K1)
-            by_pose, known = _smoothed_pose_ratio(pose, *geometry, neighbours, near)
+            by_pose, known = _smoothed_pose_ratio(pose, *geometry, valid, matches)
             known &= _is_trustworthy(pose, *geometry)
-            ratio = jnp.where(known, by_pose, ratio)
+        ratio = jnp.where(known, by_pose, ratio)
     ratio = jnp.clip(ratio, 1 / EXTREME, EXTREME)
     return jnp.where(valid & jnp.isfinite(ratio), ratio, 1.0)
 
@@ -138,82 +139,22 @@ def nearest_valid(
     return jnp.where(jnp.any(valid), row, -1)
 
 
-def nearest_matches(
-    points0: Float[Array, "k 2"], valid: Bool[Array, " k"], *, radius: Real[Array, ""] | float
-) -> tuple[Int[Array, "k c"], Bool[Array, "k c"]]:
-    """Lists the valid matches nearest to each match in image 0, nearest first.
-
-    At most NEIGHBOURS, and a mark for those that lie within the radius. Up to _POOL valid matches
-    all are sought through, the match itself among them; beyond, an even subset of _POOL stands for
-    all, and need not hold the match itself. The distances exist for a block of rows at a time.
-    """
-    k = points0.shape[0]
-    pool, count = min(k, _POOL), min(k, NEIGHBOURS)
-    stride = jnp.maximum(jnp.sum(valid) / pool, 1.0)
-    place = jnp.minimum((jnp.arange(pool) * stride).astype(jnp.int32), k - 1)
-    members = jnp.argsort(~valid, stable=True)[place]  # the valid ones come first
-    positions, usable = points0[members], valid[members]
-
-    def nearest(point):
-        square = jnp.sum((positions - point[None]) ** 2, axis=1)
-        closeness, index = jax.lax.top_k(jnp.where(usable, -square, -jnp.inf), count)
-        return members[index], closeness >= -(radius**2)
-
-    return jax.lax.map(nearest, points0, batch_size=min(k, _BLOCK))
-
-
-def _local_magnification(
-    centre: Float[Array, "2"],
-    points0: Float[Array, "c 2"],
-    points1: Float[Array, "c 2"],
-    near: Bool[Array, " c"],
-    *,
-    cell: Real[Array, ""] | float,
-) -> Float[Array, ""]:
-    """sqrt|det A| of the robust affine map points0 -> points1 around a centre; 1 if there is none.
-
-    Least squares reweighted: first towards the smallest sum of distances, which outliers pull
-    little, then by Tukey's biweight, which drops them.
-    """
-    span = _RADIUS * cell
-    offset = jnp.where(near[:, None], (points0 - centre[None]) / span, 0.0)
-    design = jnp.concatenate([jnp.ones_like(offset[:, :1]), offset], axis=1)  # [c 3]
-    target = (points1 - points1[:1]) / span
-
-    def fit(weight):
-        weighted = design * weight[:, None]
-        return solve_positive(weighted.T @ design, weighted.T @ target)  # [3 2]
-
-    def miss(affine):
-        return span * jnp.sqrt(jnp.sum((design @ affine - target) ** 2, axis=1) + 1e-12)
-
-    def towards_median(_, weight):
-        return jnp.where(near, 1.0 / (miss(fit(weight)) + cell / 2), 0.0)
-
-    def dropping(_, weight):
-        distance = miss(fit(weight))
-        cutoff = 3.0 * jnp.maximum(_masked_median(distance, near), cell / 2)
-        return jnp.where(near, jnp.maximum(1.0 - (distance / cutoff) ** 2, 0.0) ** 2, 0.0)
-
-    weight = jax.lax.fori_loop(0, 5, towards_median, near.astype(offset.dtype))
-    weight = jax.lax.fori_loop(0, 3, dropping, weight)
-    affine = fit(weight)
-    determinant = jnp.abs(affine[1, 0] * affine[2, 1] - affine[1, 1] * affine[2, 0])
-    enough = (jnp.sum(weight > 0.1) >= FEWEST_NEIGHBOURS) & (determinant > EXTREME**-4)
-    return jnp.where(enough, jnp.sqrt(jnp.where(enough, determinant, 1.0)), 1.0)
-
-
-def _smoothed_pose_ratio(pose: Pose, points0, points1, K0, K1, neighbours, near):
+def _smoothed_pose_ratio(pose: Pose, points0, points1, K0, K1, valid, matches: MatchGrid):
     """The median of the neighbouring inliers' ratios, as far as the match itself leaves it open.
 
     An inlier's own ratio is off by its noise in pixels over its distance from the epipole, in
     logarithms. The median is held within twice that of it: exact matches keep their own ratios
     and quantised ones are smoothed. Returns the ratio [k] and whether there is one.
     """
-    own = jnp.log(ratio_from_pose(points0, points1, K0, K1, pose.cam1_from_cam0))
-    listed = near & pose.inliers[neighbours]
-    few = slice(0, MEDIAN_OF)
-    median = jax.vmap(_masked_median)(own[neighbours][:, few], listed[:, few])
+    own = ratio_from_pose(points0, points1, K0, K1, pose.cam1_from_cam0)
+
+    def median_about(points):
+        rows, near = matches.about(points)
+        return lower_median(own[rows], near & pose.inliers[rows])
+
+    median = in_chunks(median_about, valid, points0)  # 0 where there is no inlier
+    known = median > 0
+    median, own = jnp.log(jnp.where(known, median, 1.0)), jnp.log(own)
     rays = ((pixel_rays(points0, K0) @ pose.rotation.T, K0), (pixel_rays(points1, K1), K1))
     variance = jnp.zeros_like(own)
     for ray, K in rays:
@@ -222,7 +163,7 @@ def _smoothed_pose_ratio(pose: Pose, points0, points1, K0, K1, neighbours, near)
         variance += pose.noise**2 / (pixels + 1e-6)
     slack = 2.0 * jnp.sqrt(variance)
     held = jnp.where(pose.inliers, jnp.clip(median, own - slack, own + slack), median)
-    return jnp.exp(held), jnp.any(listed[:, few], axis=1)
+    return jnp.exp(held), known
 
 
 def _is_trustworthy(pose: Pose, points0, points1, K0, K1) -> Bool[Array, ""]:
@@ -230,12 +171,5 @@ def _is_trustworthy(pose: Pose, points0, points1, K0, K1) -> Bool[Array, ""]:
     turned, ray1 = pixel_rays(points0, K0) @ pose.rotation.T, pixel_rays(points1, K1)
     sine = jnp.linalg.norm(jnp.cross(turned, ray1), axis=1)
     angle = jnp.arctan2(sine, jnp.sum(turned * ray1, axis=1))
-    parallax = jnp.rad2deg(_masked_median(angle, pose.inliers))
+    parallax = jnp.rad2deg(lower_median(angle[:, None], pose.inliers[:, None])[0])
     return (pose.num_inliers >= FEWEST_INLIERS) & (parallax >= LEAST_PARALLAX)
-
-
-def _masked_median(values: Float[Array, " c"], mask: Bool[Array, " c"]) -> Float[Array, ""]:
-    """The lower median of the marked values; 0 if there are none."""
-    ordered = jnp.sort(jnp.where(mask, values, jnp.inf))
-    middle = ordered[jnp.maximum(jnp.sum(mask) - 1, 0) // 2]
-    return jnp.where(jnp.any(mask), middle, 0.0)

@@ -28,14 +28,21 @@ def _attend(
     cells: Int[Array, "t s"],
 ) -> Float[Array, "t h d"]:
     """One tile: softmax over the slots that are filled."""
-    filled = (cells >= 0)[:, None]  # [t 1 s]
+    filled = (cells >= 0)[:, :, None]  # [t s 1]
     index = jnp.maximum(cells, 0)
+    _, h, d = q.shape
+    keys, values = (x.reshape(-1, h * d)[index] for x in (k, v))  # [t s h*d]
+    # Every head's query stands alone in its part of the channels: keys are used as they are
+    # gathered, where a product for each head would copy them all in another order first.
     # q is scaled, not the scores: their scaling would be fused with the difference below and
     # rounded otherwise than in top, and the difference of huge scores would overflow exp.
-    attn = jnp.einsum("thd,tshd->ths", q * q.shape[-1] ** -0.5, k[index], precision="highest")
-    top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=filled, initial=-1e30)
+    alone = jnp.einsum("thd,hg->thdg", q * d**-0.5, jnp.eye(h, dtype=q.dtype))
+    alone = alone.reshape(-1, h * d, h)
+    attn = jnp.einsum("tsc,tch->tsh", keys, alone, precision="highest")
+    top = jnp.max(jax.lax.stop_gradient(attn), axis=1, keepdims=True, where=filled, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(filled, attn - top, -jnp.inf))
-    total = jnp.sum(weight, axis=-1, keepdims=True)
+    total = jnp.sum(weight, axis=1, keepdims=True)
     weight = weight / jnp.where(total > 0, total, 1.0)
-    return jnp.einsum("ths,tshd->thd", weight, v[index], precision="highest")
+    mixed = jnp.einsum("tsh,tsc->thc", weight, values, precision="highest").reshape(-1, h, h, d)
+    return jnp.einsum("thhd->thd", mixed)  # of every head its own part

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,28 +7,28 @@ import pytest
 
 from astr_jax.ops.scaling import (
     grid_sizes,
-    nearest_matches,
     ratio_from_homography,
     ratio_from_pose,
     scale_ratio,
 )
 
+GRID = (250, 375)  # cells of 8 pixels: more than the points of any test reach
 SIDEWAYS = ((0.0, 0.1, 0.0), (1.0, 0.0, 0.0))
 AROUND = ((0.0, 0.5, 0.0), (-3.0, 0.0, 0.5))
 FORWARD = ((0.0, 0.0, 0.0), (0.05, 0.02, -2.5))  # depths are about halved
 
 
 def by_pose(scene, seed=0):
-    cameras = {"K0": scene.K0, "K1": scene.K1, "key": jax.random.key(seed)}
+    given = {"K0": scene.K0, "K1": scene.K1, "key": jax.random.key(seed), "grid": GRID}
     return np.asarray(
-        scale_ratio(scene.points0, scene.points1, scene.valid, estimator="pose", **cameras)
+        scale_ratio(scene.points0, scene.points1, scene.valid, estimator="pose", **given)
     )
 
 
 def by_affine(points0, points1, valid=None):
     valid = np.ones(len(points0), bool) if valid is None else valid
     points = (np.asarray(points0, np.float32), np.asarray(points1, np.float32))
-    return np.asarray(scale_ratio(*points, valid, estimator="affine"))
+    return np.asarray(scale_ratio(*points, valid, estimator="affine", grid=GRID))
 
 
 def relative_error(ratio, truth):
@@ -160,7 +162,8 @@ def test_fewer_than_six_neighbours_give_one():
 
 def test_none_is_one(make_scene):
     scene = make_scene(9, *FORWARD)
-    ratio = scale_ratio(scene.points0, scene.points1, scene.valid, estimator="none")
+    given = scene.points0, scene.points1, scene.valid
+    ratio = scale_ratio(*given, estimator="none", grid=GRID)
     np.testing.assert_array_equal(ratio, np.ones(600))
 
 
@@ -181,7 +184,7 @@ def test_degenerate_matches_give_finite_positive_ratios(make_scene, estimator, c
         scene.points0[300:] = np.nan
     cameras = {"K0": scene.K0, "K1": scene.K1, "key": jax.random.key(0)}
     args = (scene.points0, scene.points1, scene.valid)
-    ratio = np.asarray(scale_ratio(*args, estimator=estimator, **cameras))
+    ratio = np.asarray(scale_ratio(*args, estimator=estimator, grid=GRID, **cameras))
     assert np.isfinite(ratio).all()
     assert (ratio > 0).all()
     np.testing.assert_array_equal(ratio[~scene.valid], 1.0)
@@ -199,40 +202,10 @@ def test_a_batch_under_vmap_is_the_pairs_one_by_one():
     views = [plane_view(scale, 0.3) for scale in (0.7, 1.4)]
     points0, points1 = (jnp.stack([view[i] for view in views]) for i in (0, 1))
     valid = jnp.ones((2, 600), bool)
-    batch = jax.vmap(lambda *a: scale_ratio(*a, estimator="affine"))(points0, points1, valid)
+    affine = functools.partial(scale_ratio, estimator="affine", grid=GRID)
+    batch = jax.vmap(affine)(points0, points1, valid)
     for row, view in zip(batch, views, strict=True):
         np.testing.assert_allclose(row, by_affine(*view), rtol=1e-5)
-
-
-def test_neighbours_are_the_nearest_valid_matches():
-    rng = np.random.default_rng(0)
-    points = rng.uniform(0, 300, (600, 2)).astype(np.float32)
-    valid = rng.random(600) < 0.7
-    index, near = map(np.asarray, nearest_matches(points, valid, radius=60.0))
-    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    for row in range(600):
-        order = [j for j in np.argsort(distance[row]) if valid[j] and distance[row, j] <= 60][:64]
-        assert set(index[row][near[row]]) == set(order)
-
-
-def test_of_very_many_matches_an_even_subset_stands_for_all():
-    k = 6000
-    points = jnp.stack([jnp.arange(k, dtype=jnp.float32), jnp.zeros(k)], axis=1)  # in a row
-    index, near = nearest_matches(points, jnp.ones(k, bool), radius=96.0)
-    listed = np.unique(index)
-    assert len(listed) == 4096
-    assert np.diff(listed).max() <= 2  # nowhere is more than one left out in a row
-    found = np.any(index == np.arange(k)[:, None], axis=1)
-    np.testing.assert_array_equal(np.flatnonzero(found), listed)  # itself only if in the subset
-    assert near.all()
-
-
-def test_the_table_of_distances_never_exists_as_a_whole():
-    k = 4096
-    points = jax.ShapeDtypeStruct((k, 2), jnp.float32)
-    search = jax.jit(lambda p, v: nearest_matches(p, v, radius=96.0))
-    compiled = search.lower(points, jax.ShapeDtypeStruct((k,), bool)).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < k * k * 4 / 4
 
 
 def test_the_ratio_of_a_homography_is_the_root_of_its_jacobian():
@@ -263,6 +236,6 @@ def test_the_side_where_things_look_smaller_keeps_the_base_size():
 def test_an_unknown_estimator_and_missing_intrinsics_are_refused():
     points, valid = jnp.zeros((8, 2)), jnp.ones(8, bool)
     with pytest.raises(ValueError, match=r"estimator must be one of .*'affine'.*; got 'depth'"):
-        scale_ratio(points, points, valid, estimator="depth")
+        scale_ratio(points, points, valid, estimator="depth", grid=GRID)
     with pytest.raises(ValueError, match="needs K0, K1 and key"):
-        scale_ratio(points, points, valid, estimator="pose")
+        scale_ratio(points, points, valid, estimator="pose", grid=GRID)

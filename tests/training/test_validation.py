@@ -151,9 +151,10 @@ def test_cameras_that_are_not_known_leave_the_ratios_to_the_affine_estimator():
     points0 = jnp.asarray(rng.uniform(0, 300, (200, 2)), jnp.float32)
     points1, unknown = 1.7 * points0, jnp.full((3, 3), jnp.nan)
     given = points0, points1, jnp.ones(200, bool)
-    affine = scale_ratio(*given, estimator="affine")
+    affine = scale_ratio(*given, estimator="affine", grid=(40, 40))
     key = jax.random.key(0)
-    either = scale_ratio(*given, estimator="pose", K0=unknown, K1=unknown, key=key)
+    cameras = {"K0": unknown, "K1": unknown, "key": key}
+    either = scale_ratio(*given, estimator="pose", grid=(40, 40), **cameras)
     np.testing.assert_array_equal(either, affine)
     np.testing.assert_allclose(np.median(affine), 1.7, rtol=1e-3)
 
