@@ -19,32 +19,24 @@ class EncodedView(NamedTuple):
 class EncodedImage:
     """An image, or a batch of one shape, at its working size; encoded where it is first needed.
 
-    encode(prepared, shrink) and look(prepared) make views. name: what errors call it.
+    encode(prepared, shrink) makes a view. name: what errors call it.
     """
 
     def __init__(
         self,
         prepared: Prepared,
         encode: Callable[[Prepared, int], EncodedView],
-        look: Callable[[Prepared], EncodedView],
         name: str,
     ):
         self.prepared, self.name = prepared, name
-        self._encode, self._look = encode, look
+        self._encode = encode
         self._views: dict[tuple[int, int], EncodedView] = {}
-        self._looks: dict[int, EncodedView] = {}
 
     def at(self, turn: int = 0, shrink: int = 1) -> EncodedView:
         """The image lying turned by so many quarters anticlockwise, so many times smaller."""
         if (turn, shrink) not in self._views:
             self._views[turn, shrink] = self._encode(self.prepared.turned(turn), shrink)
         return self._views[turn, shrink]
-
-    def look(self, turn: int = 0) -> EncodedView:
-        """A batch of the turned image at the sizes of the first look."""
-        if turn not in self._looks:
-            self._looks[turn] = self._look(self.prepared.turned(turn))
-        return self._looks[turn]
 
     @property
     def features(self) -> Features:

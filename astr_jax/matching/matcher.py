@@ -14,10 +14,12 @@ from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, EncodedView
 from astr_jax.matching.options import MatchOptions
 from astr_jax.matching.scales import (
-    LOOK_SIZES,
+    FIRST_SCALES,
+    LOOK_SIZE,
     as_at_full_size,
     check_scales,
     chosen_scales,
+    further_scales,
     merged,
     shrinks,
     surest,
@@ -52,7 +54,7 @@ class Matcher:
         matches = matcher.match(image0, image1)
 
     A folder of any sizes runs through at most six compiled programs at one `resize` and scale, and
-    four of the first look. Raises ValueError where params are none.
+    the coarse ones of the first look. Raises ValueError where params are none.
     """
 
     @no_type_check
@@ -71,7 +73,7 @@ class Matcher:
         image, mask: as in `astr_jax.match`. name: what errors call it.
         """
         prepared = prepare(image, mask, resize=self.options.resize, name=name)
-        return EncodedImage(prepared, self._view, self._look, name)
+        return EncodedImage(prepared, self._view, name)
 
     def match(
         self,
@@ -122,9 +124,19 @@ class Matcher:
             )
         if batched or (len(self.turns) == 1 and self.scales is not None):
             return self.turns[0], self.scales or (1.0,)
-        evidence = np.array([self._evidence(image0, image1, turn) for turn in self.turns])
-        best = int(np.argmax(evidence.max(axis=1)))
-        return self.turns[best], self.scales or chosen_scales(evidence[best])
+        seen = {
+            turn: {
+                scale: self._evidence(image0, image1, turn, scale)
+                for scale in self.scales or FIRST_SCALES
+            }
+            for turn in self.turns
+        }
+        turn = max(seen, key=lambda turn: max(seen[turn].values()))
+        if self.scales:
+            return turn, self.scales
+        for scale in further_scales(seen[turn]):
+            seen[turn][scale] = self._evidence(image0, image1, turn, scale)
+        return turn, chosen_scales(seen[turn])
 
     def candidates(
         self, image0: EncodedImage, image1: EncodedImage, *, turn: int = 0, scale: float = 1.0
@@ -247,23 +259,14 @@ class Matcher:
         features = programs.run_encode(self.params, pixels, mask, square=square)
         return EncodedView(prepared, features, limit)
 
-    def _look(self, prepared: Prepared) -> EncodedView:
-        """A batch of one image at the sizes of the first look, all on the canvas of the largest."""
-        limit = limit_at(self.options.resize, LOOK_SIZES[0])
-        smaller = [prepared.shrunk(shrink) for shrink in LOOK_SIZES]
-        canvas, square = canvas_of(smaller[0].shape, limit), canvases(limit)[-1]
-        pixels, mask = (
-            np.concatenate([padded(array, canvas) for array in arrays])
-            for arrays in zip(*((p.pixels, p.mask) for p in smaller), strict=True)
-        )
-        features = programs.run_encode(self.params, pixels, mask, square=square)
-        return EncodedView(smaller[0], features, limit)
-
-    def _evidence(self, image0: EncodedImage, image1: EncodedImage, turn: int) -> np.ndarray:
-        """How sure each of SCALES is, by the first look."""
-        view0, view1 = image0.look(), image1.look(turn)
-        given = view0.features, view1.features
-        return np.asarray(programs.run_look(self.params, *given, rows=rows_of(view0, view1)))
+    def _evidence(self, image0: EncodedImage, image1: EncodedImage, turn: int, scale: float):
+        """How sure a turn and a scale are, by the first look."""
+        shrink0, shrink1 = (LOOK_SIZE * shrink for shrink in shrinks(scale))
+        views = image0.at(0, shrink0), image1.at(turn, shrink1)
+        if shrink0 > shrink1:
+            views = views[::-1]  # P is the same, and so is the program
+        features = (view.features for view in views)
+        return float(programs.run_look(self.params, *features, rows=rows_of(*views)))
 
 
 def limit_at(resize: int, shrink: int) -> int:

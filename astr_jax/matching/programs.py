@@ -8,12 +8,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
-from astr_jax.matching.scales import LOOK_PAIRS, POWER
+from astr_jax.matching.scales import POWER
 from astr_jax.ops.matching import DualSoftmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
@@ -64,19 +63,13 @@ def run_coarse(
 
 @functools.partial(jax.jit, static_argnames="rows")
 def run_look(
-    params: Params, looks0: Features, looks1: Features, *, rows: tuple[int, int]
-) -> Float[Array, " s"]:
-    """The first look at a pair: the evidence of each of SCALES, a sum over its matches.
-
-    looks0, looks1: batches of either image at LOOK_SIZES, on one canvas.
-    """
-    upper0, upper1 = _with_rows(looks0, rows[0]), _with_rows(looks1, rows[1])
-    places0, places1 = np.transpose(LOOK_PAIRS)
-    look0 = jax.tree.map(lambda x: x[places0], upper0)
-    look1 = jax.tree.map(lambda x: x[places1], upper1)
-    coarse = stages.aggregate(params, look0, look1)
-    cells = stages.pick(params, coarse, look0, look1, threshold=0.0)
-    return (jnp.where(cells.valid, cells.confidence, 0.0) ** POWER).sum(axis=1)
+    params: Params, features0: Features, features1: Features, *, rows: tuple[int, int]
+) -> Float[Array, ""]:
+    """How sure the coarse matches of a pair are: the sum of a power of their confidences."""
+    upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
+    coarse = stages.aggregate(params, upper0, upper1)
+    cells = stages.pick(params, coarse, upper0, upper1, threshold=0.0)
+    return (jnp.where(cells.valid, cells.confidence, 0.0) ** POWER).sum()
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "estimator"))

@@ -6,7 +6,7 @@ are worth it: where things differ in scale within the picture, as on a walk alon
 than one is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -14,10 +14,8 @@ import numpy as np
 from astr_jax.types import Matches
 
 AUTO = "auto"
-SCALES = (1.0, 2.0, 0.5, 4.0, 0.25)  # that the first look tries
-LOOK_SIZES = (2, 4, 8)  # how many times smaller the images are in the first look
-# Of SCALES: the place in LOOK_SIZES of image 0 and of image 1.
-LOOK_PAIRS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0))
+FIRST_SCALES = (1.0, 2.0, 0.5)  # that the first look tries
+LOOK_SIZE = 2  # how many times smaller the images are in the first look
 POWER = 8  # of the confidences that are summed up to evidence: sure matches count
 ENOUGH = 0.45  # of the surest scale's evidence: what makes another one worth matching too
 MOST = 2  # scales of a pair
@@ -47,17 +45,21 @@ def check_scales(scales) -> tuple[float, ...] | None:
     return tuple(dict.fromkeys(found.tolist()))
 
 
-def chosen_scales(evidence: Sequence[float] | np.ndarray) -> tuple[float, ...]:
-    """The scales worth matching, the surest first. evidence: of SCALES, by the first look.
+def further_scales(evidence: Mapping[float, float]) -> tuple[float, ...]:
+    """What else is worth a look: a scale of 4 where 2 is surer than 1, and a quarter likewise."""
+    return tuple(
+        scale**2 for scale in (2.0, 0.5) if evidence.get(scale, 0) > evidence.get(1.0, np.inf)
+    )
+
+
+def chosen_scales(evidence: Mapping[float, float]) -> tuple[float, ...]:
+    """The scales worth matching, the surest first, by what the first look says of each.
 
     Where nothing matches at all it is 1.
     """
-    evidence = np.asarray(evidence, float)
-    order = np.argsort(-evidence, kind="stable")[:MOST]
-    best = evidence[order[0]]
-    return tuple(SCALES[k] for k in order if evidence[k] >= ENOUGH * best and evidence[k] > 0) or (
-        1.0,
-    )
+    order = sorted(evidence, key=evidence.get, reverse=True)[:MOST]
+    least = max(ENOUGH * evidence[order[0]], np.finfo(np.float32).tiny)
+    return tuple(scale for scale in order if evidence[scale] >= least) or (1.0,)
 
 
 def as_at_full_size(matches: Matches, scale: float, widths: tuple[int, int], full: int) -> Matches:

@@ -112,9 +112,9 @@ def test_an_image_is_encoded_when_it_is_first_needed_and_once(params, monkeypatc
     assert len(calls) == 2 * each  # the first look encodes too
 
 
-def looked_at_and_found_to_be_of_one_scale(image0, image1, turn):
-    image0.look(), image1.look(turn)
-    return np.array([1.0, 0, 0, 0, 0])
+def looked_at_and_found_to_be_of_one_scale(image0, image1, turn, scale):
+    image0.at(0, 2), image1.at(turn, 2)
+    return float(scale == 1)
 
 
 def test_the_cache_forgets_what_was_not_used_for_longest():
@@ -122,7 +122,7 @@ def test_the_cache_forgets_what_was_not_used_for_longest():
 
     def encode(image, name):
         encoded.append(image)
-        return EncodedImage(prepared, lambda *_: None, lambda _: None, image)
+        return EncodedImage(prepared, lambda *_: None, image)
 
     images = EncodedImages(encode, keep=2)
     for name in ("a", "b", "a", "c", "a", "b"):

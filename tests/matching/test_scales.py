@@ -12,10 +12,10 @@ import astr_jax
 from astr_jax.matching import Matcher, MatchOptions
 from astr_jax.matching.scales import (
     ENOUGH,
-    SCALES,
     as_at_full_size,
     check_scales,
     chosen_scales,
+    further_scales,
     merged,
     shrinks,
     surest,
@@ -45,20 +45,34 @@ def matches_of(cell0, confidence, *, cell1=None, valid=None):
 @pytest.mark.parametrize(
     ("evidence", "scales"),
     [
-        ([10, 1, 1, 0, 0], (1.0,)),
-        ([10, 10 * ENOUGH, 1, 0, 0], (1.0, 2.0)),
-        ([1, 2, 30, 0, 2], (0.5,)),
-        ([10, 9, 8, 7, 6], (1.0, 2.0)),
-        ([0, 0, 0, 5, 0], (4.0,)),
-        ([0, 0, 0, 0, 0], (1.0,)),
+        ({1: 10, 2: 1, 0.5: 1}, (1,)),
+        ({1: 10, 2: 10 * ENOUGH, 0.5: 1}, (1, 2)),
+        ({1: 1, 2: 2, 0.5: 30, 0.25: 2}, (0.5,)),
+        ({1: 10, 2: 9, 0.5: 8}, (1, 2)),
+        ({1: 0, 2: 1, 0.5: 0, 4: 5}, (4,)),
+        ({1: 0, 2: 0, 0.5: 0}, (1,)),
     ],
 )
 def test_the_surest_scale_is_matched_and_one_that_is_nearly_as_sure(evidence, scales):
     assert chosen_scales(evidence) == scales
 
 
+@pytest.mark.parametrize(
+    ("evidence", "further"),
+    [
+        ({1: 10, 2: 9, 0.5: 1}, ()),
+        ({1: 1, 2: 2, 0.5: 1}, (4,)),
+        ({1: 1, 2: 0, 0.5: 3}, (0.25,)),
+        ({1: 0, 2: 0, 0.5: 0}, ()),
+    ],
+)
+def test_further_scales_are_looked_at_beyond_one_that_is_surer_than_none(evidence, further):
+    assert further_scales(evidence) == further
+
+
 def test_at_a_scale_the_image_with_the_larger_things_is_made_smaller():
-    assert [shrinks(scale) for scale in SCALES] == [(1, 1), (1, 2), (2, 1), (1, 4), (4, 1)]
+    found = [shrinks(scale) for scale in (1.0, 2.0, 0.5, 4.0, 0.25)]
+    assert found == [(1, 1), (1, 2), (2, 1), (1, 4), (4, 1)]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +177,11 @@ def test_the_first_look_finds_turns_and_scales(photo):
     assert 2.0 in matcher.plan(image, matcher.encode(enlarged))[1]
     turn, scales = matcher.plan(image, matcher.encode(np.rot90(photo, 2)))
     assert (turn, scales) == (2, (1.0,))
+    quarter = cv2.resize(photo, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    small = np.full(photo.shape, 128, np.uint8)
+    small[90 : 90 + len(quarter), 120 : 120 + quarter.shape[1]] = quarter
+    assert matcher.plan(matcher.encode(small), image)[1][0] in (2.0, 4.0)
+    assert matcher.plan(image, matcher.encode(small))[1][0] in (0.5, 0.25)
 
 
 @pytest.fixture(scope="module")
