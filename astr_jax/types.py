@@ -96,6 +96,28 @@ class Matches:
         keep = np.asarray(self.valid)
         return jax.tree.map(lambda x: np.asarray(x)[keep], self)
 
+    def spread(self, most: int, *, block: float = 64.0) -> "Matches":
+        """The valid rows of one pair, at most `most` in each block of image 0, the surest ones.
+
+        block: side of the squares, pixels of image 0 as given. Estimators see all of the picture
+        then, not only where texture is dense; the order stays.
+        """
+        if most < 1 or not block > 0:
+            raise ValueError(f"most and block must be positive; got {most} and {block}.")
+        matches = self.compact()
+        blocks = np.floor(matches.keypoints0 / block).astype(np.int64)
+        _, label = np.unique(blocks, axis=0, return_inverse=True)
+        label = label.reshape(-1)
+        order = np.lexsort((-matches.confidence, label))
+        starts = np.flatnonzero(np.diff(label[order], prepend=-1))
+        place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+        return matches[np.sort(order[place < most])]
+
+    def finest_first(self) -> "Matches":
+        """The valid rows of one pair by growing sigma: the order that PROSAC draws samples in."""
+        matches = self.compact()
+        return matches[np.argsort(matches.sigma, kind="stable")]
+
     def __getitem__(self, index) -> "Matches":
         """Indexes every field: matches[i] of a batch, or a mask of rows."""
         return jax.tree.map(lambda x: x[index], self)
