@@ -49,7 +49,7 @@ def num_parameters(config: ModelConfig) -> int:
 def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     """Counts one pair of images of the given size, padded to multiples of 32, without batch norm.
 
-    The spot attention is counted as the operator defines it: listed keys only.
+    The spot attention is counted as the operator defines it: two products over listed keys only.
     """
     config = _counted(config)
     params = Params(abstract_variables(config), config)
@@ -72,7 +72,8 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
 
     return Flops(
         encode=2.0 * flops(stages.encode, params, images, mask),
-        coarse=float(flops(stages.aggregate, params, features, features)),
+        coarse=float(flops(stages.aggregate, params, features, features))
+        + _spot_attention_flops(config, 2 * math.prod(features.coarse8.shape)),
         fine=float(flops(fine, params, features, features, coarse.maps, points, ratio)),
     )
 
@@ -82,9 +83,16 @@ def _with_backbone(config: ModelConfig, **changes) -> ModelConfig:
 
 
 def _counted(config: ModelConfig) -> ModelConfig:
-    """The configuration for inference whose arithmetic is the operator's definition."""
-    aggregation = dataclasses.replace(config.aggregation, implementation="gather")
+    """The configuration for inference, with a spot attention in which no products are found."""
+    aggregation = dataclasses.replace(config.aggregation, implementation="segment_sum")
     return dataclasses.replace(_with_backbone(config, folded=True), aggregation=aggregation)
+
+
+def _spot_attention_flops(config: ModelConfig, channels: int) -> float:
+    """Scores and their mixture of all blocks; channels: of all queries together."""
+    spot = config.aggregation
+    keys = (spot.supporters + 1) * spot.window**2
+    return 2.0 * 2 * spot.blocks * keys * channels
 
 
 def _inputs(height: int, width: int):
