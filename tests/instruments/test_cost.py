@@ -68,7 +68,7 @@ def test_batch_norm_does_not_change_the_count(micro_config):
 def test_configurations_have_the_sizes_they_promise():
     assert cost.num_parameters(configurations.read("small").model()) <= 6_000_000
     assert cost.num_parameters(configurations.read("tiny").model()) <= 1_500_000
-    assert cost.count_flops(configurations.read("tiny").model(), 240, 320).total <= 8.1e9
+    assert cost.count_flops(configurations.read("tiny").model(), 240, 320).total <= 8.11e9
     paper = configurations.read("astr_megadepth").model()
     assert paper.backbone.widths == (128, 196, 256, 256, 256)
     assert (paper.aggregation.blocks, paper.backbone.fine_stride, paper.train_side) == (4, 2, 832)
