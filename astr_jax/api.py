@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import no_type_check
 
+from astr_jax.compiled import keep_compiled
 from astr_jax.matching import RESIZE, EncodedImages, Matcher, MatchOptions
 from astr_jax.params import Params, find_weights, load_params
 from astr_jax.types import Matches
@@ -12,8 +13,10 @@ from astr_jax.types import Matches
 def load(name: str | os.PathLike | None = None) -> Params:
     """Loads weights: a shipped name ("tiny"), a path, or nothing for the best that ships.
 
-    Batch norm is folded for inference. Raises FileNotFoundError or ValueError.
+    Batch norm is folded for inference. Compiled programs are kept in a cache folder of the user's
+    from here on (`astr_jax.compiled`). Raises FileNotFoundError or ValueError.
     """
+    keep_compiled()
     return load_params(find_weights(name))
 
 

@@ -13,7 +13,7 @@ import sys
 import types
 
 GROUPS = {  # in the order of the map
-    "": ("match", "demo", "info", "export", "train", "curves"),
+    "": ("match", "demo", "info", "warm", "export", "train", "curves"),
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
@@ -63,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         module = importlib.import_module(module_of(group, name))
         options = parser(module, title).parse_args(words)
+        if "jax" in sys.modules:
+            importlib.import_module("astr_jax.compiled").keep_compiled()
         module.run(options)
     except KeyboardInterrupt:
         if hasattr(module, "GOES_ON"):

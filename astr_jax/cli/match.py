@@ -11,8 +11,8 @@ examples:
   astr match left.jpg right.jpg --grids grids.png      the adaptive grids of the fine stage
 
 Points are (x, y) in pixels of the images as given, turned upright by their EXIF tag; (0, 0) is the
-centre of the top-left pixel. The first run compiles for about a minute; set
-JAX_COMPILATION_CACHE_DIR to a folder to keep the programs.
+centre of the top-left pixel. The first run compiles, for about a minute; what it compiled is kept
+for the next (astr warm --help).
 """
 
 import contextlib
@@ -160,7 +160,7 @@ def read_scales(words: list[str]) -> str | tuple[float, ...]:
 def compiling() -> Iterator[None]:
     """Says on stderr, if it is a terminal, why the first match takes long, until it is done."""
     folder = jax.config.jax_compilation_cache_dir
-    words = "compiling; set JAX_COMPILATION_CACHE_DIR to a folder to do this once"
+    words = "compiling"
     if folder:
         words = f"compiling, or reading what {folder} has kept"
     with Console(stderr=True).status(f"{words} ..."):
