@@ -188,17 +188,20 @@ def fold_params(params: Params) -> Params:
     """
     if params.config.backbone.folded:
         return params
-    stats = flax.traverse_util.flatten_dict(params.variables["batch_stats"])
-    flat = dict(flax.traverse_util.flatten_dict(params.variables["params"]))
+    # In NumPy: JAX would compile a program for each shape.
+    stats, flat = (
+        {name: np.asarray(x) for name, x in flax.traverse_util.flatten_dict(tree).items()}
+        for tree in (params.variables["batch_stats"], params.variables["params"])
+    )
     for owner in {name[:-2] for name in stats}:  # (..., "norm", "mean") belongs to (..., "conv")
         scale, bias = (flat.pop((*owner, "norm", leaf)) for leaf in ("scale", "bias"))
         mean, var = (stats[(*owner, "norm", leaf)] for leaf in ("mean", "var"))
-        gain = scale / jnp.sqrt(var + MaskedBatchNorm.epsilon)
+        gain = scale / np.sqrt(var + np.float32(MaskedBatchNorm.epsilon))
         kernel = flat[(*owner, "conv", "kernel")]
         flat[(*owner, "conv", "kernel")] = kernel * gain[None, None, None]
         flat[(*owner, "conv", "bias")] = bias - mean * gain
     config = dataclasses.replace(
         params.config, backbone=dataclasses.replace(params.config.backbone, folded=True)
     )
-    variables = {"params": flax.traverse_util.unflatten_dict(flat)}
+    variables = {"params": jax.tree.map(jnp.asarray, flax.traverse_util.unflatten_dict(flat))}
     return params.replace(variables=variables, config=config)
