@@ -1,48 +1,83 @@
 """Compiled programs, kept from one process to the next.
 
 Compiling takes most of a first match. JAX can keep what it compiled in a folder; this module names
-one of the user's by default. JAX tells programs apart by their code, shapes and versions.
+one of the user's by default. JAX tells programs apart by their code, their shapes, its versions and
+what the processor can do.
 """
 
+import contextlib
 import os
 import pathlib
+import warnings
+import zlib
 
 import jax
 
 VARIABLE = "ASTR_JAX_CACHE"  # "0" or "off": nothing is kept; else the folder to keep it in
 LEAST_SECONDS = 0.2  # of compiling; what is quicker is not kept
+STAMP = "checked"  # the file whose date says when the folder was last looked through
 
 
 def keep_compiled() -> pathlib.Path | None:
     """Makes JAX keep compiled programs in a folder, and returns it; None where nothing is kept.
 
     The folder that the caller has given JAX (JAX_COMPILATION_CACHE_DIR) is left as it is. A folder
-    that cannot be written to is not used, without a word.
+    that cannot be written to is not used, without a word. What cannot be read is compiled.
     """
+    if not jax.config.jax_enable_compilation_cache:
+        return None
     given = jax.config.jax_compilation_cache_dir
     if given:
         return pathlib.Path(given)
     folder = cache_folder()
     if folder is None or not _is_writable(folder):
         return None
+    _drop_damaged(folder)
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
     return folder
 
 
 def cache_folder() -> pathlib.Path | None:
-    """Where programs are kept by default: in XDG_CACHE_HOME, or in ~/.cache; None if switched
-    off."""
+    """Where programs are kept by default: in XDG_CACHE_HOME, or in ~/.cache; None if switched off,
+    or for a user without a home."""
     asked = os.environ.get(VARIABLE)
     if asked is not None:
-        return None if asked.lower() in ("", "0", "off") else pathlib.Path(asked).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(base) / "astr_jax" / "compiled"
+        off = asked.lower() in ("", "0", "off")
+        return None if off else pathlib.Path(os.path.expanduser(asked)).absolute()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # which is to be passed over, by the XDG specification
+        base = os.path.expanduser("~/.cache")
+    return pathlib.Path(base) / "astr_jax" / "compiled" if os.path.isabs(base) else None
 
 
 def _is_writable(folder: pathlib.Path) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run as code
     except OSError:
         return False
     return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _drop_damaged(folder: pathlib.Path) -> None:
+    """Deletes programs that a kill or a full disk has left half-written since this was last done:
+    JAX would compile them in every process, and never write them anew."""
+    stamp = folder / STAMP
+    with contextlib.suppress(OSError):  # other processes may do the same
+        since = stamp.stat().st_mtime if stamp.exists() else 0.0
+        stamp.touch()
+        for file in folder.glob("*-cache"):
+            if file.stat().st_mtime >= since and not _is_whole(file.read_bytes()):
+                file.unlink()
+
+
+def _is_whole(packed: bytes) -> bool:
+    """Whether zlib unpacks it. Where JAX has zstd it uses that, and it alone can tell."""
+    if packed.startswith(b"\x28\xb5\x2f\xfd"):  # zstd
+        return True
+    try:
+        zlib.decompress(packed)
+    except zlib.error:
+        return False
+    return True

@@ -3,24 +3,29 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
 
 from astr_jax import compiled
 
+TOUCHED = (
+    "jax_compilation_cache_dir",
+    "jax_enable_compilation_cache",
+    "jax_persistent_cache_min_compile_time_secs",
+)
+
 
 @pytest.fixture
 def jax_without_folder():
     """JAX as it is before anyone names a folder."""
-    before = (
-        jax.config.jax_compilation_cache_dir,
-        jax.config.jax_persistent_cache_min_compile_time_secs,
-    )
+    before = {name: getattr(jax.config, name) for name in TOUCHED}
     jax.config.update("jax_compilation_cache_dir", None)
-    yield
-    jax.config.update("jax_compilation_cache_dir", before[0])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+    with warnings.catch_warnings():
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.mark.usefixtures("jax_without_folder")
@@ -29,9 +34,12 @@ def test_programs_are_kept_in_a_cache_folder_of_the_users(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert compiled.keep_compiled() == tmp_path / "astr_jax" / "compiled"
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "astr_jax" / "compiled")
-    monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert compiled.cache_folder() == tmp_path / ".cache" / "astr_jax" / "compiled"
+    for passed_over in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", passed_over)
+        assert compiled.cache_folder() == tmp_path / ".cache" / "astr_jax" / "compiled"
+    monkeypatch.setenv("HOME", "~")  # as it comes back for a user without a home
+    assert compiled.cache_folder() is None
 
 
 @pytest.mark.usefixtures("jax_without_folder")
@@ -43,6 +51,15 @@ def test_the_variable_names_another_folder_or_none(tmp_path, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
     monkeypatch.setenv(compiled.VARIABLE, str(tmp_path / "mine"))
     assert compiled.keep_compiled() == tmp_path / "mine"
+    assert (tmp_path / "mine").stat().st_mode & 0o077 == 0  # others may not put code there
+    assert not (tmp_path / "unused").exists()
+
+
+@pytest.mark.usefixtures("jax_without_folder")
+def test_a_caller_who_wants_no_cache_gets_none(tmp_path, monkeypatch):
+    monkeypatch.setenv(compiled.VARIABLE, str(tmp_path / "unused"))
+    jax.config.update("jax_enable_compilation_cache", False)
+    assert compiled.keep_compiled() is None
     assert not (tmp_path / "unused").exists()
 
 
@@ -66,6 +83,14 @@ def test_a_folder_that_cannot_be_made_is_not_used(tmp_path, monkeypatch):
     assert compiled.keep_compiled() is None
 
 
+@pytest.mark.usefixtures("jax_without_folder")
+def test_a_folder_that_is_read_alone_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv(compiled.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write all
+    assert compiled.keep_compiled() is None
+    assert jax.config.jax_compilation_cache_dir is None
+
+
 PROGRAM = """
 import jax, sys
 from astr_jax.compiled import keep_compiled
@@ -78,13 +103,13 @@ print(sum("cache_hits" in name for name in events), sum("cache_misses" in name f
 """
 
 
-def test_a_second_process_reads_what_the_first_compiled_and_a_damaged_file_does_no_harm(tmp_path):
+def test_a_second_process_reads_what_the_first_compiled_and_what_is_damaged_is_made_anew(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     environment[compiled.VARIABLE] = str(tmp_path)
 
     def run():
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", PROGRAM],
+            [sys.executable, "-W", "error", "-c", PROGRAM],
             env=environment, capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
         result, counts = done.stdout.split("\n")[:2]
@@ -94,6 +119,10 @@ def test_a_second_process_reads_what_the_first_compiled_and_a_damaged_file_does_
     hits, misses = run()
     assert (hits, misses > 0) == (0, True)
     assert run() == [misses, 0]
-    for file in tmp_path.iterdir():
+    for file in tmp_path.glob("*-cache"):
         file.write_bytes(file.read_bytes()[:20])
+    assert run() == [0, misses]
+    for file in tmp_path.glob("*-cache"):  # and so that it is not seen before it is read
+        file.write_bytes(b"")
+        os.utime(file, (0, 0))
     run()

@@ -160,7 +160,7 @@ def read_scales(words: list[str]) -> str | tuple[float, ...]:
 def compiling() -> Iterator[None]:
     """Says on stderr, if it is a terminal, why the first match takes long, until it is done."""
     folder = jax.config.jax_compilation_cache_dir
-    words = "compiling"
+    words = "compiling; nothing is kept for the next run (astr warm --help)"
     if folder:
         words = f"compiling, or reading what {folder} has kept"
     with Console(stderr=True).status(f"{words} ..."):

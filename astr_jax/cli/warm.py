@@ -10,8 +10,12 @@ ASTR_JAX_CACHE to another folder, or to off, or JAX_COMPILATION_CACHE_DIR as for
 first match compiles the same where nothing was compiled ahead.
 """
 
+import collections
+import contextlib
 import time
+from collections.abc import Iterator
 
+import jax
 import numpy as np
 from rich.progress import track
 
@@ -38,14 +42,34 @@ def run(options) -> None:
     folder = keep_compiled()
     if folder is None:
         raise ValueError(
-            f"nothing is kept: {VARIABLE} switches it off, or its folder cannot be written to."
+            f"nothing is kept: {VARIABLE} or JAX_ENABLE_COMPILATION_CACHE switches it off, or the "
+            "folder cannot be written to."
         )
     params = api.load(options.weights)
     matcher = Matcher(params, MatchOptions(resize=options.resize))
     side = float(options.resize)
     cameras = [None, np.array([[side, 0, side / 2], [0, side, side / 2], [0, 0, 1]])]
     start = time.perf_counter()
-    for K in cameras if options.intrinsics else cameras[:1]:
-        for _, compile_it in track(list(programs_to_warm(matcher, K)), "compiling"):
-            compile_it()
-    print(f"compiled in {time.perf_counter() - start:.0f} s; kept in {folder}")
+    with counted() as found:
+        for K in cameras if options.intrinsics else cameras[:1]:
+            for _, compile_it in track(list(programs_to_warm(matcher, K)), "compiling"):
+                compile_it()
+    new, seconds = found["cache_misses"], time.perf_counter() - start
+    programs = new + found["cache_hits"]
+    print(f"{programs} programs, {new} of them new, in {seconds:.0f} s; kept in {folder}")
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[collections.Counter[str]]:
+    """Counts the programs that JAX reads from its folder (cache_hits) and puts there
+    (cache_misses)."""
+    found = collections.Counter[str]()
+
+    def count(event: str, **_) -> None:
+        found[event.rpartition("/")[2]] += 1
+
+    jax.monitoring.register_event_listener(count)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_listener(count)

@@ -15,6 +15,7 @@ import numpy as np
 from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.reports.records import PairRecord, record_line, record_of
 from astr_jax.evaluation.scores import metrics
+from astr_jax.evaluation.scores.calibration import expected_calibration_error, pooled
 from astr_jax.evaluation.scores.kinds import KINDS
 from astr_jax.evaluation.scores.pair_kind import PairKind
 from astr_jax.files import replacing
@@ -41,6 +42,7 @@ class SetScore:
     num_matches: float  # mean over pairs
     seconds: float  # median over pairs without first calls, so that compiling does not count
     seconds_first: float | None  # the longest first call, where there is one
+    ece: float | None  # expected calibration error of the matches' confidences, where they are any
 
     @property
     def label(self) -> str:
@@ -165,7 +167,13 @@ def _score(members: list[PairRecord], group: str, checked_only: bool) -> SetScor
         num_matches=float(np.mean([r.num_matches for r in members])),
         seconds=steady_seconds(members),
         seconds_first=first_seconds(members),
+        ece=_calibration_error(members),
     )
+
+
+def _calibration_error(members: Sequence[PairRecord]) -> float | None:
+    histogram = pooled(record.confidence_bins for record in members)
+    return None if histogram is None else expected_calibration_error(histogram)
 
 
 def steady_seconds(records: Sequence[PairRecord]) -> float:
@@ -203,6 +211,7 @@ def _mean(scores: Sequence[SetScore]) -> SetScore:
         num_matches=float(np.mean([s.num_matches for s in scores])),
         seconds=float(np.mean([s.seconds for s in scores])),
         seconds_first=_highest(s.seconds_first for s in scores),
+        ece=None if None in (found := [s.ece for s in scores]) else float(np.mean(found)),
     )
 
 

@@ -33,7 +33,8 @@ def auc_text(areas: Sequence[float], spreads: Sequence[float] | None = None) -> 
     return " / ".join(f"{100 * area:.1f}±{100 * spread:.1f}" for area, spread in pairs)
 
 
-COLUMNS = ("right %", "matches", "first s", "steady s", "failed")  # of the matches, once a set
+# Of the matches, once a set; ECE is the expected calibration error of their confidences.
+COLUMNS = ("right %", "ECE", "matches", "first s", "steady s", "failed")
 
 
 def rows_of(score: SetScore, seeds: int) -> list[list[str]]:
@@ -45,6 +46,7 @@ def rows_of(score: SetScore, seeds: int) -> list[list[str]]:
     ]
     matches = [
         "/".join(f"{100 * score.precision[name]:.1f}" for name in score.kind.shown_shares),
+        "-" if score.ece is None else f"{score.ece:.3f}",
         f"{score.num_matches:.0f}",
         "-" if score.seconds_first is None else f"{score.seconds_first:.2f}",
         f"{score.seconds:.2f}",

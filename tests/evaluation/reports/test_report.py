@@ -184,3 +184,18 @@ def test_tables_have_a_row_per_set_and_a_column_per_matcher():
     assert f"| {MEAN} | 2 | 100.0 / 100.0 / 100.0 | - |" in text
     assert "| wall | 1 | 100.0 / 100.0 / 100.0 / 100.0 | - |" in text
     assert len(tables) == 7  # a heading and a table for each of three estimators, and the notes
+
+
+def test_a_set_has_the_calibration_error_of_all_its_matches():
+    sure = confidence_histogram(np.full(30, 0.9), np.arange(30) < 27)  # as often right as claimed
+    bold = confidence_histogram(np.full(10, 0.9), np.arange(10) < 5)
+    records = [
+        record("one", 1.0, confidence_bins=sure),
+        record("one", 1.0, confidence_bins=bold),
+        record("two", 1.0, confidence_bins=sure),
+    ]
+    one, two, mean = score_sets(records)
+    np.testing.assert_allclose([one.ece, two.ece], [0.1, 0.0], atol=1e-6)
+    assert mean.ece == pytest.approx(0.05)
+    (without,) = score_sets([record("one", 1.0)])
+    assert without.ece is None
