@@ -9,8 +9,11 @@ import safetensors
 import safetensors.numpy
 
 from astr_jax.params import (
+    SHIPPED,
     Calibration,
     Params,
+    check_arrays,
+    find_weights,
     fold_params,
     load_params,
     read_header,
@@ -128,6 +131,12 @@ def test_folded_weights_are_not_loaded_to_train_on(tmp_path, params):
     save_params(tmp_path / "folded.safetensors", fold_params(params))
     with pytest.raises(ValueError, match="folded: they cannot be trained on"):
         load_params(tmp_path / "folded.safetensors", fold=False)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_have_the_arrays_of_their_configuration(name):
+    params = load_params(find_weights(name), fold=False)  # which trusts what ships
+    check_arrays(find_weights(name), flat(params), params.config)
 
 
 def test_a_missing_file_is_named(tmp_path):
