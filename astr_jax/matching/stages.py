@@ -103,7 +103,7 @@ def scale_ratios(
         cameras = {"estimator": estimator, "K0": K0, "K1": K1, "key": key}
         return scale_ratio(points0, points1, valid, grid=grid, cell=COARSE_STRIDE, **cameras)
 
-    return jax.vmap(of_pair)(points0, points1, cells.valid, K0, K1)
+    return per_pair(of_pair)(points0, points1, cells.valid, K0, K1)
 
 
 def centres(

@@ -1,5 +1,6 @@
 """Functions of one pair, applied to a batch of pairs on one device or on many."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -20,12 +21,9 @@ def per_pair(function: Callable) -> Callable:
 
     def over_batch(*arguments):
         mesh = jax.sharding.get_abstract_mesh()
-        batched = jax.vmap(function)
-        if target_platform() == "cpu":
-
-            def batched(*arguments):
-                return one_by_one(function, arguments)
-
+        batched = functools.partial(one_by_one, function)
+        if target_platform() != "cpu":
+            batched = jax.vmap(function)
         if DATA_AXIS not in mesh.axis_names or mesh.size == 1:
             return batched(*arguments)
         split = PartitionSpec(DATA_AXIS)
@@ -34,9 +32,9 @@ def per_pair(function: Callable) -> Callable:
     return over_batch
 
 
-def one_by_one(function: Callable, arguments: tuple):
-    """jax.lax.map, and for one pair no loop and no axis: XLA makes a slow program of an axis of
-    one."""
+def one_by_one(function: Callable, *arguments):
+    """jax.lax.map, and for one pair neither loop nor axis: of an axis of one XLA makes a slow
+    program."""
     if len(jax.tree.leaves(arguments)[0]) > 1:
         return jax.lax.map(lambda pair: function(*pair), arguments)
     one = function(*jax.tree.map(lambda x: x[0], arguments))
