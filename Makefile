@@ -53,6 +53,7 @@ measure: .venv/installed
 	$(BIN)/astr eval scaling --weights tiny --photos $(PHOTOS) --pairs 128
 	$(BIN)/astr eval scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true
 	$(BIN)/astr eval scaling --weights tiny --posed folders $(POSED) --pairs 128
+	$(BIN)/astr bench --out docs/results/speed.json --png docs/speed.png --into docs/results.md
 	$(BIN)/astr demo --out demo.png
 	$(BIN)/astr demo town --out docs/demo.png
 

@@ -13,7 +13,7 @@ import sys
 import types
 
 GROUPS = {  # in the order of the map
-    "": ("match", "demo", "info", "warm", "export", "train", "curves"),
+    "": ("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),

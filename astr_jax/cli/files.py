@@ -51,6 +51,30 @@ def save_pixels(pixels: UInt8[np.ndarray, "h w 3"], path: str) -> None:
         beside.write_bytes(encoded.tobytes())
 
 
+def check_marks(path: pathlib.Path, name: str) -> tuple[str, str]:
+    """What a Markdown file has before <!-- NAME --> and after <!-- end of NAME -->.
+
+    Raises ValueError where the marks are not there.
+    """
+    begin, end = _marks(name)
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{path} has no place for the tables: write {begin} and {end} there.")
+    return before, after
+
+
+def write_between(path: pathlib.Path, name: str, text: str) -> None:
+    """Replaces what a Markdown file has between <!-- NAME --> and <!-- end of NAME -->."""
+    (before, after), (begin, end) = check_marks(path, name), _marks(name)
+    with replacing(path) as beside:
+        beside.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name} -->", f"<!-- end of {name} -->"
+
+
 def read_intrinsics(values: list[str] | None) -> tuple:
     """(K0, K1) from one or two of "fx,fy,cx,cy", or files; (None, None) without.
 

@@ -13,7 +13,8 @@ from PIL import Image
 from astr_jax.geometry import warp_points
 
 VIEW_CHANGE, SCALE, ROLL = 35.0, 1.3, 10.0  # degrees, ratio, degrees
-SIZE = (480, 640)  # h, w of both images
+SIZE = (480, 640)  # h, w of both images, where nothing else is said
+Size = tuple[int, int]
 
 
 class DemoPair(NamedTuple):
@@ -26,18 +27,19 @@ class DemoPair(NamedTuple):
     visible1: Bool[np.ndarray, "h w"]
 
 
-def demo_pair(photo: UInt8[np.ndarray, "h w 3"]) -> DemoPair:
+def demo_pair(photo: UInt8[np.ndarray, "h w 3"], size: Size = SIZE) -> DemoPair:
     """Makes the pair from a photograph. The same photograph gives the same pair."""
     height, width = photo.shape[:2]
     middle = np.array([width - 1, height - 1]) / 2
-    zoom = 1.12 * max(SIZE[0] / height, SIZE[1] / width)
+    zoom = 1.12 * max(size[0] / height, size[1] / width)
     axis = 80.0  # the second camera stands to the side, and a little above
-    view0 = view(middle, zoom, tilt=-6.0, axis=axis, roll=-2.0)
+    view0 = view(middle, zoom, tilt=-6.0, axis=axis, roll=-2.0, size=size)
     aim = middle + 0.06 * np.array([width, -height])
-    view1 = view(aim, zoom * SCALE, tilt=VIEW_CHANGE - 6.0, axis=axis, roll=ROLL - 2.0)
+    turned = {"tilt": VIEW_CHANGE - 6.0, "axis": axis, "roll": ROLL - 2.0}
+    view1 = view(aim, zoom * SCALE, **turned, size=size)
     rng = np.random.default_rng(0)
-    image0, visible0 = render(photo, view0)
-    image1, visible1 = render(photo, view1)
+    image0, visible0 = render(photo, view0, size)
+    image1, visible1 = render(photo, view1, size)
     return DemoPair(
         _grain(image0, rng),
         _grain(_evening(image1), rng),
@@ -47,16 +49,18 @@ def demo_pair(photo: UInt8[np.ndarray, "h w 3"]) -> DemoPair:
     )
 
 
-def view(target, zoom: float, *, tilt: float, axis: float, roll: float) -> Float[np.ndarray, "3 3"]:
+def view(
+    target, zoom: float, *, tilt: float, axis: float, roll: float, size: Size = SIZE
+) -> Float[np.ndarray, "3 3"]:
     """The homography from photograph pixels to image pixels, pixel centres at whole numbers.
 
     The optical axis meets the photograph at target (x, y), `tilt` degrees off its normal, turned
     about the line at `axis` degrees; zoom: image pixels per photograph pixel there.
     """
-    focal = 1.2 * SIZE[1]
+    focal = 1.2 * size[1]
     line = np.array([np.cos(np.radians(axis)), np.sin(np.radians(axis)), 0.0])
     rotation = turn(roll * np.array([0, 0, 1.0])) @ turn(tilt * line)
-    camera = np.array([[focal, 0, (SIZE[1] - 1) / 2], [0, focal, (SIZE[0] - 1) / 2], [0, 0, 1]])
+    camera = np.array([[focal, 0, (size[1] - 1) / 2], [0, focal, (size[0] - 1) / 2], [0, 0, 1]])
     move = np.array([[1, 0, -target[0]], [0, 1, -target[1]], [0, 0, 1]])
     return camera @ np.column_stack([rotation[:, :2], [0, 0, focal / zoom]]) @ move
 
@@ -92,7 +96,7 @@ def covisible(pair: DemoPair, points0: Real[np.ndarray, "n 2"]) -> Bool[np.ndarr
 
 
 def render(
-    photo: UInt8[np.ndarray, "h w 3"], view: Float[np.ndarray, "3 3"]
+    photo: UInt8[np.ndarray, "h w 3"], view: Float[np.ndarray, "3 3"], size: Size = SIZE
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
     """What the camera sees, at three times the size and then averaged, and where it sees it."""
     fine = 3
@@ -100,11 +104,11 @@ def render(
     # Pillow's transform maps corners-at-whole-numbers coordinates from the output to the input.
     back = half @ np.linalg.inv(view) @ np.linalg.inv(half) @ np.diag([1 / fine, 1 / fine, 1])
     back = (back / back[2, 2]).ravel()[:8]
-    size = SIZE[1] * fine, SIZE[0] * fine
+    large = size[1] * fine, size[0] * fine
 
     def seen(image, how):
-        warped = image.transform(size, Image.Transform.PERSPECTIVE, tuple(back), how)
-        return np.asarray(warped.resize(SIZE[::-1], Image.Resampling.BOX))
+        warped = image.transform(large, Image.Transform.PERSPECTIVE, tuple(back), how)
+        return np.asarray(warped.resize(size[::-1], Image.Resampling.BOX))
 
     everywhere = Image.new("L", photo.shape[1::-1], 255)
     visible = seen(everywhere, Image.Resampling.NEAREST) == 255

@@ -71,6 +71,15 @@ def test_errors_are_distances_to_the_truth(dotted):
     )
 
 
+def test_a_pair_of_another_size_shows_the_same(dotted):
+    photo, _ = dotted
+    pair, small = demo.demo_pair(photo), demo.demo_pair(photo, size=(240, 320))
+    assert small.image0.shape == small.image1.shape == (240, 320, 3)
+    points = np.array([[200.0, 150.0], [400.0, 300.0]])
+    there = demo.located(small, (points + 0.5) / 2 - 0.5)
+    np.testing.assert_allclose(there, (demo.located(pair, points) + 0.5) / 2 - 0.5)
+
+
 def test_both_images_show_one_scene(dotted):
     photo, _ = dotted
     pair = demo.demo_pair(photo)

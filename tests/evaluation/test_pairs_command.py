@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astr_jax.cli.eval.table import write_between
+from astr_jax.cli.files import write_between
 from astr_jax.evaluation.matchers import named
 from astr_jax.evaluation.reports.report import read_report
 from astr_jax.matching import RESIZE, Matcher

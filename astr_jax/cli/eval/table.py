@@ -10,9 +10,9 @@ examples:
 import argparse
 import pathlib
 
+from astr_jax.cli.files import write_between
 from astr_jax.evaluation.reports.report import read_report, told_apart
 from astr_jax.evaluation.reports.tables import markdown_tables, published_tables
-from astr_jax.files import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +38,3 @@ def run(arguments: argparse.Namespace) -> None:
         print(text)
     else:
         write_between(pathlib.Path(arguments.into), name, text)
-
-
-def write_between(path: pathlib.Path, name: str, text: str) -> None:
-    """Replaces what a Markdown file has between <!-- NAME --> and <!-- end of NAME -->."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = path.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{path} has no place for the tables: write {begin} and {end} there.")
-    with replacing(path) as beside:
-        beside.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
