@@ -1,5 +1,5 @@
-"""A run of ten steps in a process of its own: python micro_run.py WORKDIR [--whole] [--process I
---coordinator HOST:PORT]. The options make it the whole model, and one of two processes."""
+"""A run of ten steps in a process of its own: python micro_run.py WORKDIR [--pairs N] [--process I
+--coordinator HOST:PORT]. The options give the pairs of a step, and make it one of two processes."""
 
 import argparse
 import pathlib
@@ -60,7 +60,7 @@ def sources() -> Sources:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workdir", type=pathlib.Path)
-    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--coordinator")
     parser.add_argument("--process", type=int)
     parser.add_argument("--largest-file", type=int, help="bytes; as on a disk that is nearly full")
@@ -71,8 +71,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 1)
     if arguments.coordinator:
         devices.join(arguments.coordinator, 2, arguments.process)
-    size = {"blocks": 2, "fine": True} if arguments.whole else {"blocks": 1, "fine": False}
-    chosen = experiment(**size, batch=BATCH if arguments.whole else 1)
+    chosen = experiment(blocks=1, fine=False, batch=arguments.pairs, validates=False)
     loop.train(chosen, sources(), arguments.workdir, num_threads=1)
 
 

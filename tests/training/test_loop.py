@@ -209,11 +209,10 @@ def test_a_partial_start_takes_the_layers_that_fit(start, experiment, photos, tm
     fine = dataclasses.replace(experiment.model.fine, head_dim=4)
     backbone = dataclasses.replace(experiment.model.backbone, fine_stride=2)
     model = dataclasses.replace(experiment.model, fine=fine, backbone=backbone)
-    none = dataclasses.replace(experiment.train, learning_rate=0.0, weight_decay=0.0)
-    other = dataclasses.replace(experiment, model=model, train=none)
+    other = dataclasses.replace(experiment, model=model)
     with pytest.raises(ValueError, match="--partial takes the layers that fit"):
         train(other, photos, tmp_path, initial=start)
-    trained = train(other, photos, tmp_path, initial=start, partial=True)
+    trained = train(other, photos, tmp_path, initial=start, partial=True, minutes=0)
     fresh = init_variables(model, jax.random.key(other.train.seed))
     kept, got, new = (
         flatten_dict(tree["params"], sep="/")
