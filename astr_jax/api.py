@@ -36,6 +36,7 @@ def match(
     estimator: str | None = None,
     upright: bool = True,
     scales="auto",
+    polish: bool = True,
     keypoints0=None,
 ) -> Matches:
     """Matches two images, or two batches of images.
@@ -55,6 +56,8 @@ def match(
       scales: how much larger things look in img1: a power of two from 1/8 to 8, or several, whose
         matches are put together by coarse cell of img0. At 2, img1 is halved first; at 0.5, img0.
         "auto" takes one or two, by a first look at half the size. Of batches it is 1.
+      polish: lay the surroundings of each match upon each other in the end (least-squares
+        matching): where they agree, keypoints1 is true to a fraction of a pixel.
       keypoints0: points of img0 to be found in img1, [k 2], of batches [b k 2], in pixels of img0
         as given, anywhere between pixels too. None: the centres of the coarse cells.
 
@@ -70,6 +73,7 @@ def match(
         estimator=estimator,
         upright=upright,
         scales=scales,
+        polish=polish,
     )
     matcher = Matcher(params, options)
     options.estimator_for(K0, K1)  # refuses one without the other before the images are read
@@ -90,6 +94,7 @@ def match_pairs(
     estimator: str | None = None,
     upright: bool = True,
     scales="auto",
+    polish: bool = True,
     keep: int = 64,
 ) -> Iterator[Matches]:
     """Matches many pairs (img0, img1), yielding Matches in order; each image is encoded once.
@@ -110,6 +115,7 @@ def match_pairs(
         estimator=estimator,
         upright=upright,
         scales=scales,
+        polish=polish,
     )
     return _matches_of_pairs(Matcher(params, options), pairs, intrinsics, keep)
 

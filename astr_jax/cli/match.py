@@ -82,6 +82,12 @@ def add_arguments(parser) -> None:
         help="how much larger things look in RIGHT: powers of two from 1/8 to 8, as 2 or 0.5; "
         "several are put together [auto: by a first look]",
     )
+    parser.add_argument(
+        "--no-polish",
+        dest="polish",
+        action="store_false",
+        help="without the least-squares matching in the end: a little faster, less exact",
+    )
     parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
     parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
     parser.add_argument("--grids", metavar="PNG", help="draw the adaptive grids of some matches")
@@ -114,9 +120,9 @@ def run(options) -> None:
             f"--attention {options.attention} is outside LEFT ({left.width} x {left.height})."
         )
     params = api.load(options.weights)
-    asked = {name: getattr(options, name) for name in ("max_matches", "threshold", "resize")}
-    scales = read_scales(options.scales)
-    matcher = Matcher(params, MatchOptions(**asked, upright=options.upright, scales=scales))
+    names = "max_matches", "threshold", "resize", "upright", "polish"
+    asked = {name: getattr(options, name) for name in names}
+    matcher = Matcher(params, MatchOptions(**asked, scales=read_scales(options.scales)))
 
     start = time.perf_counter()
     with compiling():

@@ -21,6 +21,7 @@ Task = Callable[[], object]  # jax.block_until_ready is called with what it retu
 DEFAULT = 'scales="auto"'
 WHOLE = (DEFAULT, "scales=1", "upright=False")  # matches; the last one has scales="auto" too
 REFINE, FINE = "refine", "fine"  # with the scale ratios estimated, and with every one given
+POLISH = "polish"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,8 @@ def match_tasks(
 
     The whole matches come first and compile what the stages need. "encode" is of image 0. "first
     look" encodes both images at half the size and less, and matches them coarsely. "fine" refines
-    with every scale ratio given as 1, "refine" with ratios that are estimated first.
+    with every scale ratio given as 1, "refine" with ratios that are estimated first; "polish" is
+    the least-squares matching after it.
     """
     side = max(*image0.shape, *image1.shape)
     one, auto, turned = (
@@ -105,6 +107,7 @@ def match_tasks(
 
     kept = encoded(one)
     candidates = functools.cache(lambda: one.candidates(*kept))
+    refined = functools.cache(lambda: one.refine(candidates()))
     return {
         **dict(zip(WHOLE, map(matched, (auto, one, turned)), strict=True)),
         "encode": lambda: encoded(one)[0].features,
@@ -112,6 +115,7 @@ def match_tasks(
         "coarse": coarse,
         REFINE: lambda: one.refine(candidates()).valid,
         FINE: lambda: one.refine(candidates(), ratio=1.0).valid,
+        POLISH: lambda: one.polished(refined(), *kept).valid,
     }
 
 

@@ -7,6 +7,7 @@ picks one of two capacities of the fine stage.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pallas_kernels.arrays import Array
 
@@ -24,9 +25,12 @@ def canvas_of(shape: tuple[int, int], resize: int) -> tuple[int, int]:
 
 
 def capacity_for(count: int, cells: int) -> int:
-    """How many matches the fine stage takes: 256 * 2^k, of two sizes, so that few compile."""
+    """How many matches a program takes: 256 * 2^k, of two sizes, so that few compile; more where
+    there are more matches than cells."""
     sizes = [256 * 2 ** max(0, (-(-n // 256) - 1).bit_length()) for n in (-(-cells // 8), cells)]
-    return sizes[0] if count <= sizes[0] else sizes[1]
+    while count > sizes[-1]:
+        sizes.append(2 * sizes[-1])
+    return next(size for size in sizes if count <= size)
 
 
 def to_rows(x: Array, rows: int) -> Array:
@@ -34,3 +38,9 @@ def to_rows(x: Array, rows: int) -> Array:
     if x.shape[1] >= rows:
         return jax.lax.slice_in_dim(x, 0, rows, axis=1)
     return jnp.pad(x, [(0, rows - x.shape[1] if axis == 1 else 0) for axis in range(x.ndim)])
+
+
+def with_rows(x: np.ndarray, rows: int) -> np.ndarray:
+    """to_rows of what lies in memory, without a program."""
+    x = x[:, :rows]
+    return np.pad(x, [(0, rows - x.shape[1] if axis == 1 else 0) for axis in range(x.ndim)])

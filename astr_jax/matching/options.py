@@ -17,6 +17,7 @@ class MatchOptions:
     resize: int = RESIZE  # the long side is shrunk to it at most, pixels
     estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
     upright: bool = True  # both images stand the same way up; False: try image 1 at four turns
+    polish: bool = True  # least-squares matching of what was found
     scales: object = AUTO  # "auto", or how much larger things look in image 1: one number or more
 
     def __post_init__(self):

@@ -6,6 +6,7 @@
     cells = pick(params, coarse, features0, features1, ...)        # cell0, cell1 [b k]
     ratio = scale_ratios(cells, features0, features1, K0, K1, estimator="pose")  # [b k]
     matches = refine(params, features0, features1, *coarse.maps, cells, ratio)  # [b k 2]
+    fitted = polish(images0, images1, mask0, mask1, matches.keypoints0, ...)  # [b k 2]
 
 Everything is in pixels of the images as they come in: the working images.
 """
@@ -20,6 +21,8 @@ from astr_jax.config import MatchingConfig
 from astr_jax.model.astr import ASTR, coarse_matches
 from astr_jax.model.fine import in_steps
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
+from astr_jax.ops.least_squares_matching import Fitted, fit_patches
+from astr_jax.ops.local_affine import MatchGrid, is_mild, local_affine
 from astr_jax.ops.matching import DualSoftmax, best_matches, dual_softmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
@@ -186,6 +189,32 @@ def at_points(
         return CoarseMatches(cell0, cell1, confidence, valid)
 
     return per_pair(of_pair)(matrix, features0.mask8, points0)
+
+
+def polish(
+    images0: Float[Array, "b h w"],
+    images1: Float[Array, "b h1 w1"],
+    mask0: Bool[Array, "b h w"],
+    mask1: Bool[Array, "b h1 w1"],
+    points0: Float[Array, "b k 2"],
+    points1: Float[Array, "b k 2"],
+    scale: Float[Array, "b k"],
+    valid: Bool[Array, "b k"],
+) -> Fitted:
+    """Least-squares matching of sub-pixel matches, at any scales and turns of the two images; not
+    in the paper. Each starts from the affine map of its neighbours, else from its scale."""
+    grid = tuple(-(-side // COARSE_STRIDE) for side in images0.shape[1:])
+
+    def of_pair(image0, image1, mask0, mask1, points0, points1, scale, valid):
+        matches = MatchGrid.of(points0, valid, grid=grid, cell=COARSE_STRIDE)
+        affine, known = local_affine(points0, points1, valid, matches)
+        affine = jnp.where(
+            (known & is_mild(affine))[:, None, None], affine, scale[:, None, None] * jnp.eye(2)[None]
+        )
+        return fit_patches(image0, image1, mask0, mask1, points0, points1, affine, valid)
+
+    given = images0, images1, mask0, mask1, points0, points1, scale, valid
+    return per_pair(of_pair)(*given)
 
 
 def unrefined(cells: CoarseMatches, features0: Features, features1: Features) -> Matches:

@@ -39,6 +39,10 @@ def whole(matcher: Matcher, image: EncodedImage, scale: float, K) -> Callable[[]
         candidates = matcher.candidates(image, image, scale=scale)
         for count in (0, ALL):
             counted = dataclasses.replace(candidates, count=count)
-            jax.block_until_ready(matcher.refine(counted, K, K).valid)
+            matches = matcher.refine(counted, K, K)
+            jax.block_until_ready(matches.valid)
+            if matcher.options.polish:
+                full = matches.replace(valid=np.ones_like(matches.valid))
+                matcher.polished(full, image, image)
 
     return run

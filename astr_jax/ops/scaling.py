@@ -16,13 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, Real
 
-from astr_jax.ops.magnification import (
-    EXTREME,
-    MatchGrid,
-    in_chunks,
-    local_magnification,
-    lower_median,
-)
+from astr_jax.ops.chunks import in_chunks
+from astr_jax.ops.local_affine import EXTREME, MatchGrid, local_magnification, lower_median
 from astr_jax.ops.pose import Pose, estimate_pose, pixel_rays
 from pallas_kernels.arrays import Array
 

@@ -63,7 +63,13 @@ def run_benchmark(name: str, arguments: argparse.Namespace) -> None:
     resize = arguments.resize
     if resize is None and arguments.matcher == "astr":
         resize = longest_side(benchmark)
-    matcher = find_matcher(arguments.matcher, arguments.weights, resize, upright=arguments.upright)
+    matcher = find_matcher(
+        arguments.matcher,
+        arguments.weights,
+        resize,
+        upright=arguments.upright,
+        polish=arguments.polish,
+    )
     title = arguments.name or arguments.matcher
     given = {"seeds": seeds, "settings": matcher.settings, "device": matcher.device}
     partial = out and out.with_name(f"{out.name}.partial.jsonl")

@@ -33,7 +33,13 @@ def run_localisation(name: str, arguments: argparse.Namespace) -> None:
         resize = dataclasses.replace(resize, long_side=arguments.long_side)
     astr = arguments.matcher == "astr"
     side = arguments.resize or (resize.long_side if astr else None)
-    matcher = find_matcher(arguments.matcher, arguments.weights, side, upright=arguments.upright)
+    matcher = find_matcher(
+        arguments.matcher,
+        arguments.weights,
+        side,
+        upright=arguments.upright,
+        polish=arguments.polish,
+    )
     images = arguments.images or arguments.dataset
     with progress_bar(console) as bar:
         task = bar.add_task(arguments.matcher, total=None)

@@ -47,7 +47,7 @@ def find_matchers(
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:
-    """At which size the model matches, and whether pictures may lie turned."""
+    """At which size the model matches, whether pictures may lie turned, and how it ends."""
     parser.add_argument(
         "--resize", type=int, metavar="PX", help="of astr: its own limit of the long side"
     )
@@ -56,6 +56,12 @@ def add_size(parser: argparse.ArgumentParser) -> None:
         dest="upright",
         action="store_false",
         help="of astr: image 1 may lie turned by a quarter or a half; it is looked at first",
+    )
+    parser.add_argument(
+        "--no-polish",
+        dest="polish",
+        action="store_false",
+        help="of astr: without the least-squares matching in the end",
     )
 
 

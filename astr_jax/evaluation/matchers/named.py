@@ -45,16 +45,18 @@ def astr_matcher(
     calibration: Calibration | None = None,
     *,
     upright: bool = True,
+    polish: bool = True,
 ) -> NamedMatcher:
     """The model as a matcher, and its settings for the protocol.
 
     weights: a name or path, None for the best that ship. resize: the long side is shrunk to it.
-    calibration: instead of the weights' own. upright: as in astr_jax.match.
+    calibration: instead of the weights' own. upright, polish: as in astr_jax.match.
     """
     path = find_weights(weights)
     params = load_params(path)
     params = params.replace(calibration=calibration or params.calibration)
-    matcher = Matcher(params, MatchOptions(resize=resize or RESIZE, upright=upright))
+    options = MatchOptions(resize=resize or RESIZE, upright=upright, polish=polish)
+    matcher = Matcher(params, options)
 
     def astr(img0, img1, K0=None, K1=None):
         image0, image1 = (
@@ -72,8 +74,8 @@ def astr_matcher(
         "match_scales": matcher.options.scales,
         "scale_estimator": "pose with intrinsics, else affine",
     }
-    if not upright:
-        settings["upright"] = False
+    asked = {"upright": upright, "polish": polish}
+    settings |= {name: False for name, wanted in asked.items() if not wanted}
     device = jax.local_devices()[0]
     return NamedMatcher(match=astr, settings=settings, device=device, encode=matcher.encode)
 
@@ -129,12 +131,22 @@ def imported_matcher(path: str) -> NamedMatcher:
 
 
 def find_matcher(
-    name: str, weights: str | None, resize: int | None, *, upright: bool = True
+    name: str,
+    weights: str | None,
+    resize: int | None,
+    *,
+    upright: bool = True,
+    polish: bool = True,
 ) -> NamedMatcher:
     """A matcher by its name on the command line."""
     if name == "astr":
-        return astr_matcher(weights, resize, upright=upright)
-    asked = {"--weights": weights, "--resize": resize, "--no-upright": None if upright else True}
+        return astr_matcher(weights, resize, upright=upright, polish=polish)
+    asked = {
+        "--weights": weights,
+        "--resize": resize,
+        "--no-upright": None if upright else True,
+        "--no-polish": None if polish else True,
+    }
     for option, value in asked.items():
         if value is not None:
             raise ValueError(f"{option} is of astr; the matcher {name} has none.")

@@ -1,11 +1,9 @@
-"""How much a field of matches magnifies about each of them: robust affine fits to neighbours.
+"""The affine map about each match of a field, and how much it magnifies: fits to neighbours.
 
 For ONE pair, inside jit. The neighbours come from the coarse grid, not from a table of distances:
 time and memory grow with the number of matches. Neighbours stand first, matches last ([s k]), so
 that a CPU works on vectors of matches.
 """
-
-from collections.abc import Callable
 
 import flax.struct
 import jax
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
+from astr_jax.ops.chunks import in_chunks
 from pallas_kernels.arrays import Array
 
 RADIUS = 12  # neighbours lie within so many cells
@@ -29,7 +28,6 @@ _DISC = np.array(
         if x * x + y * y <= 20
     ]
 )
-_AT_ONCE = 256  # matches that are fitted at a time: what they need stays in a cache
 
 
 @flax.struct.dataclass
@@ -95,31 +93,28 @@ def _places(points: Float[Array, "c 2"], grid, cell, side: int) -> Int[Array, " 
     return y * _padded(grid, side)[1] + x
 
 
-def in_chunks(
-    function: Callable[..., Array], valid: Bool[Array, " k"], *rows: Float[Array, "k ..."]
-) -> Float[Array, " k"]:
-    """function(*rows) a few rows at a time, up to the last valid one; beyond it 0. No gradient."""
-    k = len(valid)
-    size = min(_AT_ONCE, k)
-    rows = [
-        jnp.pad(jax.lax.stop_gradient(x), [(0, -k % size)] + [(0, 0)] * (x.ndim - 1)) for x in rows
-    ]
-    count = jnp.where(valid, jnp.arange(1, k + 1), 0).max()
-
-    def step(i, out):
-        some = function(*(jax.lax.dynamic_slice_in_dim(x, i * size, size) for x in rows))
-        return jax.lax.dynamic_update_slice_in_dim(out, some, i * size, 0)
-
-    return jax.lax.fori_loop(0, -(-count // size), step, jnp.zeros(k + -k % size))[:k]
-
-
 def local_magnification(
     points0: Float[Array, "k 2"],
     points1: Float[Array, "k 2"],
     valid: Bool[Array, " k"],
     matches: MatchGrid,
 ) -> Float[Array, " k"]:
-    """sqrt|det A| of the robust affine map points0 -> points1 about each match; 1 if there is none.
+    """sqrt|det A| of the affine map about each match; 1 if there is none."""
+    affine, known = local_affine(points0, points1, valid, matches)
+    a, b, c, d = affine.reshape(-1, 4).T
+    determinant = jnp.abs(a * d - b * c)
+    known &= determinant > EXTREME**-4
+    return jnp.where(known, jnp.sqrt(jnp.where(known, determinant, 1.0)), 1.0)
+
+
+def local_affine(
+    points0: Float[Array, "k 2"],
+    points1: Float[Array, "k 2"],
+    valid: Bool[Array, " k"],
+    matches: MatchGrid,
+) -> tuple[Float[Array, "k 2 2"], Bool[Array, " k"]]:
+    """A of the robust affine map points0 -> points1 about each match, and whether enough neighbours
+    say so.
 
     Least squares reweighted: first towards the smallest sum of distances, which outliers pull
     little, then by Tukey's biweight, which drops them. Points are true to about half a cell.
@@ -132,14 +127,23 @@ def local_magnification(
             (p[rows] - c[None]) / (RADIUS * matches.cell)
             for p, c in zip((*whole0.T, *whole1.T), (*centres0.T, *centres1.T), strict=True)
         ]
-        return _magnification(*(jnp.where(near, x, 0.0) for x in about), near)
+        return _affine(*(jnp.where(near, x, 0.0) for x in about), near)
 
-    return in_chunks(some, valid, points0, points1)
+    *affine, known = in_chunks(some, valid, points0, points1)
+    return jnp.stack(affine, axis=-1).reshape(-1, 2, 2), known
 
 
-def _magnification(x, y, u, v, near) -> Float[Array, " c"]:
-    """Of neighbours at (x, y) [s c] about a match of image 0 and (u, v) about its partner, both in
-    units of RADIUS cells."""
+def is_mild(affine: Float[Array, "k 2 2"]) -> Bool[Array, " k"]:
+    """Which maps neither mirror nor magnify nor shrink any direction more than some five times."""
+    a, b, c, d = affine.reshape(-1, 4).T
+    largest = jnp.sqrt(a * a + b * b + c * c + d * d)  # at least, and at most sqrt(2) times it
+    return (largest < 5.0) & (a * d - b * c > 0.15 * largest)
+
+
+def _affine(x, y, u, v, near) -> tuple[Float[Array, " c"], ...]:
+    """a, b, c, d of (u, v) = (a x + b y, c x + d y) and whether it is known, by neighbours at
+    (x, y) [s c] about a match of image 0 and (u, v) about its partner, both in units of RADIUS
+    cells."""
     half = 0.5 / RADIUS  # of a cell
     products = jnp.stack([x, y, u, v, x * x, x * y, y * y, x * u, y * u, x * v, y * v])
 
@@ -171,10 +175,7 @@ def _magnification(x, y, u, v, near) -> Float[Array, " c"]:
 
     weight = jax.lax.fori_loop(0, 5, towards_median, near.astype(jnp.float32))
     weight = jax.lax.fori_loop(0, 3, dropping, weight)
-    a, b, c, d, _, _ = fit(weight)
-    determinant = jnp.abs(a * d - b * c)
-    enough = ((weight > 0.1).sum(axis=0) >= FEWEST) & (determinant > EXTREME**-4)
-    return jnp.where(enough, jnp.sqrt(jnp.where(enough, determinant, 1.0)), 1.0)
+    return *fit(weight)[:4], (weight > 0.1).sum(axis=0) >= FEWEST
 
 
 def lower_median(

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.ops.magnification import MatchGrid, local_magnification, lower_median
+from astr_jax.ops.local_affine import MatchGrid, local_magnification, lower_median
 
 GRID = (60, 80)
 

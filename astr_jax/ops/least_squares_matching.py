@@ -1,0 +1,286 @@
+"""Least-squares matching: two patches laid upon each other to a fraction of a pixel.
+
+For ONE pair, inside jit. Each match starts from a point in either image and the affine map between
+their surroundings. The map is improved until the grey values agree, but for their mean and contrast
+(Gruen, 1985), by inverse composition (Baker and Matthews, 2004), whose slopes are those of image 0
+alone: first on a coarse picture, which reaches far, then on a fine one. Samples stand first, matches
+last ([s k]), so that a CPU works on vectors of matches.
+"""
+
+import dataclasses
+import math
+
+import flax.struct
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Bool, Float
+
+from astr_jax.ops.chunks import in_chunks
+from pallas_kernels.arrays import Array
+
+LEAST_CORRELATION = 0.5  # of the two patches, in the end
+LEAST_SLOPE = 0.01  # squared, in units of the contrast a sample: across the patch's main direction
+FARTHEST = 3.0  # pixels that a match may move, of the picture that shows less
+LAST_STEP = 0.05  # samples: what moves further in the last round has not settled
+NOISE_FACTOR = 0.7  # of the covariance, measured on homographies: residuals are no white noise
+_LEAST_CONTRAST = 2 / 255  # grey values: below it a patch is noise
+_LEAST_RESIDUAL = 1e-3  # of patches that agree exactly
+_AT_ONCE = 64  # matches: what they need stays in a cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One pass: a patch of (2 reach + 1)^2 samples of a smoothed picture."""
+
+    blur: float  # standard deviation, pixels
+    reach: int  # samples
+    step: float  # pixels between samples, of the picture that shows less
+    rounds: int
+    stiffness: float  # what keeps the affine part where the patch tells little of it
+
+
+LEVELS = (
+    Level(blur=2.0, reach=7, step=2.0, rounds=6, stiffness=0.3),
+    Level(blur=0.8, reach=8, step=1.0, rounds=10, stiffness=0.02),
+)
+
+
+@flax.struct.dataclass
+class Fitted:
+    """Matches after least-squares matching; those that did not settle are as they were."""
+
+    points1: Float[Array, "k 2"]
+    covariance: Float[Array, "k 2 2"]  # of points1, pixels squared; 0 where not settled
+    settled: Bool[Array, " k"]
+
+
+def fit_patches(
+    image0: Float[Array, "h0 w0"],
+    image1: Float[Array, "h1 w1"],
+    mask0: Bool[Array, "h0 w0"],
+    mask1: Bool[Array, "h1 w1"],
+    points0: Float[Array, "k 2"],
+    points1: Float[Array, "k 2"],
+    affine: Float[Array, "k 2 2"],
+    valid: Bool[Array, " k"],
+) -> Fitted:
+    """Where in image 1 the surroundings of points of image 0 fit best.
+
+    points1: estimates, true to some 3 pixels. affine: of the surroundings, image 0 to image 1.
+    A match settles where its patches lie on usable pixels, have slopes in both directions, come to
+    rest near the estimate, and look alike in the end.
+    """
+    magnification = jnp.sqrt(jnp.maximum(jnp.abs(jnp.linalg.det(affine)), 1e-6))
+    unit = jnp.maximum(1.0, 1.0 / magnification)  # pixels of image 0 for one where less is shown
+    images = (image0, mask0), (image1, mask1)
+    pictures = [[smoothed(*image, level.blur) for image in images] for level in LEVELS]
+
+    def some(points0, points1, affine, unit):
+        at, warp = tuple(points1.T), tuple(affine.reshape(-1, 4).T)
+        for level, (picture0, picture1) in zip(LEVELS, pictures, strict=True):
+            patch = Patch.of(picture0, tuple(points0.T), unit * level.step, level)
+            at, warp, last_step = patch.laid_upon(picture1, at, warp, level.rounds)
+        correlation = patch.correlation(picture1, at, warp)
+        slope, covariance = patch.certainty(correlation)
+        good = (correlation > LEAST_CORRELATION) & (slope > LEAST_SLOPE) & (last_step < LAST_STEP)
+        warp = jnp.stack(warp, axis=-1).reshape(-1, 2, 2)
+        return jnp.stack(at, axis=-1), warp @ covariance @ warp.mT, good
+
+    found, covariance, good = in_chunks(
+        some, valid, points0, points1, affine, unit, at_once=_AT_ONCE
+    )
+    last = LEVELS[-1].reach * LEVELS[-1].step
+    settled = valid & good
+    settled &= jnp.linalg.norm(found - points1, axis=1) < FARTHEST * unit * magnification
+    settled &= usable_about(mask0, points0, last * unit)
+    settled &= usable_about(mask1, found, last * unit * magnification)
+    return Fitted(
+        points1=jnp.where(settled[:, None], found, points1),
+        covariance=jnp.where(settled[:, None, None], covariance, 0.0),
+        settled=settled,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Patch:
+    """Patches of image 0, and what their slopes say of a small affine change: x -> D x + t, by
+    t_x, t_y, and D - 1 row by row in units of the patch's reach."""
+
+    template: Float[Array, "s k"]  # of mean 0 and contrast 1
+    slopes: list[Float[Array, "s k"]]  # of the six numbers
+    moments: list[list[Float[Array, " k"]]]  # their products, the lower triangle
+    factor: list[list[Float[Array, " k"]]]  # Cholesky's, of the moments made stiff
+    weight: Float[Array, "s 1"]
+    offsets: tuple[Float[Array, "s 1"], Float[Array, "s 1"]]  # x, y, samples
+    apart: Float[Array, " k"]  # pixels of image 0 between samples
+    reach: int
+
+    @classmethod
+    def of(cls, picture, at, apart, level: Level) -> "Patch":
+        """at: (x, y) of the centres, pixels."""
+        n = level.reach
+        line = np.arange(-n - 1, n + 2, dtype=np.float32)
+        y, x = (o[..., None] for o in np.meshgrid(line, line, indexing="ij"))
+        wide = sampled(picture, at[0] + apart * x, at[1] + apart * y)
+        inner = np.s_[1:-1, 1:-1]
+        x, y = (o[inner].reshape(-1, 1) for o in (x, y))
+        weight = np.exp(-(x**2 + y**2) / (2 * (0.6 * n) ** 2))
+        weight = jnp.asarray(weight / weight.sum())
+
+        def flat(x):
+            return x.reshape(-1, x.shape[-1])
+
+        template, contrast = normal(flat(wide[inner]), weight)
+        along_x = flat(wide[1:-1, 2:] - wide[1:-1, :-2]) / (2 * contrast)[None]
+        along_y = flat(wide[2:, 1:-1] - wide[:-2, 1:-1]) / (2 * contrast)[None]
+        slopes = [along_x, along_y] + [g * o / n for g in (along_x, along_y) for o in (x, y)]
+        # What a change of mean or contrast explains says nothing of where the patch lies.
+        energy = jnp.maximum(mean(template**2, weight), 1e-6)
+        slopes = [g - mean(g, weight)[None] for g in slopes]
+        slopes = [g - (mean(g * template, weight) / energy)[None] * template for g in slopes]
+        moments = [[mean(a * b, weight) for b in slopes[: i + 1]] for i, a in enumerate(slopes)]
+        stiff = [1e-3, 1e-3] + [level.stiffness] * 4
+        firm = [[*row[:-1], row[-1] + extra] for row, extra in zip(moments, stiff, strict=True)]
+        return cls(template, slopes, moments, cholesky(firm), weight, (x, y), apart, n)
+
+    def laid_upon(self, picture, at, warp, rounds: int):
+        """Improves the point of image 1 and the affine map (a, b, c, d) of each patch. Returns both,
+        and the length of the last step, samples."""
+        x, y = self.offsets
+
+        def one_round(_, state):
+            (u, v), (a, b, c, d), _ = state
+            seen = self._seen(picture, at, warp, (u, v), (a, b, c, d))
+            residual = normal(seen, self.weight)[0] - self.template
+            change = [mean(g * residual, self.weight) for g in self.slopes]
+            change = solve(self.factor, change)
+            step = jnp.hypot(change[0], change[1])
+            change = [p / jnp.maximum(step, 1.0) for p in change]
+            # The inverse of the change, then the map so far.
+            e, f, g, h = (
+                p / self.reach + one for p, one in zip(change[2:], (1, 0, 0, 1), strict=True)
+            )
+            determinant = e * h - f * g
+            determinant = jnp.where(jnp.abs(determinant) > 0.1, determinant, 1.0)
+            e, f, g, h = h / determinant, -f / determinant, -g / determinant, e / determinant
+            inner = a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h
+            u = u - inner[0] * change[0] - inner[1] * change[1]
+            v = v - inner[2] * change[0] - inner[3] * change[1]
+            return (u, v), inner, step
+
+        zero, one = jnp.zeros_like(self.apart), jnp.ones_like(self.apart)
+        start = (zero, zero), (one, zero, zero, one), zero
+        moved, inner, step = lax.fori_loop(0, rounds, one_round, start)
+        (u, v), (a, b, c, d) = moved, warp
+        u, v = u * self.apart, v * self.apart
+        at = at[0] + a * u + b * v, at[1] + c * u + d * v
+        e, f, g, h = inner
+        return at, (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h), step
+
+    def correlation(self, picture, at, warp) -> Float[Array, " k"]:
+        """Of each patch and what image 1 shows under its map."""
+        zero, one = jnp.zeros_like(self.apart), jnp.ones_like(self.apart)
+        seen = self._seen(picture, at, warp, (zero, zero), (one, zero, zero, one))
+        return mean(normal(seen, self.weight)[0] * self.template, self.weight)
+
+    def certainty(
+        self, correlation: Float[Array, " k"]
+    ) -> tuple[Float[Array, " k"], Float[Array, "k 2 2"]]:
+        """The slope across each patch's main direction, squared; and the covariance of its place in
+        image 0, pixels squared: what noise as large as the residual moves it by."""
+        xx, xy, yy = self.moments[0][0], self.moments[1][0], self.moments[1][1]
+        slope = (xx + yy) / 2 - jnp.hypot((xx - yy) / 2, xy)
+        noise = 2 * jnp.maximum(1 - correlation, _LEAST_RESIDUAL) * (self.weight**2).sum()
+        noise = NOISE_FACTOR * noise * self.apart**2 / jnp.maximum(xx * yy - xy**2, 1e-9)
+        covariance = jnp.stack([yy, -xy, -xy, xx], axis=-1) * noise[:, None]
+        return slope, covariance.reshape(-1, 2, 2)
+
+    def _seen(self, picture, at, warp, moved, inner) -> Float[Array, "s k"]:
+        """Image 1 where the samples lie: under `inner` and `moved`, in samples, then `warp`."""
+        (u, v), (a, b, c, d), (x, y), apart = moved, inner, self.offsets, self.apart
+        x, y = apart * (a * x + b * y + u), apart * (c * x + d * y + v)
+        a, b, c, d = warp
+        return sampled(picture, at[0] + a * x + b * y, at[1] + c * x + d * y)
+
+
+def mean(x: Float[Array, "s k"], weight: Float[Array, "s 1"]) -> Float[Array, " k"]:
+    """Weighted, over the samples."""
+    return (weight * x).sum(axis=0)
+
+
+def normal(
+    x: Float[Array, "s k"], weight: Float[Array, "s 1"]
+) -> tuple[Float[Array, "s k"], Float[Array, " k"]]:
+    """Patches with mean 0 and contrast 1, and the contrast of each."""
+    x = x - mean(x, weight)[None]
+    contrast = jnp.sqrt(mean(x**2, weight)) + _LEAST_CONTRAST
+    return x / contrast[None], contrast
+
+
+def sampled(picture: Float[Array, "h w"], x: Array, y: Array) -> Array:
+    """Bilinear samples; beyond the picture, its edge."""
+    h, w = picture.shape
+    x, y = jnp.clip(x, 0.0, w - 1.001), jnp.clip(y, 0.0, h - 1.001)
+    column, row = x.astype(jnp.int32), y.astype(jnp.int32)
+    x, y = x - column, y - row
+    flat, first = picture.reshape(-1), row * w + column
+    upper = flat[first] * (1 - x) + flat[first + 1] * x
+    return upper * (1 - y) + (flat[first + w] * (1 - x) + flat[first + w + 1] * x) * y
+
+
+def smoothed(
+    image: Float[Array, "h w"], mask: Bool[Array, "h w"], deviation: float
+) -> Float[Array, "h w"]:
+    """By a Gaussian, of what is usable."""
+    reach = math.ceil(2.5 * deviation)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+
+    def smooth(x):
+        for axis in (0, 1):
+            padded = jnp.pad(x, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)])
+            x = sum(
+                share * lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis)
+                for i, share in enumerate(np.float32(kernel / kernel.sum()))
+            )
+        return x
+
+    weight = smooth(mask.astype(jnp.float32))
+    return jnp.where(weight > 1e-3, smooth(image * mask) / jnp.maximum(weight, 1e-3), 0.0)
+
+
+def usable_about(
+    mask: Bool[Array, "h w"], points: Float[Array, "k 2"], reach: Float[Array, " k"]
+) -> Bool[Array, " k"]:
+    """Whether all of the square about each point is usable; outside the image nothing is."""
+    h, w = mask.shape
+    total = jnp.pad(mask.astype(jnp.int32).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    ends = [jnp.floor(points - reach[:, None]), jnp.ceil(points + reach[:, None]) + 1]
+    size = ends[1] - ends[0]
+    (x0, y0), (x1, y1) = (jnp.clip(e, 0, max(h, w)).astype(jnp.int32).T for e in ends)
+    x0, x1, y0, y1 = (jnp.minimum(p, n) for p, n in ((x0, w), (x1, w), (y0, h), (y1, h)))
+    count = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    return count == size[:, 0] * size[:, 1]
+
+
+def cholesky(matrix: list[list[Array]]) -> list[list[Array]]:
+    """The lower factor of matrices [k] given by their lower triangles, number by number."""
+    factor = []
+    for i, row in enumerate(matrix):
+        factor.append([])
+        for j, number in enumerate(row):
+            above = factor[j]
+            rest = number - sum(factor[i][k] * above[k] for k in range(j))
+            last = jnp.sqrt(jnp.maximum(rest, 1e-9)) if i == j else rest / above[j]
+            factor[i].append(last)
+    return factor
+
+
+def solve(factor: list[list[Array]], right: list[Array]) -> list[Array]:
+    """x of (factor factor^T) x = right."""
+    n, x = len(right), list(right)
+    for i in range(n):
+        x[i] = (x[i] - sum(factor[i][k] * x[k] for k in range(i))) / factor[i][i]
+    for i in reversed(range(n)):
+        x[i] = (x[i] - sum(factor[k][i] * x[k] for k in range(i + 1, n))) / factor[i][i]
+    return x
