@@ -10,7 +10,16 @@ from rich.table import Table
 from astr_jax.instruments.machine import machine_words
 from astr_jax.instruments.peak_memory import Peak
 from astr_jax.instruments.rivals import RIVALS
-from astr_jax.instruments.timing import DEFAULT, FINE, POLISH, REFINE, WHOLE, Seconds, Timing, longer
+from astr_jax.instruments.timing import (
+    DEFAULT,
+    FINE,
+    POLISH,
+    REFINE,
+    WHOLE,
+    Seconds,
+    Timing,
+    longer,
+)
 
 RATIO = "scale ratio"
 STAGES = {  # and what the table calls them

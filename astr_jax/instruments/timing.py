@@ -15,6 +15,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import UInt8
 
 from astr_jax.matching import Matcher, MatchOptions
+from astr_jax.matching.polishing import polished
 from astr_jax.params import Params
 
 Task = Callable[[], object]  # jax.block_until_ready is called with what it returns
@@ -115,7 +116,7 @@ def match_tasks(
         "coarse": coarse,
         REFINE: lambda: one.refine(candidates()).valid,
         FINE: lambda: one.refine(candidates(), ratio=1.0).valid,
-        POLISH: lambda: one.polished(refined(), *kept).valid,
+        POLISH: lambda: polished(refined(), *(image.prepared for image in kept), side).valid,
     }
 
 

@@ -25,12 +25,9 @@ def canvas_of(shape: tuple[int, int], resize: int) -> tuple[int, int]:
 
 
 def capacity_for(count: int, cells: int) -> int:
-    """How many matches a program takes: 256 * 2^k, of two sizes, so that few compile; more where
-    there are more matches than cells."""
+    """How many matches a program takes: 256 * 2^k, of two sizes, so that few compile."""
     sizes = [256 * 2 ** max(0, (-(-n // 256) - 1).bit_length()) for n in (-(-cells // 8), cells)]
-    while count > sizes[-1]:
-        sizes.append(2 * sizes[-1])
-    return next(size for size in sizes if count <= size)
+    return sizes[0] if count <= sizes[0] else sizes[1]
 
 
 def to_rows(x: Array, rows: int) -> Array:

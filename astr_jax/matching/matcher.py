@@ -10,9 +10,10 @@ from jaxtyping import Float
 
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
-from astr_jax.matching.canvases import canvas_of, canvases, capacity_for, with_rows
+from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, EncodedView
 from astr_jax.matching.options import MatchOptions
+from astr_jax.matching.polishing import polished
 from astr_jax.matching.scales import (
     FIRST_SCALES,
     LOOK_SIZE,
@@ -53,8 +54,8 @@ class Matcher:
         image0, image1 = matcher.encode("left.jpg"), matcher.encode("right.jpg")
         matches = matcher.match(image0, image1)
 
-    A folder of any sizes runs through at most six compiled programs at one `resize` and scale, and
-    the coarse ones of the first look. Raises ValueError where params are none.
+    A folder of any sizes runs through at most eight compiled programs at one `resize` and scale,
+    and the coarse ones of the first look. Raises ValueError where params are none.
     """
 
     @no_type_check
@@ -108,7 +109,9 @@ class Matcher:
             matches = surest(found)
         else:
             matches = merged(found, self.options.max_matches)
-        return self.polished(matches, image0, image1) if self.options.polish else matches
+        if not self.options.polish:
+            return matches
+        return polished(matches, image0.prepared, image1.prepared, self.options.resize)
 
     def plan(self, image0: EncodedImage, image1: EncodedImage) -> tuple[int, tuple[float, ...]]:
         """The turn of image 1 and the scales that the pair is matched at, by a first look: coarse,
@@ -225,32 +228,6 @@ class Matcher:
             estimator=estimator,
         )
         return self._as_given(jax.tree.map(lambda x: x[:, :k], found), candidates)
-
-    def polished(self, matches: Matches, image0: EncodedImage, image1: EncodedImage) -> Matches:
-        """The same matches after least-squares matching at the working size: keypoints1 and
-        covariance of those whose surroundings agree."""
-        prepared = image0.prepared, image1.prepared
-        square = canvases(self.options.resize)[-1]
-        batched = matches.valid.ndim == 2
-        matches = jax.tree.map(np.asarray if batched else lambda x: np.asarray(x)[None], matches)
-        rows = matches.valid.shape[1]
-        used = int(np.max(np.arange(1, rows + 1) * matches.valid, initial=0))
-        room = capacity_for(used, (square[0] // COARSE_STRIDE) * (square[1] // COARSE_STRIDE))
-        found = programs.run_polish(
-            *(padded(image.pixels, square) for image in prepared),
-            *(padded(image.mask, square) for image in prepared),
-            jax.tree.map(lambda x: with_rows(x, room), matches),
-            np.array([image.scale for image in prepared], np.float32),
-        )
-        keypoints1, covariance = (
-            np.concatenate([np.asarray(new)[:, :rows], old[:, room:]], axis=1)
-            for new, old in (
-                (found.keypoints1, matches.keypoints1),
-                (found.covariance, matches.covariance),
-            )
-        )
-        matches = matches.replace(keypoints1=keypoints1, covariance=covariance)
-        return matches if batched else jax.tree.map(lambda x: x[0], matches)
 
     def log_confidences(
         self, candidates: Candidates, temperatures: Sequence[float]

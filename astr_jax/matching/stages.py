@@ -209,7 +209,9 @@ def polish(
         matches = MatchGrid.of(points0, valid, grid=grid, cell=COARSE_STRIDE)
         affine, known = local_affine(points0, points1, valid, matches)
         affine = jnp.where(
-            (known & is_mild(affine))[:, None, None], affine, scale[:, None, None] * jnp.eye(2)[None]
+            (known & is_mild(affine))[:, None, None],
+            affine,
+            scale[:, None, None] * jnp.eye(2)[None],
         )
         return fit_patches(image0, image1, mask0, mask1, points0, points1, affine, valid)
 

@@ -9,6 +9,7 @@ import numpy as np
 from astr_jax.matching.canvases import canvases
 from astr_jax.matching.encoded import EncodedImage
 from astr_jax.matching.matcher import ALL, Matcher
+from astr_jax.matching.polishing import polished
 from astr_jax.matching.scales import FIRST_SCALES
 
 
@@ -43,6 +44,6 @@ def whole(matcher: Matcher, image: EncodedImage, scale: float, K) -> Callable[[]
             jax.block_until_ready(matches.valid)
             if matcher.options.polish:
                 full = matches.replace(valid=np.ones_like(matches.valid))
-                matcher.polished(full, image, image)
+                polished(full, image.prepared, image.prepared, matcher.options.resize)
 
     return run

@@ -1,10 +1,10 @@
 """Least-squares matching: two patches laid upon each other to a fraction of a pixel.
 
 For ONE pair, inside jit. Each match starts from a point in either image and the affine map between
-their surroundings. The map is improved until the grey values agree, but for their mean and contrast
+their surroundings. The map is improved until the grey values agree, but for mean and contrast
 (Gruen, 1985), by inverse composition (Baker and Matthews, 2004), whose slopes are those of image 0
-alone: first on a coarse picture, which reaches far, then on a fine one. Samples stand first, matches
-last ([s k]), so that a CPU works on vectors of matches.
+alone: first on a coarse picture, which reaches far, then on a fine one. Samples stand first and
+matches last ([s k]), so that a CPU works on vectors of matches.
 """
 
 import dataclasses
@@ -50,9 +50,9 @@ LEVELS = (
 class Fitted:
     """Matches after least-squares matching; those that did not settle are as they were."""
 
-    points1: Float[Array, "k 2"]
-    covariance: Float[Array, "k 2 2"]  # of points1, pixels squared; 0 where not settled
-    settled: Bool[Array, " k"]
+    points1: Float[Array, "*b k 2"]
+    covariance: Float[Array, "*b k 2 2"]  # of points1, pixels squared; 0 where not settled
+    settled: Bool[Array, "*b k"]
 
 
 def fit_patches(
@@ -122,7 +122,8 @@ class Patch:
         n = level.reach
         line = np.arange(-n - 1, n + 2, dtype=np.float32)
         y, x = (o[..., None] for o in np.meshgrid(line, line, indexing="ij"))
-        wide = sampled(picture, at[0] + apart * x, at[1] + apart * y)
+        column, row, step = (p[None, None] for p in (*at, apart))
+        wide = sampled(picture, column + step * x, row + step * y)
         inner = np.s_[1:-1, 1:-1]
         x, y = (o[inner].reshape(-1, 1) for o in (x, y))
         weight = np.exp(-(x**2 + y**2) / (2 * (0.6 * n) ** 2))
@@ -145,9 +146,8 @@ class Patch:
         return cls(template, slopes, moments, cholesky(firm), weight, (x, y), apart, n)
 
     def laid_upon(self, picture, at, warp, rounds: int):
-        """Improves the point of image 1 and the affine map (a, b, c, d) of each patch. Returns both,
-        and the length of the last step, samples."""
-        x, y = self.offsets
+        """Improves the point of image 1 and the affine map (a, b, c, d) of each patch. Returns
+        both, and the length of the last step, samples."""
 
         def one_round(_, state):
             (u, v), (a, b, c, d), _ = state
@@ -198,10 +198,11 @@ class Patch:
 
     def _seen(self, picture, at, warp, moved, inner) -> Float[Array, "s k"]:
         """Image 1 where the samples lie: under `inner` and `moved`, in samples, then `warp`."""
-        (u, v), (a, b, c, d), (x, y), apart = moved, inner, self.offsets, self.apart
+        x, y = self.offsets
+        u, v, a, b, c, d, apart = (p[None] for p in (*moved, *inner, self.apart))
         x, y = apart * (a * x + b * y + u), apart * (c * x + d * y + v)
-        a, b, c, d = warp
-        return sampled(picture, at[0] + a * x + b * y, at[1] + c * x + d * y)
+        column, row, a, b, c, d = (p[None] for p in (*at, *warp))
+        return sampled(picture, column + a * x + b * y, row + c * x + d * y)
 
 
 def mean(x: Float[Array, "s k"], weight: Float[Array, "s 1"]) -> Float[Array, " k"]:

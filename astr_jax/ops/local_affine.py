@@ -129,8 +129,7 @@ def local_affine(
         ]
         return _affine(*(jnp.where(near, x, 0.0) for x in about), near)
 
-    *affine, known = in_chunks(some, valid, points0, points1)
-    return jnp.stack(affine, axis=-1).reshape(-1, 2, 2), known
+    return in_chunks(some, valid, points0, points1)
 
 
 def is_mild(affine: Float[Array, "k 2 2"]) -> Bool[Array, " k"]:
@@ -140,10 +139,9 @@ def is_mild(affine: Float[Array, "k 2 2"]) -> Bool[Array, " k"]:
     return (largest < 5.0) & (a * d - b * c > 0.15 * largest)
 
 
-def _affine(x, y, u, v, near) -> tuple[Float[Array, " c"], ...]:
-    """a, b, c, d of (u, v) = (a x + b y, c x + d y) and whether it is known, by neighbours at
-    (x, y) [s c] about a match of image 0 and (u, v) about its partner, both in units of RADIUS
-    cells."""
+def _affine(x, y, u, v, near) -> tuple[Float[Array, "c 2 2"], Bool[Array, " c"]]:
+    """Of neighbours at (x, y) [s c] about a match of image 0 and (u, v) about its partner, both in
+    units of RADIUS cells."""
     half = 0.5 / RADIUS  # of a cell
     products = jnp.stack([x, y, u, v, x * x, x * y, y * y, x * u, y * u, x * v, y * v])
 
@@ -175,7 +173,8 @@ def _affine(x, y, u, v, near) -> tuple[Float[Array, " c"], ...]:
 
     weight = jax.lax.fori_loop(0, 5, towards_median, near.astype(jnp.float32))
     weight = jax.lax.fori_loop(0, 3, dropping, weight)
-    return *fit(weight)[:4], (weight > 0.1).sum(axis=0) >= FEWEST
+    affine = jnp.stack(fit(weight)[:4], axis=-1).reshape(-1, 2, 2)
+    return affine, (weight > 0.1).sum(axis=0) >= FEWEST
 
 
 def lower_median(

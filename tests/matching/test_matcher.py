@@ -10,6 +10,7 @@ from pictures import darker, picture
 import astr_jax
 from astr_jax.images import prepare
 from astr_jax.matching import EncodedImage, EncodedImages, Matcher, MatchOptions, programs
+from astr_jax.matching.polishing import polished
 from astr_jax.matching.working import working_intrinsics
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
@@ -47,19 +48,17 @@ def test_options_are_frozen_and_checked():
 
 
 def test_refining_the_candidates_is_a_match(matcher, images):
-    expected = matcher.match(*images)
-    assert_same(matcher.refine(matcher.candidates(*images)), expected)
-    assert_same(
-        astr_jax.match(matcher.params, picture(96, 128), images_1(), resize=RESIZE), expected
-    )
-
-
-def images_1():
-    return darker(picture(96, 128))
+    found = matcher.refine(matcher.candidates(*images))
+    plain = Matcher(matcher.params, MatchOptions(resize=RESIZE, polish=False))
+    assert_same(found, plain.match(*images))
+    image = picture(96, 128)
+    expected = astr_jax.match(matcher.params, image, darker(image), resize=RESIZE)
+    assert_same(polished(found, *(image.prepared for image in images), RESIZE), expected)
 
 
 def test_a_ratio_of_one_is_no_scaling(params, matcher, images):
-    expected = Matcher(params, MatchOptions(resize=RESIZE, estimator="none")).match(*images)
+    options = MatchOptions(resize=RESIZE, estimator="none", polish=False)
+    expected = Matcher(params, options).match(*images)
     found = matcher.refine(matcher.candidates(*images), ratio=1.0)
     assert_same(found, expected)
 
@@ -79,7 +78,7 @@ def test_confidences_are_those_of_the_dual_softmax_at_each_temperature(params, r
     matching = dataclasses.replace(params.config.matching, reach=reach)
     config = dataclasses.replace(params.config, matching=matching)
     matcher = Matcher(params.replace(config=config), MatchOptions(resize=RESIZE))
-    images = matcher.encode(picture(96, 128)), matcher.encode(images_1())
+    images = matcher.encode(picture(96, 128)), matcher.encode(darker(picture(96, 128)))
     candidates = matcher.candidates(*images)
     config, rows = matcher.params.config.matching, 96 // 8 * (128 // 8)
     found = np.asarray(matcher.log_confidences(candidates, [1.0, 2.0]))

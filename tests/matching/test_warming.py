@@ -33,7 +33,7 @@ class Traced:
     def __init__(self, monkeypatch):
         self.count = 0  # of coarse matches, to be found in each pair
         self.outputs = {}
-        for name in ("run_encode", "run_coarse", "run_look", "run_fine"):
+        for name in ("run_encode", "run_coarse", "run_look", "run_fine", "run_polish"):
             program = functools.partial(self.run, name, getattr(programs, name))
             monkeypatch.setattr(programs, name, program)
 
@@ -61,7 +61,7 @@ def warm(params, K=None, **options):
 def test_after_it_a_match_asks_for_no_other_program(params, traced):
     warm(params)
     asked = set(traced.outputs)
-    assert len(asked) == 20  # two fewer than at 640: a quarter of the size has one canvas alone
+    assert len(asked) == 22  # two fewer than at 640: a quarter of the size has one canvas alone
     wide, square = picture(150, 256), picture(200, 200)
     for img0, img1 in itertools.product((wide, square, np.ascontiguousarray(wide.T)), repeat=2):
         for scales, traced.count in itertools.product(("auto", 2, 0.5), (0, ALL)):
@@ -85,7 +85,7 @@ def test_of_fixed_scales_only_these_are_compiled(params):
 
 
 def test_it_runs_the_programs_that_a_match_runs(params):
-    stages = programs.run_encode, programs.run_coarse, programs.run_fine
+    stages = programs.run_encode, programs.run_coarse, programs.run_fine, programs.run_polish
     for _, compile_it in programs_to_warm(Matcher(params, MatchOptions(resize=96, scales=1))):
         compile_it()
     sizes = [stage._cache_size() for stage in stages]

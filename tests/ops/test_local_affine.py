@@ -3,7 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astr_jax.ops.local_affine import MatchGrid, local_magnification, lower_median
+from astr_jax.ops.local_affine import (
+    MatchGrid,
+    is_mild,
+    local_affine,
+    local_magnification,
+    lower_median,
+)
 
 GRID = (60, 80)
 
@@ -95,7 +101,16 @@ def test_no_match_but_the_valid_ones_is_fitted():
     for count in (0, 10, 300):
         valid = jnp.arange(len(points0)) < count
         matches = MatchGrid.of(points0, valid, grid=GRID, cell=8)
-        ratio = np.asarray(local_magnification(points0, 2 * points0, valid, matches))
+        affine, known = map(np.asarray, local_affine(points0, 2 * points0, valid, matches))
         fitted = -(-count // 256) * 256  # by chunks
-        assert (ratio[:count] > 0).all()
-        np.testing.assert_array_equal(ratio[fitted:], 0.0)
+        assert known.sum() == 0 if count < 100 else known[:count].mean() > 0.5
+        expected = np.tile(2 * np.eye(2), (known.sum(), 1, 1))
+        np.testing.assert_allclose(affine[known], expected, atol=1e-4)
+        np.testing.assert_array_equal(affine[fitted:], 0.0)
+        assert not known[fitted:].any()
+
+
+def test_mild_maps_neither_mirror_nor_magnify_too_much():
+    turned = np.array([[0.0, -1.5], [1.5, 0.0]])
+    maps = [np.eye(2), turned, np.diag([1.0, -1.0]), np.diag([6.0, 1.0]), np.diag([1.0, 0.1])]
+    assert is_mild(np.float32(maps)).tolist() == [True, True, False, False, False]
