@@ -162,12 +162,12 @@ def read_sources(arguments: argparse.Namespace, experiment):
     if bool(arguments.posed) != (experiment.posed_share > 0):
         raise ValueError(
             "--posed and a posed_share above 0 belong together; the share is "
-            f"{experiment.posed_share}. Set it by --set posed_share=0.5."
+            f"{experiment.posed_share}. Give data, or set the share: --set posed_share=0 without it."
         )
     if bool(arguments.tracks) != (experiment.tracks_share > 0):
         raise ValueError(
             "--tracks and a tracks_share above 0 belong together; the share is "
-            f"{experiment.tracks_share}. Set it by --set tracks_share=0.5."
+            f"{experiment.tracks_share}. Give data, or set the share: --set tracks_share=0 without."
         )
     if arguments.photos is None and experiment.posed_share + experiment.tracks_share < 1:
         raise ValueError(
