@@ -162,7 +162,7 @@ def read_sources(arguments: argparse.Namespace, experiment):
     if bool(arguments.posed) != (experiment.posed_share > 0):
         raise ValueError(
             "--posed and a posed_share above 0 belong together; the share is "
-            f"{experiment.posed_share}. Give data, or set the share: --set posed_share=0 without it."
+            f"{experiment.posed_share}. Give data, or set the share: --set posed_share=0 without."
         )
     if bool(arguments.tracks) != (experiment.tracks_share > 0):
         raise ValueError(
