@@ -97,10 +97,12 @@ def test_the_report_names_the_weights_and_how_they_match(
     assert called[1].options.resize == 480  # images of the benchmark are not shrunk once more
     command("pairs", pairs_folder, "--weights", weights, "--resize", 320, "--out", out)
     assert called[2].options.resize == 320
-    assert all(matcher.options.upright for matcher in called)
-    assert "upright" not in read_report(out).protocol
-    command("pairs", pairs_folder, "--weights", weights, "--no-upright", "--out", out)
+    assert all(matcher.options.upright and matcher.options.polish for matcher in called)
+    assert not {"upright", "polish"} & set(read_report(out).protocol)
+    both = "--no-upright", "--no-polish"
+    command("pairs", pairs_folder, "--weights", weights, *both, "--out", out)
     assert called[3].options.upright is read_report(out).protocol["upright"] is False
+    assert called[3].options.polish is read_report(out).protocol["polish"] is False
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,7 @@ def test_the_report_names_the_weights_and_how_they_match(
         (["--sets", "nowhere"], "no set nowhere"),
         (["--matcher", "orb", "--resize", "320"], "--resize is of astr; the matcher orb has none"),
         (["--matcher", "orb", "--no-upright"], "--no-upright is of astr; the matcher orb has none"),
+        (["--matcher", "orb", "--no-polish"], "--no-polish is of astr; the matcher orb has none"),
         (
             ["--matcher", "orb", "--homography-estimators", "usac@1"],
             "no homography estimator 'usac@1'",

@@ -92,10 +92,11 @@ def asked(monkeypatch):
     """A finder of matchers that knows astr by two weights and orb, and what it was asked for."""
     calls = []
 
-    def find(name, weights, resize, upright=True):
-        calls.append((name, weights, resize, *([] if upright else ["turned"])))
+    def find(name, weights, resize, upright=True, polish=True):
+        without = (["turned"] if not upright else []) + (["not polished"] if not polish else [])
+        calls.append((name, weights, resize, *without))
         if name != "astr":
-            assert upright, "--no-upright is of astr"
+            assert not without, "--no-upright and --no-polish are of astr"
             return NamedMatcher(match=grid_matcher, settings={"matcher": name})
         if weights not in ("tiny", "moved/tiny_again.safetensors", "other.safetensors"):
             raise FileNotFoundError(f"{weights} is no file.")
@@ -119,6 +120,7 @@ ASTR = {"weights": "tiny.safetensors", "weights_sha256": "ab12", "match_resize":
         (ASTR, {}, ("astr", "tiny", 480)),
         (ASTR, {"name": "astr"}, ("astr", "tiny", 480)),
         (ASTR | {"upright": False}, {}, ("astr", "tiny", 480, "turned")),
+        (ASTR | {"polish": False}, {}, ("astr", "tiny", 480, "not polished")),
         (
             ASTR,
             {"weights": "moved/tiny_again.safetensors"},
