@@ -105,7 +105,8 @@ def test_an_image_that_lies_turned_is_matched_as_if_it_stood(astr, folder, monke
     with Image.open(folder / "left.png") as left:
         left.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.png")
     for image, *options in (("left.png",), ("lying.png", "--no-upright")):
-        assert astr(*match("left.png", image, *options, "--save", f"{image}.npz"))[0] == 0
+        options += ["--no-polish", "--save", f"{image}.npz"]  # what random weights find is no match
+        assert astr(*match("left.png", image, *options))[0] == 0
     with np.load("left.png.npz") as stands, np.load("lying.png.npz") as lies:
         assert len(stands["confidence"]) > 0
         np.testing.assert_allclose(lies["confidence"], stands["confidence"], rtol=1e-3)

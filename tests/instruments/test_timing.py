@@ -9,6 +9,7 @@ from pictures import darker, picture
 from astr_jax.instruments.timing import (
     DEFAULT,
     FINE,
+    POLISH,
     REFINE,
     WHOLE,
     Seconds,
@@ -58,11 +59,12 @@ def test_the_stages_are_those_of_a_match(params):
     image = picture(48, 64)
     pair = image, darker(image)
     tasks = match_tasks(params, *pair)
-    assert list(tasks) == [*WHOLE, "encode", "first look", "coarse", REFINE, FINE]
+    assert list(tasks) == [*WHOLE, "encode", "first look", "coarse", REFINE, FINE, POLISH]
     for name in (DEFAULT, "encode", "first look", "coarse", FINE):
         jax.block_until_ready(tasks[name]())
     whole = np.asarray(tasks["scales=1"]())
-    np.testing.assert_array_equal(tasks[REFINE](), whole)
+    for name in (REFINE, POLISH):
+        np.testing.assert_array_equal(tasks[name](), whole)
     assert whole.sum() > 0
     scales, matches = matched_at(params, *pair)
     assert matches == np.asarray(tasks[DEFAULT]()).sum()
