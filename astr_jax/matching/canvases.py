@@ -2,7 +2,7 @@
 
 Images are padded to one of two canvases (4:3 and square) at one `resize`; padding does not change
 results. The features of either are padded to those of the square one. The number of coarse matches
-picks one of two capacities of the fine stage.
+picks one of two capacities of the fine stage, and of polishing.
 """
 
 import jax

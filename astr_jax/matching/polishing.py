@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from astr_jax.geometry import enlarged_points, shrunk_points
 from astr_jax.images import Prepared, padded
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvases, capacity_for, with_rows
@@ -24,18 +25,21 @@ def polished(matches: Matches, image0: Prepared, image1: Prepared, resize: int) 
     used = int(np.max(np.arange(1, rows + 1) * matches.valid, initial=0))
     cells = (square[0] // COARSE_STRIDE) * (square[1] // COARSE_STRIDE)
     room = capacity_for(used, max(cells, used))  # a caller's points may be more than the cells
-    found = programs.run_polish(
+    points = (
+        shrunk_points(points, image.scale).astype(np.float32)
+        for points, image in ((matches.keypoints0, image0), (matches.keypoints1, image1))
+    )
+    fitted = programs.run_polish(
         *(padded(image.pixels, square) for image in (image0, image1)),
         *(padded(image.mask, square) for image in (image0, image1)),
-        jax.tree.map(lambda x: with_rows(x, room), matches),
-        np.array([image0.scale, image1.scale], np.float32),
+        *(with_rows(x, room) for x in (*points, matches.scale, matches.valid)),
     )
-    keypoints1, covariance = (
-        np.concatenate([np.asarray(new)[:, :rows], old[:, room:]], axis=1)
-        for new, old in (
-            (found.keypoints1, matches.keypoints1),
-            (found.covariance, matches.covariance),
-        )
+    fitted = jax.tree.map(lambda x: with_rows(np.asarray(x), rows), fitted)  # beyond: not settled
+    points1 = enlarged_points(fitted.points1, image1.scale).astype(np.float32)
+    covariance = fitted.covariance * np.outer(image1.scale, image1.scale).astype(np.float32)
+    settled = fitted.settled[..., None]
+    matches = matches.replace(
+        keypoints1=np.where(settled, points1, matches.keypoints1),
+        covariance=np.where(settled[..., None], covariance, matches.covariance),
     )
-    matches = matches.replace(keypoints1=keypoints1, covariance=covariance)
     return jax.tree.map(jnp.asarray if batched else lambda x: x[0], matches)

@@ -133,30 +133,7 @@ def run_at_points(
     return stages.refine(params, *given, points0=points0, scales=scales)
 
 
-@jax.jit
-def run_polish(
-    pixels0: Float[Array, "b h w"],
-    pixels1: Float[Array, "b h1 w1"],
-    mask0: Bool[Array, "b h w"],
-    mask1: Bool[Array, "b h1 w1"],
-    matches: Matches,
-    scales: Float[Array, "2 2"],
-) -> Matches:
-    """Least-squares matching of matches in pixels of the images as given. scales: given / working
-    size of both images, (x, y)."""
-    points = [
-        (p + 0.5) / s[None, None] - 0.5
-        for p, s in zip((matches.keypoints0, matches.keypoints1), scales, strict=True)
-    ]
-    given = pixels0, pixels1, mask0, mask1, *points, matches.scale, matches.valid
-    fitted = stages.polish(*given)
-    points1 = (fitted.points1 + 0.5) * scales[1][None, None] - 0.5
-    covariance = fitted.covariance * (scales[1][:, None] * scales[1][None])[None, None]
-    settled = fitted.settled
-    return matches.replace(
-        keypoints1=jnp.where(settled[..., None], points1, matches.keypoints1),
-        covariance=jnp.where(settled[..., None, None], covariance, matches.covariance),
-    )
+run_polish = jax.jit(stages.polish)
 
 
 def _matrix(params: Params, upper0: Features, upper1: Features, maps: Maps, factor) -> DualSoftmax:
