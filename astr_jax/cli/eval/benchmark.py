@@ -5,7 +5,7 @@ import dataclasses
 
 from rich.console import Console
 
-from astr_jax.cli.eval.matcher import add_matcher, add_size, progress_bar
+from astr_jax.cli.eval.matcher import add_matcher, add_size, asked_matcher, progress_bar
 from astr_jax.cli.files import check_output
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.reading import (
@@ -14,7 +14,6 @@ from astr_jax.evaluation.benchmarks.reading import (
     read_benchmark,
     resized,
 )
-from astr_jax.evaluation.matchers.named import find_matcher
 from astr_jax.evaluation.reports.report import Report, score_sets, stated, write_report
 from astr_jax.evaluation.reports.runner import check_estimators, evaluate, protocol
 from astr_jax.evaluation.reports.tables import print_table, screen_table
@@ -63,13 +62,7 @@ def run_benchmark(name: str, arguments: argparse.Namespace) -> None:
     resize = arguments.resize
     if resize is None and arguments.matcher == "astr":
         resize = longest_side(benchmark)
-    matcher = find_matcher(
-        arguments.matcher,
-        arguments.weights,
-        resize,
-        upright=arguments.upright,
-        polish=arguments.polish,
-    )
+    matcher = asked_matcher(arguments, resize)
     title = arguments.name or arguments.matcher
     given = {"seeds": seeds, "settings": matcher.settings, "device": matcher.device}
     partial = out and out.with_name(f"{out.name}.partial.jsonl")

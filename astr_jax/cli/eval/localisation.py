@@ -5,9 +5,8 @@ import dataclasses
 
 from rich.console import Console
 
-from astr_jax.cli.eval.matcher import add_matcher, add_size, progress_bar
+from astr_jax.cli.eval.matcher import add_matcher, add_size, asked_matcher, progress_bar
 from astr_jax.evaluation.localisation.export import PROTOCOLS, next_command, write_matches
-from astr_jax.evaluation.matchers.named import find_matcher
 
 GOES_ON = "; the same command goes on"
 
@@ -33,13 +32,7 @@ def run_localisation(name: str, arguments: argparse.Namespace) -> None:
         resize = dataclasses.replace(resize, long_side=arguments.long_side)
     astr = arguments.matcher == "astr"
     side = arguments.resize or (resize.long_side if astr else None)
-    matcher = find_matcher(
-        arguments.matcher,
-        arguments.weights,
-        side,
-        upright=arguments.upright,
-        polish=arguments.polish,
-    )
+    matcher = asked_matcher(arguments, side)
     images = arguments.images or arguments.dataset
     with progress_bar(console) as bar:
         task = bar.add_task(arguments.matcher, total=None)

@@ -65,6 +65,17 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def asked_matcher(arguments: argparse.Namespace, resize: int | None) -> NamedMatcher:
+    """The matcher that the options of add_matcher and add_size name. resize: pixels, of astr."""
+    return find_matcher(
+        arguments.matcher,
+        arguments.weights,
+        resize,
+        upright=arguments.upright,
+        polish=arguments.polish,
+    )
+
+
 def progress_bar(console: Console) -> Progress:
     """What is done, how much there is, and the time that is left."""
     return Progress(

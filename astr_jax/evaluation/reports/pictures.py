@@ -49,13 +49,8 @@ def matcher_of(
         weights = path.stem if path.stem in SHIPPED else path.name
     try:
         side = stated.get("match_resize") if astr else None
-        found = find_matcher(
-            name,
-            weights,
-            side,
-            upright=not astr or stated.get("upright", True),
-            polish=not astr or stated.get("polish", True),
-        )
+        asked = {option: stated.get(option, True) for option in ("upright", "polish")}
+        found = find_matcher(name, weights, side, **(asked if astr else {}))
     except FileNotFoundError as error:
         if "weights" not in stated:
             raise
