@@ -159,16 +159,13 @@ def read_sources(arguments: argparse.Namespace, experiment):
     from astr_jax.data.scenes import open_scenes
     from astr_jax.training.batches import Sources
 
-    if bool(arguments.posed) != (experiment.posed_share > 0):
-        raise ValueError(
-            "--posed and a posed_share above 0 belong together; the share is "
-            f"{experiment.posed_share}. Give data, or set the share: --set posed_share=0 without."
-        )
-    if bool(arguments.tracks) != (experiment.tracks_share > 0):
-        raise ValueError(
-            "--tracks and a tracks_share above 0 belong together; the share is "
-            f"{experiment.tracks_share}. Give data, or set the share: --set tracks_share=0 without."
-        )
+    for kind in ("posed", "tracks"):
+        share, given = getattr(experiment, f"{kind}_share"), bool(getattr(arguments, kind))
+        if given != (share > 0):
+            raise ValueError(
+                f"--{kind} and a {kind}_share above 0 belong together; the share is {share}. "
+                f"Set it by --set {kind}_share={0.5 if given else 0}."
+            )
     if arguments.photos is None and experiment.posed_share + experiment.tracks_share < 1:
         raise ValueError(
             "Homographies and synthetic worlds are made of photographs: give --photos."
