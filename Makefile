@@ -41,11 +41,14 @@ measure: .venv/installed
 	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --name 'astr tiny' --out docs/results/tiny.json
 	$(BIN)/astr eval table $(REPORTS) --into docs/results.md
 	$(BIN)/astr eval compare docs/results/sift.json docs/results/tiny.json
+	$(BIN)/astr eval compare docs/results/rootsift.json docs/results/tiny.json
 	$(BIN)/astr eval compare docs/results/orb.json docs/results/tiny.json
 	$(BIN)/astr eval sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
 	  --weights tiny --matcher sift orb --png docs/sweep.png
 	$(BIN)/astr eval gallery --weights tiny --out docs/gallery.jpg
 	mkdir -p build
+	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --no-polish --name plain --out build/plain.json
+	$(BIN)/astr eval compare build/plain.json docs/results/tiny.json
 	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --sets et,crazyhorse,kermit,monstree \
 	  --no-upright --name turned --out build/turned.json
 	$(BIN)/astr eval compare docs/results/tiny.json build/turned.json
