@@ -49,7 +49,7 @@ def train_by_two_processes(workdir, cache):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, micro_run.__file__, str(workdir), "--pairs", "8"]
+    command = [sys.executable, micro_run.__file__, str(workdir), "--pairs", str(micro_run.BATCH)]
     processes = [
         subprocess.Popen(
             [*command, "--coordinator", address, "--process", str(k)],
