@@ -34,7 +34,7 @@ def match(
     threshold: float | None = None,
     resize: int = RESIZE,
     estimator: str | None = None,
-    upright: bool = True,
+    upright="auto",
     scales="auto",
     polish: bool = True,
     keypoints0=None,
@@ -51,8 +51,9 @@ def match(
       resize: the long side is shrunk to this at most. More pixels mean more and finer matches.
       estimator: of the scale ratio, "pose" (needs K0 and K1), "affine", "none". None chooses the
         first that it can.
-      upright: both images stand the same way up. False looks at img1 at four quarter turns first,
-        and takes the surest. Not for batches.
+      upright: True: both images stand the same way up, within some 45 degrees. False looks at img1
+        at four quarter turns first, and takes the one that agrees most; not for batches. "auto"
+        does so where the images as they lie hardly agree, along with scales="auto".
       scales: how much larger things look in img1: a power of two from 1/8 to 8, or several, whose
         matches are put together by coarse cell of img0. At 2, img1 is halved first; at 0.5, img0.
         "auto" takes one or two, by a first look at half the size. Of batches it is 1.
@@ -92,7 +93,7 @@ def match_pairs(
     threshold: float | None = None,
     resize: int = RESIZE,
     estimator: str | None = None,
-    upright: bool = True,
+    upright="auto",
     scales="auto",
     polish: bool = True,
     keep: int = 64,

@@ -21,6 +21,7 @@ from astr_jax.cli import match as match_command
 from astr_jax.cli.files import read_intrinsics
 from astr_jax.data import demo
 from astr_jax.matching import Matcher
+from astr_jax.matching.first_look import Look
 from astr_jax.params import Calibration, Params, load_params, save_params
 
 SMALL = ["--resize", "64"]
@@ -99,9 +100,9 @@ def test_exif_orientation_is_respected(astr):
 
 def test_an_image_that_lies_turned_is_matched_as_if_it_stood(astr, folder, monkeypatch):
     def look(self, image0, image1, turn, scale):  # random weights cannot tell
-        return (1.0 + (turn == 3)) * (scale == 1)
+        return Look(float(scale == 1), float(turn == 3))
 
-    monkeypatch.setattr(Matcher, "_evidence", look)
+    monkeypatch.setattr(Matcher, "_look", look)
     with Image.open(folder / "left.png") as left:
         left.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.png")
     for image, *options in (("left.png",), ("lying.png", "--no-upright")):

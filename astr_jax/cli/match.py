@@ -15,6 +15,7 @@ centre of the top-left pixel. The first run compiles, for about a minute; what i
 for the next (astr warm --help).
 """
 
+import argparse
 import contextlib
 import time
 from collections.abc import Iterator
@@ -69,10 +70,11 @@ def add_arguments(parser) -> None:
         help="fx,fy,cx,cy in pixels, or a .json file with 3 x 3 numbers; one for both or one each",
     )
     parser.add_argument(
-        "--no-upright",
-        dest="upright",
-        action="store_false",
-        help="RIGHT may lie turned by a quarter or a half; it is looked at first",
+        "--upright",
+        action=argparse.BooleanOptionalAction,
+        default="auto",
+        help="RIGHT stands as LEFT does; --no-upright looks at four quarter turns of it first "
+        "[only where hardly anything agrees otherwise]",
     )
     parser.add_argument(
         "--scales",
@@ -107,7 +109,7 @@ def run(options) -> None:
     for path in (options.out, options.grids, options.attention and options.attention_out):
         check_output(path, PICTURES)
     check_output(options.save, ("npz",))
-    if options.attention and not options.upright:
+    if options.attention and options.upright is False:
         raise ValueError(
             "--attention shows RIGHT as it lies, --no-upright may match it turned: take one of "
             "them, or turn the file."
@@ -122,6 +124,8 @@ def run(options) -> None:
     params = api.load(options.weights)
     names = "max_matches", "threshold", "resize", "upright", "polish"
     asked = {name: getattr(options, name) for name in names}
+    if options.attention:  # which is drawn of RIGHT as it lies
+        asked["upright"] = True
     matcher = Matcher(params, MatchOptions(**asked, scales=read_scales(options.scales)))
 
     start = time.perf_counter()

@@ -1,6 +1,7 @@
 """The matcher: weights and options, and what leads from two images to their matches."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import no_type_check
 
@@ -12,20 +13,18 @@ from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, EncodedView
+from astr_jax.matching.first_look import Look, planned
 from astr_jax.matching.options import MatchOptions
 from astr_jax.matching.polishing import polished
 from astr_jax.matching.scales import (
-    FIRST_SCALES,
     LOOK_SIZE,
     as_at_full_size,
     check_scales,
-    chosen_scales,
-    further_scales,
     merged,
     shrinks,
     surest,
 )
-from astr_jax.matching.turns import TURNS, matches_turned_back
+from astr_jax.matching.turns import matches_turned_back
 from astr_jax.matching.working import working_intrinsics, working_points
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
@@ -65,7 +64,6 @@ class Matcher:
         self.params, self.options = params, options or MatchOptions()
         own = params.calibration.threshold
         self.threshold = own if self.options.threshold is None else self.options.threshold
-        self.turns = TURNS[:1] if self.options.upright else TURNS
         self.scales = check_scales(self.options.scales)  # None: by the first look
 
     def encode(self, image, mask=None, *, name: str = "image") -> EncodedImage:
@@ -117,7 +115,7 @@ class Matcher:
         """The turn of image 1 and the scales that the pair is matched at, by a first look: coarse,
         at half the size. Nothing is looked at where the options leave no choice."""
         batched = image0.prepared.batched or image1.prepared.batched
-        if batched and len(self.turns) > 1:
+        if batched and self.options.upright is False:
             raise ValueError(
                 f"{image1.name} is a batch, and each image of it may lie differently; "
                 "upright=False takes one pair at a time. match_pairs takes many."
@@ -127,21 +125,10 @@ class Matcher:
                 f"{image1.name} is a batch; several scales take one pair at a time. match_pairs "
                 "takes many."
             )
-        if batched or (len(self.turns) == 1 and self.scales is not None):
-            return self.turns[0], self.scales or (1.0,)
-        seen = {
-            turn: {
-                scale: self._evidence(image0, image1, turn, scale)
-                for scale in self.scales or FIRST_SCALES
-            }
-            for turn in self.turns
-        }
-        turn = max(seen, key=lambda turn: max(seen[turn].values()))
-        if self.scales:
-            return turn, self.scales
-        for scale in further_scales(seen[turn]):
-            seen[turn][scale] = self._evidence(image0, image1, turn, scale)
-        return turn, chosen_scales(seen[turn])
+        if batched or (self.options.upright is not False and self.scales is not None):
+            return 0, self.scales or (1.0,)
+        look = functools.partial(self._look, image0, image1)
+        return planned(look, upright=self.options.upright, scales=self.scales)
 
     def candidates(
         self, image0: EncodedImage, image1: EncodedImage, *, turn: int = 0, scale: float = 1.0
@@ -264,14 +251,14 @@ class Matcher:
         features = programs.run_encode(self.params, pixels, mask, square=square)
         return EncodedView(prepared, features, limit)
 
-    def _evidence(self, image0: EncodedImage, image1: EncodedImage, turn: int, scale: float):
-        """How sure a turn and a scale are, by the first look."""
+    def _look(self, image0: EncodedImage, image1: EncodedImage, turn: int, scale: float) -> Look:
+        """What the first look says of a turn and a scale."""
         shrink0, shrink1 = (LOOK_SIZE * shrink for shrink in shrinks(scale))
         views = image0.at(0, shrink0), image1.at(turn, shrink1)
         if shrink0 > shrink1:
             views = views[::-1]  # P is the same, and so is the program
         features = (view.features for view in views)
-        return float(programs.run_look(self.params, *features, rows=rows_of(*views)))
+        return Look(*map(float, programs.run_look(self.params, *features, rows=rows_of(*views))))
 
 
 def limit_at(resize: int, shrink: int) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from astr_jax.matching.scales import AUTO, check_scales
+from astr_jax.matching.turns import check_upright
 from astr_jax.ops.scaling import ESTIMATORS
 
 RESIZE = 640  # default limit of the long side, pixels
@@ -16,7 +17,7 @@ class MatchOptions:
     threshold: float | None = None  # least confidence, in [0, 1); None: the weights' own
     resize: int = RESIZE  # the long side is shrunk to it at most, pixels
     estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
-    upright: bool = True  # both images stand the same way up; False: try image 1 at four turns
+    upright: object = AUTO  # True: both images stand the same way up; False: look at four turns
     polish: bool = True  # least-squares matching of what was found
     scales: object = AUTO  # "auto", or how much larger things look in image 1: one number or more
 
@@ -31,7 +32,7 @@ class MatchOptions:
             raise ValueError(
                 f"estimator must be one of {ESTIMATORS} or None; got {self.estimator!r}."
             )
-
+        check_upright(self.upright)
         check_scales(self.scales)
 
     def estimator_for(self, K0, K1) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
 from astr_jax.matching.scales import POWER
+from astr_jax.ops.agreement import agreement
 from astr_jax.ops.matching import DualSoftmax
 from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
@@ -64,12 +65,17 @@ def run_coarse(
 @functools.partial(jax.jit, static_argnames="rows")
 def run_look(
     params: Params, features0: Features, features1: Features, *, rows: tuple[int, int]
-) -> Float[Array, ""]:
-    """How sure the coarse matches of a pair are: the sum of a power of their confidences."""
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """How sure the coarse matches of one pair are: the sum of a power of their confidences; and
+    how well they agree: the same of those that keep together with their neighbours, a cell."""
     upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
     coarse = stages.aggregate(params, upper0, upper1)
     cells = stages.pick(params, coarse, upper0, upper1, threshold=0.0)
-    return (jnp.where(cells.valid, cells.confidence, 0.0) ** POWER).sum()
+    sure = jnp.where(cells.valid, cells.confidence, 0.0) ** POWER
+    grid0, width1 = upper0.mask8.shape[1:], upper1.mask8.shape[2]
+    agreeing = agreement(cells.cell0[0], cells.cell1[0], sure[0], grid0=grid0, width1=width1)
+    usable = jnp.minimum(upper0.mask8.sum(), upper1.mask8.sum())
+    return sure.sum(), (sure[0] * agreeing).sum() / jnp.maximum(usable, 1)
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "estimator"))

@@ -4,13 +4,37 @@ A turn is the number of quarter turns anticlockwise, as in np.rot90, by which an
 when it is matched. What is found in it goes back to the image as given.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from astr_jax.geometry import turned_back
 from astr_jax.ops.grids import COARSE_STRIDE, cell_xy
 from astr_jax.types import Matches
 
+AUTO = "auto"
 TURNS = (0, 1, 2, 3)
+# Of the share of cells whose matches agree with their neighbours in the first look:
+SURE = 0.035  # beyond it, of an image as it lies, no other turn is looked at
+LEAST = 0.017  # of another turn; two pictures with nothing in common reach it in no turn
+SURER = 2.0  # times as much as the image as it lies
+
+
+def check_upright(upright) -> None:
+    """Raises ValueError for what is neither "auto" nor True nor False."""
+    if not (isinstance(upright, bool) or upright == AUTO):
+        raise ValueError(f'upright must be "auto", True or False; got {upright!r}.')
+
+
+def chosen_turn(agreement: Mapping[int, float], *, upright) -> int:
+    """The turn whose matches agree most; where upright is "auto", 0 unless another is far better.
+
+    agreement: of each turn that was looked at, the share of agreeing cells.
+    """
+    turn = max(agreement, key=agreement.get)
+    if upright == AUTO and agreement[turn] < max(SURER * agreement[0], LEAST):
+        return 0
+    return turn
 
 
 def matches_turned_back(

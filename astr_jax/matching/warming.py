@@ -27,7 +27,7 @@ def programs_to_warm(
         noise = np.uint8(rng.integers(0, 256, size))
         image = matcher.encode(noise, name="noise")
         where = "{1} x {0}".format(*size)
-        if matcher.scales is None or len(matcher.turns) > 1:
+        if matcher.scales is None or matcher.options.upright is False:
             yield f"a first look, {where}", lambda image=image: matcher.plan(image, image)
         for scale in scales:
             yield f"a match at scale {scale:g}, {where}", whole(matcher, image, scale, K)

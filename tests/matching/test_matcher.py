@@ -10,6 +10,7 @@ from pictures import darker, picture
 import astr_jax
 from astr_jax.images import prepare
 from astr_jax.matching import EncodedImage, EncodedImages, Matcher, MatchOptions, programs
+from astr_jax.matching.first_look import Look
 from astr_jax.matching.polishing import polished
 from astr_jax.matching.working import working_intrinsics
 from astr_jax.ops.matching import dual_softmax
@@ -101,7 +102,7 @@ def test_confidences_are_those_of_the_dual_softmax_at_each_temperature(params, r
 @pytest.mark.parametrize(("scales", "each"), [(1, 1), ("auto", 2)])
 def test_an_image_is_encoded_when_it_is_first_needed_and_once(params, monkeypatch, scales, each):
     matcher = Matcher(params, MatchOptions(resize=RESIZE, scales=scales))
-    monkeypatch.setattr(matcher, "_evidence", looked_at_and_found_to_be_of_one_scale)
+    monkeypatch.setattr(matcher, "_look", looked_at_and_found_to_be_of_one_scale)
     calls, encode = [], programs.run_encode
     monkeypatch.setattr(programs, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
     image0, image1 = matcher.encode(picture(96, 128)), matcher.encode(picture(96, 128, seed=1))
@@ -113,7 +114,7 @@ def test_an_image_is_encoded_when_it_is_first_needed_and_once(params, monkeypatc
 
 def looked_at_and_found_to_be_of_one_scale(image0, image1, turn, scale):
     image0.at(0, 2), image1.at(turn, 2)
-    return float(scale == 1)
+    return Look(float(scale == 1), 1.0)
 
 
 def test_the_cache_forgets_what_was_not_used_for_longest():

@@ -185,6 +185,18 @@ def test_the_first_look_finds_turns_and_scales(photo):
     assert matcher.plan(image, matcher.encode(small))[1][0] in (0.5, 0.25)
 
 
+def test_an_image_on_its_side_is_taken_so_without_being_asked(photo):
+    """And one that stands is not looked at otherwise; by the weights that ship."""
+    matcher = Matcher(astr_jax.load(), MatchOptions(resize=320))
+    image, lying = matcher.encode(photo), matcher.encode(np.rot90(photo, 3))
+    assert matcher.plan(image, lying) == (1, (1.0,))
+    standing = matcher.encode(photo)
+    assert matcher.plan(image, standing) == (0, (1.0,))
+    assert {turn for turn, _ in standing._views} == {0}
+    upright = Matcher(astr_jax.load(), MatchOptions(resize=320, upright=True))
+    assert upright.plan(image, lying)[0] == 0
+
+
 @pytest.fixture(scope="module")
 def photo():
     with cbook.get_sample_data("grace_hopper.jpg") as file:
@@ -194,11 +206,11 @@ def photo():
 
 def test_nothing_is_looked_at_where_there_is_no_choice(params, images, monkeypatch):
     matcher = Matcher(params, MatchOptions(resize=RESIZE, scales=1))
-    monkeypatch.setattr(matcher, "_evidence", None)
+    monkeypatch.setattr(matcher, "_look", None)
     encoded = [matcher.encode(image) for image in images]
     assert matcher.plan(*encoded) == (0, (1.0,))
     auto = Matcher(params, MatchOptions(resize=RESIZE))
-    monkeypatch.setattr(auto, "_evidence", None)
+    monkeypatch.setattr(auto, "_look", None)
     batch = auto.encode(np.stack([images[0]] * 2)[..., None])
     assert auto.plan(batch, batch) == (0, (1.0,))
     several = Matcher(params, MatchOptions(resize=RESIZE, scales=(1, 2)))

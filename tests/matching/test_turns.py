@@ -7,6 +7,7 @@ import astr_jax
 from astr_jax.geometry import turned_back, turned_camera
 from astr_jax.images import prepare
 from astr_jax.matching import Matcher, programs
+from astr_jax.matching.first_look import Look
 from astr_jax.matching.turns import TURNS, matches_turned_back
 from astr_jax.matching.working import working_intrinsics
 from astr_jax.ops.pose import pixel_rays
@@ -124,7 +125,7 @@ def test_an_image_that_lies_turned_gives_the_matches_of_the_image_that_stands(
     expected = find(params, img0, img1, mask1=mask, K0=K, K1=K)
     given = laid(img1, turn)
     K1 = turned_camera(K, given.shape, -turn % 4)
-    monkeypatch.setattr(Matcher, "_evidence", sure_of(turn))
+    monkeypatch.setattr(Matcher, "_look", sure_of(turn))
     found = find(params, img0, given, mask1=laid(mask, turn), K0=K, K1=K1, upright=False)
     np.testing.assert_array_equal(found.keypoints0, expected.keypoints0)
     np.testing.assert_array_equal(found.confidence, expected.confidence)
@@ -137,15 +138,15 @@ def test_an_image_that_lies_turned_gives_the_matches_of_the_image_that_stands(
 def sure_of(turn):
     """What stands in for the first look, which random weights cannot take."""
 
-    def evidence(self, image0, image1, tried, scale):
+    def look(self, image0, image1, tried, scale):
         image0.at(0, 2), image1.at(tried, 2)
-        return (1.0 + (tried == turn)) * (scale == 1)
+        return Look(float(scale == 1), float(tried == turn))
 
-    return evidence
+    return look
 
 
 def test_an_image_that_stands_gives_the_same_bits(params, pair, monkeypatch):
-    monkeypatch.setattr(Matcher, "_evidence", sure_of(0))
+    monkeypatch.setattr(Matcher, "_look", sure_of(0))
     expected, found = find(params, *pair), find(params, *pair, upright=False)
     for name, value in vars(expected).items():
         np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
@@ -156,7 +157,7 @@ def test_match_pairs_tries_the_turns_of_each_image_once(params, pair, monkeypatc
     given = np.ascontiguousarray(laid(img1, 1))
     calls, encode = [], programs.run_encode
     monkeypatch.setattr(programs, "run_encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
-    monkeypatch.setattr(Matcher, "_evidence", sure_of(1))
+    monkeypatch.setattr(Matcher, "_look", sure_of(1))
     pairs = [(img0, given), (img0, img1), (given, img0)]
     found = astr_jax.match_pairs(params, pairs, resize=RESIZE, upright=False)
     found = [(matches, len(calls)) for matches in found]

@@ -52,10 +52,11 @@ def add_size(parser: argparse.ArgumentParser) -> None:
         "--resize", type=int, metavar="PX", help="of astr: its own limit of the long side"
     )
     parser.add_argument(
-        "--no-upright",
-        dest="upright",
-        action="store_false",
-        help="of astr: image 1 may lie turned by a quarter or a half; it is looked at first",
+        "--upright",
+        action=argparse.BooleanOptionalAction,
+        default="auto",
+        help="of astr: image 1 is taken as it lies, or looked at in four quarter turns first "
+        "[only where hardly anything agrees otherwise]",
     )
     parser.add_argument(
         "--no-polish",

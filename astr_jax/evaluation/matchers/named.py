@@ -44,7 +44,7 @@ def astr_matcher(
     resize: int | None,
     calibration: Calibration | None = None,
     *,
-    upright: bool = True,
+    upright="auto",
     polish: bool = True,
 ) -> NamedMatcher:
     """The model as a matcher, and its settings for the protocol.
@@ -74,8 +74,7 @@ def astr_matcher(
         "match_scales": matcher.options.scales,
         "scale_estimator": "pose with intrinsics, else affine",
     }
-    asked = {"upright": upright, "polish": polish}
-    settings |= {name: False for name, wanted in asked.items() if not wanted}
+    settings |= {"upright": upright} | ({} if polish else {"polish": False})
     device = jax.local_devices()[0]
     return NamedMatcher(match=astr, settings=settings, device=device, encode=matcher.encode)
 
@@ -135,7 +134,7 @@ def find_matcher(
     weights: str | None,
     resize: int | None,
     *,
-    upright: bool = True,
+    upright="auto",
     polish: bool = True,
 ) -> NamedMatcher:
     """A matcher by its name on the command line."""
@@ -144,7 +143,7 @@ def find_matcher(
     asked = {
         "--weights": weights,
         "--resize": resize,
-        "--no-upright": None if upright else True,
+        "--upright" if upright else "--no-upright": None if upright == "auto" else upright,
         "--no-polish": None if polish else True,
     }
     for option, value in asked.items():

@@ -5,6 +5,7 @@ import pytest
 
 from astr_jax.evaluation.matchers.named import AstrCandidates, astr_matcher
 from astr_jax.matching import Matcher, MatchOptions
+from astr_jax.matching.first_look import Look
 from astr_jax.params import Calibration, Params, save_params
 
 
@@ -35,7 +36,7 @@ def test_log_p_of_the_candidates_is_what_match_finds_at_that_temperature(
     weights, images, monkeypatch
 ):
     # Candidates are of one scale, and the ratios of a few random matches are fits to noise.
-    monkeypatch.setattr(Matcher, "_evidence", lambda *looked: float(looked[-1] == 1))
+    monkeypatch.setattr(Matcher, "_look", lambda *looked: Look(float(looked[-1] == 1), 1.0))
     monkeypatch.setattr(MatchOptions, "estimator_for", lambda *_: "none")
     candidates = AstrCandidates(str(weights), SIDE, (0.5, 1.0))
     (points0, points1, confidence, sigma), log_confidence = candidates(*images)

@@ -1,0 +1,47 @@
+"""The first look: at which turn of image 1, and at which scales, a pair is worth matching.
+
+It is coarse, and at half the size. What it says of a turn and a scale is a Look; `planned` asks for
+as few as it needs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from astr_jax.matching.scales import FIRST_SCALES, chosen_scales, further_scales
+from astr_jax.matching.turns import SURE, TURNS, chosen_turn
+
+
+class Look(NamedTuple):
+    """What the first look says of a pair at one turn and one scale."""
+
+    sure: float  # sum of a power of the confidences
+    agreeing: float  # the same of the matches that agree with their neighbours, a cell
+
+
+def planned(
+    look: Callable[[int, float], Look], *, upright: object, scales: tuple[float, ...] | None
+) -> tuple[int, tuple[float, ...]]:
+    """The turn of image 1, and the scales to match at, the surest first.
+
+    look(turn, scale) looks. upright, scales: as in MatchOptions; None for scales="auto". Where
+    upright is "auto", other turns are looked at only if the matches of the images as they lie
+    hardly agree, and at one scale alone.
+    """
+    asked = scales or FIRST_SCALES
+    seen = {0: {scale: look(0, scale) for scale in asked}}
+    if upright is not True and (upright is False or most_agreeing(seen[0]) < SURE):
+        tried = asked if upright is False else asked[:1]
+        seen |= {turn: {scale: look(turn, scale) for scale in tried} for turn in TURNS[1:]}
+    agreement = {turn: most_agreeing(looks) for turn, looks in seen.items()}
+    turn = chosen_turn(agreement, upright=upright)
+    if scales:
+        return turn, scales
+    looks = {scale: seen[turn].get(scale) or look(turn, scale) for scale in asked}
+    sure = {scale: found.sure for scale, found in looks.items()}
+    sure |= {scale: look(turn, scale).sure for scale in further_scales(sure)}
+    return turn, chosen_scales(sure)
+
+
+def most_agreeing(looks: Mapping[float, Look]) -> float:
+    """Of the scale whose matches agree most."""
+    return max(look.agreeing for look in looks.values())
