@@ -1,6 +1,7 @@
 """Makes JAX strict, and quick to compile; what the tests of the model share."""
 
 import atexit
+import dataclasses
 import gc
 import os
 import pathlib
@@ -42,6 +43,25 @@ MICRO = ModelConfig(
     train_side=96,
 )
 
+NANO = dataclasses.replace(
+    MICRO,
+    aggregation=dataclasses.replace(MICRO.aggregation, blocks=1),
+    fine=dataclasses.replace(MICRO.fine, zooms=(1.0,)),
+)
+
+
+@pytest.fixture(scope="session")
+def nano_config():
+    """The micro model with one block and one step: compiles in two thirds of the time, for tests of
+    what leads to the model and away from it."""
+    return NANO
+
+
+@pytest.fixture(scope="session")
+def nano_variables():
+    """Random variables of the nano model, its norms too."""
+    return random_variables(NANO)
+
 
 @pytest.fixture(scope="session")
 def micro_config():
@@ -52,7 +72,12 @@ def micro_config():
 @pytest.fixture(scope="session")
 def micro_variables():
     """Random variables of the micro model, its norms too, so that no test is passed by ones."""
-    variables = jax.tree.map(np.asarray, init_variables(MICRO, jax.random.key(0)))
+    return random_variables(MICRO)
+
+
+def random_variables(config):
+    """As initialised, but for the norms."""
+    variables = jax.tree.map(np.asarray, init_variables(config, jax.random.key(0)))
     return roughened(variables, seed=0)
 
 

@@ -14,8 +14,8 @@ RESIZE = 128  # canvases of 96 x 128 and 128 x 128
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+def params(nano_config, nano_variables):
+    return fold_params(Params(nano_variables, nano_config, Calibration(threshold=0.0)))
 
 
 def pair(height=96, width=128):

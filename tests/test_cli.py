@@ -28,10 +28,10 @@ SMALL = ["--resize", "64"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, micro_config, micro_variables):
+def folder(tmp_path_factory, nano_config, nano_variables):
     """Random weights, two photographs, one of them turned by its EXIF tag, and worse files."""
     folder = tmp_path_factory.mktemp("cli")
-    params = Params(micro_variables, micro_config, Calibration(threshold=0.0))
+    params = Params(nano_variables, nano_config, Calibration(threshold=0.0))
     save_params(folder / "micro.safetensors", params, note="of no use")
     texture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8))
     left = texture.resize((128, 96))

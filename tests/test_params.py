@@ -22,9 +22,9 @@ from astr_jax.params import (
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
+def params(nano_config, nano_variables):
     calibration = Calibration(temperature=1.5, sigma_factor=0.8, threshold=0.1)
-    return Params(micro_variables, micro_config, calibration)
+    return Params(nano_variables, nano_config, calibration)
 
 
 @pytest.fixture

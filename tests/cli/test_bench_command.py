@@ -15,10 +15,10 @@ from astr_jax.params import Calibration, Params, save_params
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, micro_config, micro_variables):
+def folder(tmp_path, monkeypatch, nano_config, nano_variables):
     """Random weights, two photographs, and pages. A match takes no time."""
     monkeypatch.chdir(tmp_path)
-    save_params("micro.safetensors", Params(micro_variables, micro_config, Calibration()))
+    save_params("micro.safetensors", Params(nano_variables, nano_config, Calibration()))
     image = picture(96, 128)
     Image.fromarray(image).save("left.png")
     Image.fromarray(darker(image)).save("right.png")

@@ -15,12 +15,12 @@ from astr_jax.training.step import TrainState
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, micro_config, micro_variables):
+def folder(tmp_path_factory, nano_config, nano_variables):
     """A run with checkpoints 10, of a score, and 20, of none; and one that has not begun."""
     folder = tmp_path_factory.mktemp("export")
     experiment = Experiment(
         name="micro",
-        model=micro_config,
+        model=nano_config,
         train=TrainConfig(),
         data=HomographyConfig(),
         stages=(Stage(pairs=4),),
@@ -30,7 +30,7 @@ def folder(tmp_path_factory, micro_config, micro_variables):
         (folder / name).mkdir()
         (folder / name / "experiment.json").write_text(to_json(experiment))
     checkpoints = Checkpoints(folder / "run")
-    variables = jax.tree.map(jax.numpy.asarray, micro_variables)
+    variables = jax.tree.map(jax.numpy.asarray, nano_variables)
     for step, score in ((10, 0.4375), (20, None)):
         ema = jax.tree.map(lambda x, step=step: x * (step // 10), variables["params"])
         state = TrainState(np.int32(step), ema, variables["batch_stats"], (), ema)
@@ -58,25 +58,25 @@ def assert_same(actual, expected, rtol=0.0):
     jax.tree.map(close, actual, expected)
 
 
-def test_the_best_weights_are_written_folded_and_load(export, micro_config, micro_variables):
+def test_the_best_weights_are_written_folded_and_load(export, nano_config, nano_variables):
     code, out, err = export("run", "--out", "best.safetensors")
     assert (code, err) == (0, "")
     assert "wrote best.safetensors: step 10, score 0.4375, " in out
     assert out.splitlines()[1] == "note: micro, step 10. Photographs of noise."
     assert read_header("best.safetensors").config.backbone.folded
-    expected = fold_params(Params(micro_variables, micro_config))
+    expected = fold_params(Params(nano_variables, nano_config))
     assert_same(astr_jax.load("best.safetensors"), expected, rtol=1e-6)
     assert export("run", "--best", "--out", "again.safetensors")[0] == 0
     assert_same(astr_jax.load("again.safetensors"), astr_jax.load("best.safetensors"))
 
 
-def test_unfolded_weights_of_a_step_can_be_trained_on(export, folder, micro_variables):
+def test_unfolded_weights_of_a_step_can_be_trained_on(export, folder, nano_variables):
     code, out, _ = export("run", "--step", "20", "--unfolded", "--out", "u.safetensors")
     assert code == 0
     size = (folder / "u.safetensors").stat().st_size / 1e6
     assert f"step 20, no score, {size:.2f} MB, float32, batch norm unfolded" in out
-    doubled = jax.tree.map(lambda x: 2 * x, micro_variables["params"])
-    expected = {"params": doubled, "batch_stats": micro_variables["batch_stats"]}
+    doubled = jax.tree.map(lambda x: 2 * x, nano_variables["params"])
+    expected = {"params": doubled, "batch_stats": nano_variables["batch_stats"]}
     assert_same(load_params("u.safetensors", fold=False).variables, expected)
 
 

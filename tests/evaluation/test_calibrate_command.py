@@ -20,9 +20,9 @@ SIZE = 192, 256  # (h, w)
 
 
 @pytest.fixture
-def weights(tmp_path, micro_config, micro_variables):
+def weights(tmp_path, nano_config, nano_variables):
     path = tmp_path / "micro.safetensors"
-    save_params(path, Params(micro_variables, micro_config), note="of noise, CC0", dtype="bfloat16")
+    save_params(path, Params(nano_variables, nano_config), note="of noise, CC0", dtype="bfloat16")
     return path
 
 

@@ -65,10 +65,10 @@ def test_the_command_takes_any_function_with_or_without_intrinsics(
 
 
 def test_the_report_names_the_weights_and_how_they_match(
-    pairs_folder, micro_config, micro_variables, monkeypatch, capsys
+    pairs_folder, nano_config, nano_variables, monkeypatch, capsys
 ):
     weights, out = pairs_folder / "micro.safetensors", pairs_folder / "astr.json"
-    save_params(weights, Params(micro_variables, micro_config, Calibration(threshold=0.3)))
+    save_params(weights, Params(nano_variables, nano_config, Calibration(threshold=0.3)))
     called = []
 
     class Blind(Matcher):

@@ -51,8 +51,8 @@ def test_what_takes_longer_is_told_round_by_round():
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+def params(nano_config, nano_variables):
+    return fold_params(Params(nano_variables, nano_config, Calibration(threshold=0.0)))
 
 
 def test_the_stages_are_those_of_a_match(params):

@@ -12,8 +12,8 @@ RESIZE = 128
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+def params(nano_config, nano_variables):
+    return fold_params(Params(nano_variables, nano_config, Calibration(threshold=0.0)))
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,10 @@ def test_the_centre_of_a_cell_is_found_where_the_match_of_the_cell_is(params, im
     np.testing.assert_array_equal(found.cell0, matches.cell0[order])
     np.testing.assert_array_equal(found.cell1, matches.cell1[order])
     np.testing.assert_allclose(found.keypoints0, matches.keypoints0[order], atol=1e-3)
-    np.testing.assert_allclose(found.keypoints1, matches.keypoints1[order], atol=1e-2)
+    # Polishing stops where a step is small, so that rounding moves it by a little.
+    np.testing.assert_allclose(found.keypoints1, matches.keypoints1[order], atol=5e-2)
     np.testing.assert_allclose(found.confidence, matches.confidence[order], rtol=1e-4)
-    np.testing.assert_allclose(found.sigma, matches.sigma[order], rtol=1e-2)
+    np.testing.assert_allclose(found.sigma, matches.sigma[order], rtol=5e-2)
 
 
 def test_points_between_cells_keep_their_place_and_start_beside_the_centre(params, images):
@@ -49,7 +50,7 @@ def test_points_between_cells_keep_their_place_and_start_beside_the_centre(param
     moved = find(params, images, estimator="none", keypoints0=matches.keypoints0 + beside)
     np.testing.assert_allclose(moved.keypoints0, matches.keypoints0 + beside, atol=1e-3)
     np.testing.assert_array_equal(moved.cell0, matches.cell0)
-    # Three steps reach 24 px of the images as given: the start is what is moved alike.
+    # A step reaches 16 px of the images as given: the start is what is moved alike.
     assert np.median(np.abs(moved.keypoints1 - matches.keypoints1 - beside)) < 12
 
 

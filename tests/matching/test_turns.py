@@ -20,8 +20,8 @@ K = np.array([[90.0, 3.0, 60.0], [0.0, 110.0, 50.0], [0.0, 0.0, 1.0]])  # with s
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+def params(nano_config, nano_variables):
+    return fold_params(Params(nano_variables, nano_config, Calibration(threshold=0.0)))
 
 
 @pytest.fixture(scope="module")

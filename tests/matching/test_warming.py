@@ -22,8 +22,8 @@ K = np.array([[200.0, 0, 128], [0, 200, 96], [0, 0, 1]])
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+def params(nano_config, nano_variables):
+    return fold_params(Params(nano_variables, nano_config, Calibration(threshold=0.0)))
 
 
 class Traced:

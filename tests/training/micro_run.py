@@ -23,15 +23,13 @@ from astr_jax.training.experiment import Experiment, Stage, TrainConfig, Validat
 STEPS, BATCH = 10, 8
 
 
-def experiment(
-    *, blocks: int, fine: bool, batch: int = BATCH, validates: bool = True
-) -> Experiment:
+def experiment(*, fine: bool, batch: int = BATCH, validates: bool = True) -> Experiment:
     """Ten steps of a model of the fewest channels, each step in the log and in a checkpoint."""
     return Experiment(
         name="micro",
         model=ModelConfig(
             backbone=BackboneConfig(widths=(4, 8, 8, 8, 8), blocks=(1,) * 5, fine_stride=4),
-            aggregation=AggregationConfig(blocks=blocks, head_dim=4),
+            aggregation=AggregationConfig(blocks=1, head_dim=4),
             matching=MatchingConfig(threshold=0.0, block=64),
             fine=FineConfig(head_dim=4),
             train_side=96,
@@ -71,7 +69,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 1)
     if arguments.coordinator:
         devices.join(arguments.coordinator, 2, arguments.process)
-    chosen = experiment(blocks=1, fine=False, batch=arguments.pairs, validates=False)
+    chosen = experiment(fine=False, batch=arguments.pairs, validates=False)
     loop.train(chosen, sources(), arguments.workdir, num_threads=1)
 
 

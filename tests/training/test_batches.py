@@ -43,10 +43,10 @@ def draw(experiment, photos, start, count):
 
 
 @pytest.fixture(scope="module")
-def experiment(micro_config):
+def experiment(nano_config):
     return Experiment(
         name="mixed",
-        model=micro_config,
+        model=nano_config,
         train=TrainConfig(),
         data=HomographyConfig(),
         stages=(STAGE,),
@@ -74,7 +74,7 @@ def test_a_run_that_goes_on_sees_the_batches_it_would_have_seen(experiment, phot
         jax.tree.map(np.testing.assert_array_equal, again, before)
 
 
-def test_worlds_train_the_whole_model(experiment, micro_variables, mixed):
+def test_worlds_train_the_whole_model(experiment, nano_variables, mixed):
     batch = next(batch for batch in mixed if isinstance(batch.truth, DepthTruth))
     scores = jax.jit(
         functools.partial(
@@ -85,7 +85,7 @@ def test_worlds_train_the_whole_model(experiment, micro_variables, mixed):
             train=True,
         )
     )
-    given = micro_variables["params"], micro_variables["batch_stats"], batch
+    given = nano_variables["params"], nano_variables["batch_stats"], batch
     loss, (parts, _) = scores(*given, keys_for_step(0, 0, 2))
     assert np.isfinite(loss)
     for name in ("coarse", "spot", "fine"):

@@ -27,9 +27,9 @@ def on_one_device(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("one"), 1)
 
 
-def trained(workdir, count, *, blocks=2, fine=True):
+def trained(workdir, count, *, fine=True):
     mesh = devices.data_mesh(jax.devices()[:count])
-    experiment = micro_run.experiment(blocks=blocks, fine=fine, validates=False)
+    experiment = micro_run.experiment(fine=fine, validates=False)
     loop.train(experiment, micro_run.sources(), workdir, mesh=mesh, num_threads=1)
     return workdir
 
@@ -73,7 +73,7 @@ def train_by_two_processes(workdir, cache):
 
 def test_two_processes_have_the_losses_of_one_and_go_on(tmp_path):
     workdir = tmp_path / "run"
-    on_one_device = losses(trained(tmp_path / "one", 1, blocks=1, fine=False))
+    on_one_device = losses(trained(tmp_path / "one", 1, fine=False))
     train_by_two_processes(workdir, tmp_path / "compiled")
     np.testing.assert_allclose(losses(workdir), on_one_device, rtol=1e-4)
     log = (workdir / "log.jsonl").read_text().splitlines()
@@ -82,7 +82,7 @@ def test_two_processes_have_the_losses_of_one_and_go_on(tmp_path):
     # Of the first nine steps even the times are the same: they were not run again.
     assert (workdir / "log.jsonl").read_text().splitlines()[:9] == log[:9]
     np.testing.assert_allclose(losses(workdir), on_one_device, rtol=1e-4)
-    like = start.like_state(micro_run.experiment(blocks=1, fine=False), devices.data_mesh())
+    like = start.like_state(micro_run.experiment(fine=False), devices.data_mesh())
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:  # of one process
         assert int(checkpoints.restore(like).step) == micro_run.STEPS
 

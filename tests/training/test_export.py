@@ -31,13 +31,13 @@ def state_at(step, variables):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, micro_config, micro_variables):
+def run(tmp_path_factory, nano_config, nano_variables):
     """A run's folder, written by eight devices."""
     folder = tmp_path_factory.mktemp("runs") / "micro"
     folder.mkdir()
     experiment = Experiment(
         name="micro",
-        model=micro_config,
+        model=nano_config,
         train=TrainConfig(),
         data=HomographyConfig(),
         stages=(Stage(pairs=4),),
@@ -48,7 +48,7 @@ def run(tmp_path_factory, micro_config, micro_variables):
     assert everywhere.num_devices == 8
     checkpoints = Checkpoints(folder)
     for step, score in SCORES.items():
-        checkpoints.save(jax.device_put(state_at(step, micro_variables), everywhere), score)
+        checkpoints.save(jax.device_put(state_at(step, nano_variables), everywhere), score)
     checkpoints.close()
     return folder
 
@@ -60,12 +60,12 @@ def assert_weights_of(read, step, variables):
     jax.tree.map(np.testing.assert_array_equal, read.params.variables, given)
 
 
-def test_the_best_checkpoint_is_read_unless_a_step_is_named(run, micro_variables):
+def test_the_best_checkpoint_is_read_unless_a_step_is_named(run, nano_variables):
     best = read_run(run)
-    assert_weights_of(best, 2, micro_variables)
+    assert_weights_of(best, 2, nano_variables)
     assert (best.score, best.name, best.note) == (0.9, "micro", "Photographs of noise.")
     newest = read_run(run, 4)
-    assert_weights_of(newest, 4, micro_variables)
+    assert_weights_of(newest, 4, nano_variables)
     assert newest.score == 0.5
 
 
@@ -73,19 +73,19 @@ def test_a_checkpoint_without_a_score_has_none(run):
     assert read_run(run, 3).score is None
 
 
-def test_what_eight_devices_wrote_lies_on_one(run, micro_config):
+def test_what_eight_devices_wrote_lies_on_one(run, nano_config):
     params = read_run(run).params
-    assert params.config == micro_config
+    assert params.config == nano_config
     places = {device for x in jax.tree.leaves(params) for device in x.devices()}
     assert places == {jax.local_devices()[0]}
 
 
-def test_without_any_score_the_newest_is_read(run, micro_variables, tmp_path):
+def test_without_any_score_the_newest_is_read(run, nano_variables, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     for step in (2, 4):
         shutil.rmtree(folder / "checkpoints" / str(step))
-    assert_weights_of(read_run(folder), 3, micro_variables)
+    assert_weights_of(read_run(folder), 3, nano_variables)
 
 
 def test_a_run_that_goes_on_is_left_as_it_is(run, tmp_path):

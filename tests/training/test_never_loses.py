@@ -51,9 +51,7 @@ def final_state(workdir):
 
     checkpoints = Checkpoints(workdir)
     assert checkpoints.steps()[-1] == micro_run.STEPS
-    like = like_state(
-        micro_run.experiment(blocks=1, fine=False, batch=1), data_mesh(jax.devices()[:1])
-    )
+    like = like_state(micro_run.experiment(fine=False, batch=1), data_mesh(jax.devices()[:1]))
     state = jax.device_get(checkpoints.read(micro_run.STEPS, like))
     checkpoints.close()
     return state
