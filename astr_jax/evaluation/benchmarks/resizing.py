@@ -6,12 +6,12 @@ import pathlib
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.truths import PairTruth
 from astr_jax.geometry import resize_matrix
-from astr_jax.images import to_grey
+from astr_jax.images import opened, to_grey
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def load_image(
     Grey by Pillow's 'L', where a JPEG gives its own luma; 16 bits and floats as `astr_jax.match`
     takes them. Turned as its EXIF says, and resized by area averaging.
     """
-    with Image.open(path) as file:
+    with opened(path) as file:
         file.draft("L", file.size)
         upright = ImageOps.exif_transpose(file)
         if upright.mode[0] in "IF":  # which Pillow would clip at 255

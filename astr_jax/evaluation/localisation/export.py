@@ -6,7 +6,8 @@ OUT/dense.h5 too, which grows pair by pair: killed half-way, the same call goes 
 
 A picture's keypoints, once in features.h5, stay: a model may have been made from them, and matches
 of later lists are brought to them. A picture that meets only such pictures is a query: all its
-points are keypoints. Pictures are turned as their EXIF says, as OpenCV does for hloc.
+points are keypoints. Pictures are matched as their EXIF turns them; what is written is in pixels as
+stored, since hloc and pycolmap read these and ignore the tag.
 
 The CACHED pictures used last are kept as they were encoded, so that one that recurs soon is encoded
 once.
@@ -40,6 +41,7 @@ from astr_jax.evaluation.localisation.shared_keypoints import (
 )
 from astr_jax.evaluation.matchers.named import as_given
 from astr_jax.evaluation.scores.found import FoundMatches, MatchFunction, checked_matches
+from astr_jax.images import orientation, stored_shape, to_stored
 
 CACHED = 32  # pictures; one of 1024 x 768 takes some 150 MB by the largest model, in each turn
 
@@ -117,7 +119,7 @@ def write_matches(
     out_dir.mkdir(parents=True, exist_ok=True)
     features, matches = out_dir / "features.h5", out_dir / f"matches-{pairs_file.stem}.h5"
     keypoints = read_keypoints(features)
-    stated = {"resize": str(resize), **(settings or {})}
+    stated = {"resize": str(resize), "pixels": "as stored", **(settings or {})}
     with DenseMatches(out_dir / "dense.h5", stated, say) as dense:
         new, failures = 0, {}
         load = functools.lru_cache(CACHED)(lambda name: _encoded(image_dir / name, resize, encode))
@@ -165,22 +167,24 @@ class _Encoded:
     """A picture as it is matched."""
 
     encoded: object  # what a matcher takes for it
-    size: tuple[int, int]  # (h, w) that it is matched at
-    resize: Float[np.ndarray, "3 3"]  # pixels of the file to those
-
-    @property
-    def file_size(self) -> Float[np.ndarray, "2"]:
-        """(w, h) of the file, turned as its EXIF says."""
-        return np.round(np.array(self.size[::-1]) / self.resize[(0, 1), (0, 1)])
+    resize: Float[np.ndarray, "3 3"]  # pixels of the upright picture to those
+    orientation: int  # by the file's EXIF tag
+    stored_shape: tuple[int, int]  # (h, w)
 
     def in_file(self, points: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k 2"]:
-        """Points as matched, in pixels of the file."""
-        return (points - self.resize[:2, 2]) / self.resize[(0, 1), (0, 1)]
+        """Points as matched, in pixels as the file stores them."""
+        upright = (points - self.resize[:2, 2]) / self.resize[(0, 1), (0, 1)]
+        return to_stored(upright, self.orientation, self.stored_shape)
 
 
 def _encoded(path: pathlib.Path, resize: Resize, encode: Callable) -> _Encoded:
     image, matrix = load_image(path, resize)
-    return _Encoded(encoded=encode(image), size=image.shape, resize=matrix)
+    return _Encoded(
+        encoded=encode(image),
+        resize=matrix,
+        orientation=orientation(path),
+        stored_shape=stored_shape(path),
+    )
 
 
 def _match(
@@ -189,7 +193,7 @@ def _match(
     pair: tuple[str, str],
     fixed: dict[str, np.ndarray],
 ) -> FoundMatches:
-    """The matches of a pair in pixels of its files.
+    """The matches of a pair in pixels of its files, as stored.
 
     The matcher gets the second picture first. Matchers that refine the points of one image alone
     refine the second's. So the first of the list, a query, has the exact points. Those of the other
@@ -204,7 +208,8 @@ def _match(
     for k, picture in enumerate(pictures):
         points[k] = picture.in_file(points[k])
         # hloc looks up InLoc's scans strictly between the centres of the outermost pixels.
-        inside &= ((points[k] > 0) & (points[k] < picture.file_size - 1)).all(axis=1)
+        last = np.array(picture.stored_shape[::-1]) - 1
+        inside &= ((points[k] > 0) & (points[k] < last)).all(axis=1)
     in_files = FoundMatches(points0=points[0], points1=points[1], confidence=found.confidence)
     return in_files[inside]
 

@@ -5,8 +5,9 @@
     dense.h5           A/B/{keypoints0,keypoints1} [n 2] float32, A/B/scores [n] float32
 
 NAME is the picture's path in the list; A and B are the paths of a pair with "-" for "/". Keypoints
-are in pixels of the files, (0, 0) the centre of the top-left one, as in hloc, which adds the half
-pixel of COLMAP. The first two are written whole; dense.h5 grows pair by pair.
+are in pixels of the files as stored, whatever their EXIF orientation, (0, 0) the centre of the
+top-left one, as in hloc, which adds the half pixel of COLMAP. The first two are written whole;
+dense.h5 grows pair by pair.
 """
 
 import json

@@ -1,0 +1,22 @@
+"""From whatever people hold to padded grey arrays, and back to their pixels.
+
+One function, read_pixels, reads every form of an image; what is matched is also what is drawn.
+"""
+
+from astr_jax.images.orientation import orientation, stored_shape, to_stored
+from astr_jax.images.prepared import Prepared, padded, prepare
+from astr_jax.images.reading import opened, read_image, read_pixels, to_grey, to_rgb
+
+__all__ = [
+    "Prepared",
+    "opened",
+    "orientation",
+    "padded",
+    "prepare",
+    "read_image",
+    "read_pixels",
+    "stored_shape",
+    "to_grey",
+    "to_rgb",
+    "to_stored",
+]

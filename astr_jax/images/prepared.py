@@ -1,0 +1,111 @@
+"""Images and masks at the working size."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from astr_jax.images.reading import to_grey
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """One or more images of one shape at the working size.
+
+    A point x' of the working image is x = (x' + 0.5) * scale - 0.5 in the image as given; where
+    turn is not 0, in that image turned by so many quarters anticlockwise.
+    """
+
+    pixels: Float[np.ndarray, "b h w"]
+    mask: Bool[np.ndarray, "b h w"]  # True = usable
+    scale: tuple[float, float]  # given / working, of x and y
+    batched: bool  # the caller gave a batch
+    turn: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pixels.shape[1:]
+
+    @property
+    def given_shape(self) -> tuple[int, int]:
+        """Height and width of the image as given, but turned."""
+        return tuple(round(n * s) for n, s in zip(self.shape, self.scale[::-1], strict=True))
+
+    def turned(self, turn: int) -> "Prepared":
+        """The same images, lying turned by so many quarters anticlockwise."""
+        pixels, mask = (np.rot90(x, turn, axes=(1, 2)) for x in (self.pixels, self.mask))
+        scale = self.scale[::-1] if turn % 2 else self.scale
+        return Prepared(pixels, mask, scale, self.batched, (self.turn + turn) % 4)
+
+    def shrunk(self, times: int) -> "Prepared":
+        """The same images, so many times smaller."""
+        size = tuple(max(1, round(side / times)) for side in self.shape)
+        if size == self.shape:
+            return self
+        both = zip(self.pixels, self.mask, strict=True)
+        pixels = np.stack([_resized(grey, usable, size) for grey, usable in both])
+        mask = np.stack([_sampled(usable, size) for usable in self.mask])
+        scale = tuple(
+            s * old / new
+            for s, old, new in zip(self.scale, self.shape[::-1], size[::-1], strict=True)
+        )
+        return dataclasses.replace(self, pixels=pixels * mask, mask=mask, scale=scale)
+
+
+def prepare(image, mask, *, resize: int, name: str) -> Prepared:
+    """Reads an image or a batch of one shape, makes it grey, and limits its long side.
+
+    image: uint8 or float in [0, 1]; [H W], [H W 1], [H W 3], with b in front for a batch, a PIL
+    image, or a path. mask: bool, [H W] or [b H W], True = usable, or None; what it hides takes no
+    part in the result, where its pixels are 0.
+    Raises ValueError (FileNotFoundError for a missing file) that says what was expected.
+    """
+    grey, batched = to_grey(image, name)
+    h, w = grey.shape[1:]
+    usable = to_mask(mask, grey.shape, batched, name)
+    shrink = min(1.0, resize / max(h, w))
+    size = max(1, round(h * shrink)), max(1, round(w * shrink))
+    if size != (h, w):
+        grey = np.stack([_resized(g, u, size) for g, u in zip(grey, usable, strict=True)])
+        usable = np.stack([_sampled(u, size) for u in usable])
+    return Prepared(grey * usable, usable, (w / size[1], h / size[0]), batched)
+
+
+def to_mask(mask, shape: tuple[int, ...], batched: bool, name: str) -> Bool[np.ndarray, "b h w"]:
+    """The mask for each image of a batch, all True for None."""
+    if mask is None:
+        return np.ones(shape, bool)
+    mask = np.asarray(mask)
+    wanted = shape if batched else shape[1:]
+    if mask.dtype != bool or mask.shape not in (wanted, shape[1:]):
+        raise ValueError(
+            f"the mask of {name} must be bool {wanted}, True where usable; "
+            f"got {mask.dtype} {mask.shape}."
+        )
+    return np.broadcast_to(mask, shape)
+
+
+def _resized(grey: np.ndarray, usable: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mean of the usable pixels, weighted as in a resize; 0 where there are none."""
+
+    def smaller(array):
+        image = Image.fromarray(np.ascontiguousarray(array, np.float32))
+        return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR))  # averages
+
+    if usable.all():
+        return np.clip(smaller(grey), 0.0, 1.0)
+    weight = smaller(usable)
+    mean = smaller(grey * usable) / np.where(weight > 0, weight, 1.0)
+    return np.clip(mean, 0.0, 1.0)
+
+
+def _sampled(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
+    return np.asarray(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(bool)
+
+
+def padded(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Zeros (False) at the right and the bottom, up to size."""
+    rows, columns = size[0] - array.shape[1], size[1] - array.shape[2]
+    return np.pad(array, ((0, 0), (0, rows), (0, columns)))
