@@ -94,7 +94,7 @@ def test_what_has_no_known_range_is_refused(read, image, words):
 
 
 def test_a_batch_is_not_drawn():
-    with pytest.raises(ValueError, match=r"one image \[H W\].*got \(2, 12, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"one image \[H W\] or.*got \(2, 12, 16, 3\)"):
         to_rgb(np.zeros((2, 12, 16, 3), np.uint8))
 
 
@@ -132,3 +132,50 @@ def test_every_image_of_a_batch_has_its_own_mask(rng):
         alone = grey_of(images[k], masks[k], 7)
         np.testing.assert_array_equal(together.pixels[k], alone.pixels[0])
         np.testing.assert_array_equal(together.mask[k], alone.mask[0])
+
+
+COLOUR = np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_alpha_in_an_array_is_left_out_as_in_an_image_of_pillow(scale):
+    alpha = np.random.default_rng(2).integers(0, 256, (12, 16, 1), np.uint8)
+    for plain, mode in ((GREY[..., None], "LA"), (COLOUR, "RGBA")):
+        array = np.concatenate([plain, alpha], axis=-1)
+        expected = grey_of(Image.fromarray(array, mode)).pixels[0]
+        given = array if scale == 1 else array / scale
+        found = grey_of(given)
+        assert not found.batched
+        np.testing.assert_allclose(found.pixels, expected[None], atol=2e-3)
+        batch = grey_of(np.stack([given, given[::-1]]))
+        assert batch.batched
+        np.testing.assert_allclose(batch.pixels, [expected, expected[::-1]], atol=2e-3)
+        np.testing.assert_array_equal(to_rgb(given), np.broadcast_to(plain, (12, 16, 3)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        (
+            (3, 12, 16),
+            r"try image.transpose\(1, 2, 0\).*A batch of 3 grey",
+        ),
+        ((4, 480, 640), r"Channels come last: try image.transpose\(1, 2, 0\)"),
+        ((1, 48, 64), r"Channels come last"),
+        ((2, 4, 48, 64), r"try image.transpose\(0, 2, 3, 1\)"),
+        ((2, 7, 48, 64), r"must be \[H W\], or"),
+        ((48, 64, 6), "48 images of 6 x 64 pixels. Choose at most four channels"),
+        ((480, 640, 31), "480 images of 31 x 640 pixels"),
+        ((48, 5, 64), "48 images of 64 x 5 pixels"),
+        ((), "must be"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_axes_that_cannot_be_told_apart_are_refused_with_the_way_to_say_it(shape, words, dtype):
+    with pytest.raises(ValueError, match=words):
+        grey_of(np.zeros(shape, dtype))
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 16), (7, 12, 16), (4, 12, 16, 1), (3, 5, 6, 3)])
+def test_a_batch_is_a_batch(shape):
+    assert grey_of(np.zeros(shape)).pixels.shape[0] == shape[0]

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Real
 from PIL import Image
 
-TAG = 0x0112
-UPRIGHT = 1
+from astr_jax.images.files import HEIGHT, ORIENTATION, UPRIGHT, WIDTH, opened
+
 # Of each orientation: whether rows and columns change places, then whether x and y run backwards;
 # from the upright picture to the stored one.
 _CHANGES = {
@@ -31,22 +31,22 @@ def orientation(path: str | os.PathLike) -> int:
 
     Raises what Pillow raises for a file that is no picture.
     """
-    with Image.open(path) as image:
+    with opened(path) as image:
         return orientation_of(image)
 
 
 def orientation_of(image: Image.Image) -> int:
     """The same of a picture that is open."""
-    tag = image.getexif().get(TAG, UPRIGHT)
+    tag = image.getexif().get(ORIENTATION, UPRIGHT)
     return tag if tag in _CHANGES else UPRIGHT
 
 
 def stored_shape(path: str | os.PathLike) -> tuple[int, int]:
     """(h, w) of a picture's pixels as stored, by its header. Raises what Pillow raises."""
-    with Image.open(path) as image:
-        # Pillow turns TIFF by itself, and states the turned size.
-        turned = image.format == "TIFF" and _CHANGES[orientation_of(image)][0]
-        return image.size if turned else image.size[::-1]
+    with opened(path) as image:
+        if image.format == "TIFF":  # which Pillow turns by itself, stating the turned size
+            return image.tag_v2[HEIGHT], image.tag_v2[WIDTH]
+        return image.size[::-1]
 
 
 def to_stored(
