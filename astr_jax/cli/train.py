@@ -155,7 +155,8 @@ def read_sources(arguments: argparse.Namespace, experiment):
     """What the command line trains on. Raises ValueError where the shares ask for other data."""
     import cv2
 
-    from astr_jax.data.photos import open_photos
+    from astr_jax.data.photos import MOST_NAMED, open_photos
+    from astr_jax.data.readers import BadFiles
     from astr_jax.data.scenes import open_scenes
     from astr_jax.training.batches import Sources
 
@@ -171,14 +172,18 @@ def read_sources(arguments: argparse.Namespace, experiment):
             "Homographies and synthetic worlds are made of photographs: give --photos."
         )
     cv2.setNumThreads(1)  # the loader's threads are the parallelism
-    photos, held_back = open_photos(arguments.photos) if arguments.photos else ((), ())
+    bad = BadFiles(skip=arguments.skip_bad)
+    photos, held_back = open_photos(arguments.photos, bad) if arguments.photos else ((), ())
+    scenes = open_scenes(arguments.tracks, bad) if arguments.tracks else ()
+    if bad:
+        print(bad.report(most=MOST_NAMED))
     posed = None
     if arguments.posed:
         posed = dataset_of(arguments.posed, arguments)
     return Sources(
         photos=photos,
         validation_photos=held_back,
-        scenes=open_scenes(arguments.tracks) if arguments.tracks else (),
+        scenes=scenes,
         posed=posed,
         skip_bad=arguments.skip_bad,
     )

@@ -14,7 +14,10 @@ from jaxtyping import Float, UInt8
 from astr_jax.data import cameras, photometry, sky
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.stacking import stacked
+from astr_jax.images import check_photo
 from astr_jax.supervision import PairBatch, PlaneTruth
+
+LEAST_SIDE = 16  # pixels of a photograph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,11 +169,7 @@ def make_pair(
     photograph's edge, behind an occluder, or in a sky that was put in. A match needs both its ends
     visible and inside the images.
     """
-    if not (photo.ndim == 2 and photo.dtype == np.uint8 and min(photo.shape) >= 16):
-        raise ValueError(
-            "A photograph must be uint8 grey [h w] of at least 16 x 16 pixels; "
-            f"got {photo.dtype} {photo.shape}. Read it with photos.read_photo."
-        )
+    check_photo(photo, "a photograph", least=LEAST_SIDE)
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty must be in [0, 1]; got {difficulty}.")
     if rng.random() < config.mirror_probability:

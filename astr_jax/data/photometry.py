@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from astr_jax.images import check_photo
+
 Image = UInt8[np.ndarray, "H W"]
 
 _QUANTILES = np.array([statistics.NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
@@ -108,7 +110,8 @@ def filling(size: tuple[int, int], rng: np.random.Generator, photos) -> Image:
     """Returns a picture with nothing of the scene: mostly a piece of a photograph."""
     kind = rng.random()
     if kind < 0.7 and len(photos):
-        return _piece(photos[rng.integers(len(photos))], size, rng)
+        photo = check_photo(photos[rng.integers(len(photos))], "a photograph")
+        return _piece(photo, size, rng)
     level = rng.uniform(0, 255)
     if kind < 0.85:
         return np.full(size, level, np.uint8)

@@ -9,17 +9,21 @@ import collections.abc
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import SupportsIndex
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from astr_jax.data.readers.bad_files import BadFiles
 from astr_jax.files import replacing
+from astr_jax.images import check_photo, grey_of_levels, to_grey
 
 LONG_SIDE = 640  # pixels
+MOST_NAMED = 50  # files that an error names
 QUALITY = 90  # of packed photographs, as WebP has it
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how its files begin
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -36,6 +40,8 @@ class Photos(collections.abc.Sequence):
                 f"Every photograph needs one name; got {len(self.names)} names "
                 f"for {len(self.images)} images."
             )
+        for name, image in zip(self.names, self.images, strict=True):
+            check_photo(image, name)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -45,16 +51,29 @@ class Photos(collections.abc.Sequence):
 
 
 def list_photos(folder: str | os.PathLike) -> list[pathlib.Path]:
-    """Lists the photographs of a folder and of the folders below it, sorted by path."""
+    """Lists the photographs of a folder and of those below it, linked ones too, sorted by path."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder of photographs, but {folder} is not a folder.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(p for p in _files_below(folder) if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise FileNotFoundError(
             f"{folder} holds no photograph; expected files ending in {', '.join(SUFFIXES)}."
         )
     return paths
+
+
+def _files_below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """All files below a folder. Links to folders are followed, each folder is entered once."""
+    seen = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        state = os.stat(place)
+        if (state.st_dev, state.st_ino) in seen:
+            inner.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        inner.sort()
+        yield from (pathlib.Path(place, name) for name in names)
 
 
 def split_photos(paths, *, every: int = 40) -> tuple[list, list]:
@@ -82,11 +101,30 @@ def shrunk_photo(image: UInt8[np.ndarray, "h w"], long_side: int) -> UInt8[np.nd
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def read_photos(paths, *, long_side: int = LONG_SIDE) -> Photos:
-    """Reads photographs into memory (about 0.2 MB each at a long side of 640)."""
-    paths = [pathlib.Path(path) for path in paths]
-    images = tuple(read_photo(path, long_side=long_side) for path in paths)
-    return Photos(tuple(path.name for path in paths), images)
+def read_photos(paths, *, long_side: int = LONG_SIDE, bad: BadFiles | None = None) -> Photos:
+    """Reads photographs into memory (about 0.2 MB each at a long side of 640).
+
+    bad: files that cannot be read are noted there and left out, if it skips. Raises ValueError
+    that names all of them if not, and where none can be read.
+    """
+    read = list(_readable(paths, long_side, BadFiles(skip=False) if bad is None else bad))
+    return Photos(tuple(path.name for path, _ in read), tuple(image for _, image in read))
+
+
+def _readable(paths, long_side: int, bad: BadFiles) -> Iterator[tuple[pathlib.Path, np.ndarray]]:
+    """Those of the photographs that can be read, one by one. Raises as read_photos, in the end."""
+    found, whole = BadFiles(skip=True), 0
+    for path in map(pathlib.Path, paths):
+        try:
+            image = read_photo(path, long_side=long_side)
+        except (OSError, ValueError) as error:
+            found[str(path)] = str(error).replace(f"the photograph {path}", "it")
+        else:
+            whole += 1
+            yield path, image
+    bad.update(found)
+    if found and not (bad.skip and whole):
+        raise ValueError(found.report(most=MOST_NAMED))
 
 
 def pack_photos(
@@ -95,16 +133,16 @@ def pack_photos(
     *,
     long_side: int = LONG_SIDE,
     quality: int = QUALITY,
+    bad: BadFiles | None = None,
 ) -> None:
     """Writes photographs into one .npz file: their names, and their WebP streams end to end.
 
     In the order of the paths, read one by one: only the streams are held in memory. quality: of
-    WebP, 1 to 100.
+    WebP, 1 to 100. bad: as in read_photos.
     """
     out = check_packing(out, quality, "photographs")
     names, streams = [], []
-    for path in paths:
-        image = read_photo(path, long_side=long_side)
+    for path, image in _readable(paths, long_side, BadFiles(skip=False) if bad is None else bad):
         names.append(path.name)
         streams.append(encode_photo(image, quality))
     ends = np.cumsum([len(stream) for stream in streams])
@@ -140,17 +178,21 @@ def unpack_photos(path: str | os.PathLike) -> Photos:
     return Photos(names, tuple(images))
 
 
-def open_photos(path: str | os.PathLike) -> tuple[Photos, Photos]:
-    """Photographs to train on, and those held back, of a folder or of a packed file."""
-    if pathlib.Path(path).suffix == ".npz":
-        photos = unpack_photos(path)
-        parts = split_photos(range(len(photos)))
-        train, held_back = (
-            Photos(tuple(photos.names[i] for i in part), tuple(photos[i] for i in part))
-            for part in parts
+def open_photos(path: str | os.PathLike, bad: BadFiles | None = None) -> tuple[Photos, Photos]:
+    """Photographs to train on, and those held back, of a folder or of a packed file.
+
+    bad: as in read_photos.
+    """
+    packed = pathlib.Path(path).suffix == ".npz"
+    photos = unpack_photos(path) if packed else read_photos(list_photos(path), bad=bad)
+    train, held_back = (
+        Photos(tuple(photos.names[i] for i in part), tuple(photos[i] for i in part))
+        for part in split_photos(range(len(photos)))
+    )
+    if not train:
+        raise ValueError(
+            f"{path} holds one photograph, which is held back to validate on: give two or more."
         )
-        return train, held_back
-    train, held_back = map(read_photos, split_photos(list_photos(path)))
     return train, held_back
 
 
@@ -160,8 +202,17 @@ def encode_photo(image: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndar
 
 
 def decode_photo(encoded: np.ndarray, name: str) -> np.ndarray:
-    """Decodes to grey; OpenCV turns the photograph upright by its EXIF tag."""
-    image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if encoded.size else None
+    """Decodes to grey, upright by the EXIF tag; sixteen bits and TIFF as `astr_jax.match` does.
+
+    OpenCV decodes, which is quick; TIFF, which may have several pages, Pillow.
+    """
+    if encoded[:4].tobytes() in TIFF:
+        (grey,), _ = to_grey(encoded.tobytes(), name)
+        return np.rint(255 * grey).astype(np.uint8)
+    as_deep = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    image = cv2.imdecode(encoded, as_deep) if encoded.size else None
+    if image is not None and image.dtype == np.uint16:
+        image = np.rint(255 * grey_of_levels(image)).astype(np.uint8)
     if image is None:
         raise ValueError(
             f"Could not decode the photograph {name}: it is empty, damaged, or in a format that "

@@ -25,7 +25,8 @@ from astr_jax.data.photos import (
     read_photo,
     shrunk_photo,
 )
-from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.bad_files import BadFiles, UnreadableFile
+from astr_jax.data.readers.calibration import size_scale
 from astr_jax.data.readers.colmap import model_folder
 from astr_jax.data.readers.colmap_model import ModelImage, read_images, read_points
 from astr_jax.data.readers.overlap import overlap_from_tracks
@@ -85,21 +86,30 @@ def camera_centre(cam_from_world: Float[np.ndarray, "4 4"]) -> Float[np.ndarray,
     return -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
 
 
-def read_scene(folder: str | os.PathLike, *, long_side: int = LONG_SIDE) -> Scene:
+def read_scene(
+    folder: str | os.PathLike, *, long_side: int = LONG_SIDE, bad: BadFiles | None = None
+) -> Scene:
     """Reads a folder with a COLMAP model (sparse/0, sparse or itself) and its images/.
 
-    Raises UnreadableFile, also where a picture has not the size that its camera is calibrated for.
+    Raises UnreadableFile, also where a picture has not the shape that its camera is calibrated
+    for. bad: pictures that cannot be read are noted there and left out, if it skips.
     """
+    bad = BadFiles(skip=False) if bad is None else bad
     folder = pathlib.Path(folder)
     model = model_folder(folder)
     points, views = read_points(model), read_images(model)
     row_of = {number: row for row, number in enumerate(sorted(points))}
     xyz = np.array([points[number] for number in row_of]).reshape(-1, 3)
-    images, Ks, seen = [], [], []
+    images, Ks, poses, seen = [], [], [], []
     for view in views:
-        image = shrunk_photo(_picture(folder / "images" / view.name, view), long_side)
+        image = None
+        with bad.skipped():
+            image = shrunk_photo(_picture(folder / "images" / view.name, view), long_side)
+        if image is None:
+            continue
         scale = view.size[1] / image.shape[1], view.size[0] / image.shape[0]
         images.append(image)
+        poses.append(view.cam_from_world)
         Ks.append(shrunk_intrinsics(view.K, scale))
         rows, keypoints = _measured(view, row_of, xyz)
         seen.append((rows, shrunk_points(keypoints, scale)))
@@ -107,16 +117,18 @@ def read_scene(folder: str | os.PathLike, *, long_side: int = LONG_SIDE) -> Scen
         name=folder.name,
         images=tuple(images),
         K=np.array(Ks).reshape(-1, 3, 3),
-        cam_from_world=np.array([view.cam_from_world for view in views]).reshape(-1, 4, 4),
+        cam_from_world=np.array(poses).reshape(-1, 4, 4),
         rows=tuple(rows for rows, _ in seen),
         keypoints=tuple(keypoints for _, keypoints in seen),
         xyz=xyz,
     )
 
 
-def read_scenes(folder: str | os.PathLike, *, long_side: int = LONG_SIDE) -> list[Scene]:
-    """All scenes of a folder: each folder in it that holds a model."""
-    return [read_scene(path, long_side=long_side) for path in list_scenes(folder)]
+def read_scenes(
+    folder: str | os.PathLike, *, long_side: int = LONG_SIDE, bad: BadFiles | None = None
+) -> list[Scene]:
+    """All scenes of a folder: each folder in it that holds a model. bad: as in read_scene."""
+    return [read_scene(path, long_side=long_side, bad=bad) for path in list_scenes(folder)]
 
 
 def list_scenes(folder: str | os.PathLike) -> list[pathlib.Path]:
@@ -194,9 +206,10 @@ def unpack_scenes(path: str | os.PathLike) -> list[Scene]:
     return scenes
 
 
-def open_scenes(path: str | os.PathLike) -> list[Scene]:
-    """Scenes of a folder, or of a packed file."""
-    return unpack_scenes(path) if pathlib.Path(path).suffix == ".npz" else read_scenes(path)
+def open_scenes(path: str | os.PathLike, bad: BadFiles | None = None) -> list[Scene]:
+    """Scenes of a folder, or of a packed file. bad: as in read_scene."""
+    packed = pathlib.Path(path).suffix == ".npz"
+    return unpack_scenes(path) if packed else read_scenes(path, bad=bad)
 
 
 def _picture(path: pathlib.Path, view: ModelImage) -> UInt8[np.ndarray, "h w"]:
@@ -204,12 +217,7 @@ def _picture(path: pathlib.Path, view: ModelImage) -> UInt8[np.ndarray, "h w"]:
         image = read_photo(path, long_side=max(view.size))
     except (OSError, ValueError) as error:
         raise UnreadableFile(path, str(error)) from None
-    if image.shape != view.size:
-        raise UnreadableFile(
-            path,
-            f"its camera is calibrated for {view.size[1]} x {view.size[0]} pixels; the picture has "
-            f"{image.shape[1]} x {image.shape[0]}",
-        )
+    size_scale(view.size, image.shape, path)
     return image
 
 

@@ -4,13 +4,20 @@ import PIL.Image
 import pytest
 
 from astr_jax.cli import main as astr
+from astr_jax.data.homography import HomographyConfig, make_pair
+from astr_jax.data.photometry import filling
 from astr_jax.data.photos import (
+    Photos,
     list_photos,
+    open_photos,
     read_photo,
     read_photos,
     split_photos,
     unpack_photos,
 )
+from astr_jax.data.readers import BadFiles
+from astr_jax.data.worlds.atlas import make_atlas
+from astr_jax.images import ImageWarning, prepare
 
 
 def test_a_photograph_is_turned_upright_by_its_exif_tag(tmp_path):
@@ -105,3 +112,95 @@ def test_packing_says_what_is_wrong_in_one_line(folder, monkeypatch, capsys, arg
     assert astr(["data", "pack", *arguments]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not list(folder.parent.glob("*.npz"))
+
+
+def test_linked_folders_are_followed_once(folder, tmp_path):
+    """One link leads to photographs elsewhere, others in circles."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    cv2.imwrite(str(elsewhere / "far.png"), np.zeros((20, 20), np.uint8))
+    (folder / "link").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "a" / "up").symlink_to(folder, target_is_directory=True)
+    (elsewhere / "round").symlink_to(elsewhere, target_is_directory=True)
+    (folder / "far.png").symlink_to(elsewhere / "far.png")  # a linked file is another name
+    names = [str(path.relative_to(folder)) for path in list_photos(folder)]
+    assert names == ["a/two.png", "b/one.png", "far.png", "link/far.png", "three.png"]
+
+
+@pytest.fixture
+def partly_bad(folder):
+    """Two photographs that cannot be read, and three that can."""
+    (folder / "a" / "empty.jpg").write_bytes(b"")
+    (folder / "cut.png").write_bytes((folder / "a" / "two.png").read_bytes()[:30])
+    return folder
+
+
+def test_all_bad_photographs_are_named_at_once(partly_bad):
+    with pytest.raises(ValueError, match=r"(?s)unreadable files: 2.*empty\.jpg.*cut\.png"):
+        open_photos(partly_bad)
+
+
+def test_bad_photographs_are_left_out_and_counted_where_this_is_asked_for(partly_bad, tmp_path):
+    bad = BadFiles(skip=True)
+    train, held_back = open_photos(partly_bad, bad)
+    assert train.names + held_back.names == ("one.png", "three.png", "two.png")
+    assert [path.rsplit("/", 1)[1] for path in sorted(bad)] == ["empty.jpg", "cut.png"]
+
+
+def test_the_command_packs_what_can_be_read_where_this_is_asked_for(partly_bad, tmp_path, capsys):
+    words = ["data", "pack", str(partly_bad), "--out", str(tmp_path / "packed.npz")]
+    assert astr(words) == 2
+    assert "unreadable files: 2" in capsys.readouterr().err
+    assert not (tmp_path / "packed.npz").exists()
+    assert astr([*words, "--skip-bad"]) == 0
+    said = capsys.readouterr().out
+    assert "unreadable files: 2" in said
+    assert "3 photographs" in said
+    assert len(unpack_photos(tmp_path / "packed.npz")) == 3
+
+
+def test_nothing_to_read_is_an_error_whatever_is_skipped(tmp_path):
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="unreadable files: 1"):
+        open_photos(tmp_path, BadFiles(skip=True))
+
+
+def test_one_photograph_alone_cannot_be_trained_on(tmp_path):
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((40, 40), np.uint8))
+    with pytest.raises(ValueError, match="holds one photograph, which is held back"):
+        open_photos(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_photographs_of_sixteen_bits_use_their_range_as_matched_images_do(tmp_path, kind):
+    ramp = np.tile(np.linspace(0, 4095, 80), (60, 1)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"deep.{kind}"), ramp)
+    with pytest.warns(ImageWarning, match="small part"):
+        photo = read_photo(tmp_path / f"deep.{kind}")
+    with pytest.warns(ImageWarning, match="small part"):
+        matched = prepare(tmp_path / f"deep.{kind}", None, resize=80, name="image")
+    np.testing.assert_allclose(photo / 255, matched.pixels[0], atol=0.5 / 255 + 1e-6)
+    assert (photo.min(), photo.max()) == (0, 255)
+
+
+def test_a_photograph_behind_a_preview_is_read_whole(tmp_path):
+    small, large = np.zeros((12, 16), np.uint8), np.full((96, 128), 200, np.uint8)
+    PIL.Image.fromarray(small).save(
+        tmp_path / "two.tif", save_all=True, append_images=[PIL.Image.fromarray(large)]
+    )
+    with pytest.warns(ImageWarning, match="128 x 96"):
+        np.testing.assert_array_equal(read_photo(tmp_path / "two.tif"), large)
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 3), (40, 40, 4), (3, 40, 40)])
+def test_arrays_to_train_on_are_grey_or_named(shape, rng):
+    array = np.zeros(shape, np.uint8)
+    grey = np.zeros((64, 64), np.uint8)
+    for make in (
+        lambda: Photos(("bad",), (array,)),
+        lambda: make_pair(array, rng, 0.5, HomographyConfig()),
+        lambda: make_atlas([grey, array]),
+        lambda: filling((8, 8), np.random.default_rng(0), [array]),
+    ):
+        with pytest.raises(ValueError, match=r"must be uint8 grey \[h w\].*read_photo"):
+            make()

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from astr_jax.cli.data.packing import add_packing, check_options
 from astr_jax.data.photos import list_photos, pack_photos
+from astr_jax.data.readers import BadFiles
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
     check_options(arguments, "photographs")
     paths = list_photos(arguments.folder)
     sizes = {"long_side": arguments.side, "quality": arguments.quality}
-    pack_photos(track(paths, "packing"), arguments.out, **sizes)
+    bad = BadFiles(skip=arguments.skip_bad)
+    pack_photos(track(paths, "packing"), arguments.out, **sizes, bad=bad)
     size = pathlib.Path(arguments.out).stat().st_size
-    print(f"{len(paths)} photographs, {size / 2**20:.1f} MiB: {arguments.out}")
+    if bad:
+        print(bad.report())
+    print(f"{len(paths) - len(bad)} photographs, {size / 2**20:.1f} MiB: {arguments.out}")

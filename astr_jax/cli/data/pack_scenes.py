@@ -15,6 +15,7 @@ import pathlib
 from rich.progress import track
 
 from astr_jax.cli.data.packing import add_packing, check_options
+from astr_jax.data.readers import BadFiles
 from astr_jax.data.scenes import list_scenes, pack_scenes, read_scene
 
 
@@ -40,12 +41,15 @@ def run(arguments: argparse.Namespace) -> None:
     folders = [folder for folder in folders if folder.name not in arguments.without]
     if not folders:
         raise ValueError("--without names every scene; none is left.")
+    bad = BadFiles(skip=arguments.skip_bad)
     scenes = [
-        read_scene(folder, long_side=arguments.side)
+        read_scene(folder, long_side=arguments.side, bad=bad)
         for folder in track(folders, "reading", transient=True)
     ]
     pack_scenes(scenes, arguments.out, quality=arguments.quality)
     size = pathlib.Path(arguments.out).stat().st_size
+    if bad:
+        print(bad.report())
     images = sum(len(scene.images) for scene in scenes)
     pairs = sum(len(scene.pairs[0]) for scene in scenes)
     print(

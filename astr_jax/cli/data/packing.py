@@ -22,6 +22,14 @@ def add_packing(parser: argparse.ArgumentParser) -> None:
         metavar="Q",
         help=f"of WebP, 1 to 100; default {QUALITY}. At 60, side 512: 24 kB a photograph",
     )
+    add_skip_bad(parser)
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    """The option to go on without files that cannot be read."""
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out missing and damaged files, and name them"
+    )
 
 
 def check_options(arguments: argparse.Namespace, of: str) -> None:

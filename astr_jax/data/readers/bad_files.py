@@ -30,7 +30,9 @@ class BadFiles(dict[str, str]):
                 raise
             self[error.path] = error.reason
 
-    def report(self) -> str:
-        """The files, counted and named, one a line."""
+    def report(self, most: int | None = None) -> str:
+        """The files, counted and named, one a line; most: so many of them."""
         lines = [f"{path}: {reason}" for path, reason in sorted(self.items())]
-        return "\n".join([f"unreadable files: {len(lines)}", *lines])
+        more = len(lines) - len(lines[:most])
+        rest = [f"and {more} more"] if more else []
+        return "\n".join([f"unreadable files: {len(lines)}", *lines[:most], *rest])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from astr_jax.images import check_photo
 from pallas_kernels.arrays import Array
 
 FAMILIES = ("windows", "tiles", "bricks", "noise")
@@ -53,7 +54,7 @@ def make_atlas(photos: Sequence[np.ndarray], seed: int = 0, *, side: int = 512) 
     if len(photos) == 0:
         raise ValueError("An atlas needs at least one photograph; got none.")
     rng = np.random.default_rng(seed)
-    squares = [square_of(photo, rng, side) for photo in photos]
+    squares = [square_of(check_photo(photo, "a photograph"), rng, side) for photo in photos]
     paint = dict(
         zip(FAMILIES, (paint_windows, paint_tiles, paint_bricks, paint_noise), strict=True)
     )
