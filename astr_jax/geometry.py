@@ -11,6 +11,7 @@ number of quarter turns anticlockwise, as in np.rot90.
 import numpy as np
 from jaxtyping import Float, Real
 
+ROTATION_TOLERANCE = 0.01  # of R^T R from 1, as files with few digits have it
 _HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # a half pixel on, per axis
 
 
@@ -84,6 +85,39 @@ def warp_points(
     sign = 1.0 if signed or homography[2, 2] == 0 else homography[2, 2]
     front = depth * sign > 0
     return np.where(front, lifted[:, :2] / np.where(front, depth, 1.0), beyond)
+
+
+def rigid_pose(pose) -> Float[np.ndarray, "4 4"]:
+    """A pose from a file or a caller, [4 4] or [3 4], with its rotation made exactly orthonormal;
+    16 or 12 numbers in a row are one too.
+
+    Raises ValueError, in words that begin with "must", where R^T R is further than
+    ROTATION_TOLERANCE from 1, where R mirrors, and where the last row is not 0 0 0 1.
+    """
+    pose = np.asarray(pose, float)
+    if pose.shape in ((12,), (16,)):
+        pose = pose.reshape(-1, 4)
+    if pose.shape == (3, 4):
+        pose = np.concatenate([pose, [[0.0, 0.0, 0.0, 1.0]]])
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise ValueError(f"must be [4 4] or [3 4] and finite; got {pose.tolist()}")
+    R, must = pose[:3, :3], "must be a rotation and a translation above a row of 0 0 0 1"
+    if not np.allclose(pose[3], [0, 0, 0, 1], atol=1e-6):
+        raise ValueError(f"{must}; its last row is {pose[3].tolist()}. Is it transposed?")
+    det, off = np.linalg.det(R), np.abs(R.T @ R - np.eye(3)).max()
+    if det <= 0:
+        raise ValueError(f"{must}; det R is {det:.3g}: it mirrors. Cameras look along +z, y down.")
+    if off >= ROTATION_TOLERANCE:
+        size = np.cbrt(det)
+        sheared = np.abs(R.T @ R / size**2 - np.eye(3)).max() >= ROTATION_TOLERANCE
+        what = "is sheared" if sheared else f"is scaled by {size:.3g}"
+        raise ValueError(f"{must}; R {what}, det R is {det:.3g}.")
+    if off < 1e-12:
+        return pose
+    left, _, right = np.linalg.svd(R)
+    rigid = np.eye(4)
+    rigid[:3, :3], rigid[:3, 3] = left @ right, pose[:3, 3]
+    return rigid
 
 
 def relative_pose(

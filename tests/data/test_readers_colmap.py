@@ -182,3 +182,58 @@ def test_a_missing_and_a_damaged_file_of_a_model_is_named(tmp_path, model, name,
         path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(UnreadableFile, match="sparse"):
         ColmapModels([tmp_path / "town"]).pairs("town")
+
+
+def test_text_is_read_as_pycolmap_reads_it(tmp_path, model):
+    """Blank lines, comments behind blanks, and lines of no points."""
+    folder = tmp_path / "town" / "sparse"
+    for path in folder.glob("*.bin"):
+        path.unlink()
+    model.write_text(folder)
+    expected = read_images(folder), read_points(folder)
+    for name in ("cameras", "images", "points3D"):
+        path = folder / f"{name}.txt"
+        lines = path.read_text().splitlines()
+        end = [] if name == "images" else ["", "  # the end", "\t"]
+        body = [f"  {line} " for line in lines if not line.startswith("#")]
+        path.write_text("\n".join(["", "   # a comment", *lines[:2], "", *body, *end]) + "\n")
+    theirs = pycolmap.Reconstruction(folder)
+    assert sorted(i.name for i in theirs.images.values()) == sorted(i.name for i in expected[0])
+    found = read_images(folder), read_points(folder)
+    assert found[1] == expected[1]
+    for one, other in zip(found[0], expected[0], strict=True):
+        assert (one.name, one.size) == (other.name, other.size)
+        for field in ("K", "cam_from_world", "keypoints", "points"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+def test_a_picture_without_points_and_one_cut_short(tmp_path, model):
+    folder = tmp_path / "town" / "sparse"
+    for path in folder.glob("*.bin"):
+        path.unlink()
+    model.write_text(folder)
+    path = folder / "images.txt"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], ""]) + "\n")  # the last sees nothing
+    last = lines[-2].split()[-1]
+    seen = {image.name: len(image.points) for image in read_images(folder)}
+    assert seen[last] == 0
+    assert len(seen) == 5
+    path.write_text("\n".join(lines[:-1]))
+    with pytest.raises(UnreadableFile, match=f"it ends behind the first line of {last}"):
+        read_images(folder)
+
+
+def test_a_pose_of_a_model_that_is_none_is_named(tmp_path, model):
+    folder = tmp_path / "town" / "sparse"
+    for path in folder.glob("*.bin"):
+        path.unlink()
+    model.write_text(folder)
+    path = folder / "images.txt"
+    lines = path.read_text().splitlines()
+    words = lines[-2].split()
+    for change in (["0"] * 4, ["nan", *words[2:5]]):
+        row = " ".join([words[0], *change, *words[5:]])
+        path.write_text("\n".join([*lines[:-2], row, lines[-1]]) + "\n")
+        with pytest.raises(UnreadableFile, match=f"pose of picture {words[-1]} must be finite"):
+            read_images(folder)

@@ -63,8 +63,13 @@ def test_the_layout_is_read_back_exactly(tmp_path, scan, intrinsics):
     np.testing.assert_allclose(arrays.truth.cam1_from_cam0 @ first, second, atol=1e-5)
 
 
+def a_rotation(rng):
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    return rotation * np.linalg.det(rotation)
+
+
 def test_an_index_has_the_poses_where_no_folder_has(tmp_path, scan, rng):
-    rel_pose = rng.normal(size=(2, 12))
+    rel_pose = [np.hstack([a_rotation(rng), rng.normal(size=(3, 1))]).ravel() for _ in range(2)]
     np.savez(tmp_path / "test.npz", name=NAMES, rel_pose=rel_pose)
     dataset = ScanNet(tmp_path, tmp_path / "test.npz")
     stem0, stem1 = NAMES[0][2:].tolist()
@@ -74,7 +79,8 @@ def test_an_index_has_the_poses_where_no_folder_has(tmp_path, scan, rng):
     pairs = dataset.pairs("test")
     assert len(pairs) == 2  # without a score all count
     for pair, row in zip(pairs, rel_pose, strict=True):
-        np.testing.assert_array_equal(pair.cam1_from_cam0, [*row.reshape(3, 4), [0, 0, 0, 1]])
+        expected = [*row.reshape(3, 4), [0, 0, 0, 1]]
+        np.testing.assert_allclose(pair.cam1_from_cam0, expected, atol=1e-12)
         assert pair.scene == "scene0707_00"
 
 

@@ -111,7 +111,7 @@ def test_the_pose_leads_from_one_turned_picture_to_the_other(tmp_path, rng):
 
 def test_a_pose_that_is_not_finite_is_refused():
     view = View("a", np.zeros((4, 4), np.uint8), K)
-    with pytest.raises(UnreadableFile, match="one: a, a: the pose between them"):
+    with pytest.raises(UnreadableFile, match=r"one: a, a: the pose must be \[4 4\]"):
         PosedPair("one", view, view, np.full((4, 4), np.nan))
 
 

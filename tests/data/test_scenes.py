@@ -117,7 +117,7 @@ def test_the_command_packs_a_folder_without_what_is_kept_to_measure_on(tmp_path,
 
 def test_bad_scenes_are_named(tmp_path, rng):
     write_scene(tmp_path / "a", rng)
-    small = np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8)
+    small = np.zeros((HEIGHT // 2, WIDTH // 2 + 3), np.uint8)
     cv2.imwrite(str(tmp_path / "a" / "images" / "1.png"), small)
     with pytest.raises(UnreadableFile, match=r"1\.png.*calibrated for 128 x 96"):
         read_scene(tmp_path / "a")

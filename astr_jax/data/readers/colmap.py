@@ -33,7 +33,13 @@ class ColmapModels(SceneFolders):
             points = read_points(model)
             depths = [sparse_depth(model, points, image) for image in images]
         views = [
-            View(f"{scene}/{image.name}", folder / "images" / image.name, image.K, depth)
+            View(
+                f"{scene}/{image.name}",
+                folder / "images" / image.name,
+                image.K,
+                depth,
+                size_of_K=image.size,
+            )
             for image, depth in zip(images, depths, strict=True)
         ]
         overlap = overlap_from_tracks([np.unique(image.points) for image in images])

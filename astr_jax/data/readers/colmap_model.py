@@ -41,6 +41,10 @@ def read_images(folder: pathlib.Path) -> list[ModelImage]:
         if camera not in cameras:
             raise UnreadableFile(folder, f"picture {name} is of camera {camera}, which is missing")
         K, size = cameras[camera]
+        if not (np.isfinite([*rotation, *translation]).all() and any(rotation)):
+            raise UnreadableFile(
+                folder, f"the pose of picture {name} must be finite, and its quaternion not 0"
+            )
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = rotation_matrix(np.array(rotation)), translation
         seen = seen[seen["point"] >= 0]
@@ -78,8 +82,7 @@ def _records(folder: pathlib.Path, name: str, binary, text) -> list[tuple]:
         if path.is_file():
             return list(binary(_Stream(path.read_bytes())))
         path = folder / f"{name}.txt"
-        lines = path.read_text().splitlines()
-        return list(text([line for line in lines if not line.startswith("#")]))
+        return list(text(line.strip() for line in path.read_text().splitlines()))
     except FileNotFoundError:
         raise UnreadableFile(path, "there is no such file, and no .bin either") from None
     except (ValueError, IndexError, OSError) as error:
@@ -142,15 +145,23 @@ def _binary_points(stream: _Stream) -> Iterator[tuple]:
         yield number, (x, y, z)
 
 
-def _text_cameras(lines: list[str]) -> Iterator[tuple]:
-    for number, model, width, height, *params in (line.split() for line in lines if line):
+def _records_of(lines: Iterator[str]) -> Iterator[str]:
+    """The lines that say something: no comment, not empty."""
+    return (line for line in lines if line and not line.startswith("#"))
+
+
+def _text_cameras(lines: Iterator[str]) -> Iterator[tuple]:
+    for number, model, width, height, *params in map(str.split, _records_of(lines)):
         yield int(number), model, int(width), int(height), tuple(float(p) for p in params)
 
 
-def _text_images(lines: list[str]) -> Iterator[tuple]:
+def _text_images(lines: Iterator[str]) -> Iterator[tuple]:
     """Two lines a picture; the second is empty where it sees nothing."""
-    for first, second in zip(lines[::2], lines[1::2], strict=True):
+    for first in _records_of(lines):
         number, *pose, camera, name = first.split(maxsplit=9)
+        second = next(lines, None)
+        if second is None:
+            raise ValueError(f"it ends behind the first line of {name}; a picture has two")
         values = np.array(second.split(), float).reshape(-1, 3)
         seen = np.empty(len(values), OBSERVATION)
         seen["xy"], seen["point"] = values[:, :2], values[:, 2]
@@ -158,6 +169,6 @@ def _text_images(lines: list[str]) -> Iterator[tuple]:
         yield int(number), name, int(camera), pose[:4], pose[4:], seen
 
 
-def _text_points(lines: list[str]) -> Iterator[tuple]:
-    for number, x, y, z, *_ in (line.split() for line in lines if line):
+def _text_points(lines: Iterator[str]) -> Iterator[tuple]:
+    for number, x, y, z, *_ in map(str.split, _records_of(lines)):
         yield int(number), (float(x), float(y), float(z))

@@ -69,8 +69,7 @@ class MegaDepth(PosedDataset):
         def view(i: int) -> View:
             return self._view(kept, i)
 
-        poses = [None if p is None else np.array(p, float).reshape(4, 4) for p in index["poses"]]
-        return pairs_of_views(scene, view, poses, pairs, overlap)
+        return pairs_of_views(scene, view, index["poses"], pairs, overlap)
 
     def _listed_pairs(self, index: dict) -> tuple[np.ndarray, np.ndarray]:
         least, most = self.overlaps

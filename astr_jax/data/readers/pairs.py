@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import checked_pose
 from astr_jax.data.readers.views import View, load_view
 from astr_jax.geometry import relative_pose
 from astr_jax.supervision import DEPTH_TOLERANCE, DepthTruth, PairBatch
@@ -27,12 +27,8 @@ class PosedPair:
     overlap: float = float("nan")  # share of the scene that both see, as the index has it
 
     def __post_init__(self):
-        pose = np.asarray(self.cam1_from_cam0)
-        if pose.shape != (4, 4) or not np.isfinite(pose).all():
-            raise UnreadableFile(
-                f"{self.scene}: {self.view0.name}, {self.view1.name}",
-                f"the pose between them must be [4 4] and finite; got {pose.tolist()}",
-            )
+        name = f"{self.scene}: {self.view0.name}, {self.view1.name}"
+        checked_pose(self.cam1_from_cam0, name)
 
 
 class PosedDataset(abc.ABC):
@@ -121,16 +117,23 @@ class LazyPairs(Sequence):
 def pairs_of_views(
     scene: str,
     view: Callable[[int], View],
-    cam_from_world: Sequence[Float[np.ndarray, "4 4"] | None],
+    cam_from_world: Sequence | np.ndarray,
     index: Int[np.ndarray, "n 2"],
     overlap: Float[np.ndarray, " n"],
 ) -> LazyPairs:
-    """The pairs `index` of a scene whose cameras stand in one world; view(i) makes view i."""
+    """The pairs `index` of a scene whose cameras stand in one world; view(i) makes view i.
+
+    cam_from_world: poses in any form that `rigid_pose` takes, checked when a pair is asked for.
+    """
 
     def make(k: int) -> PosedPair:
         i, j = (int(v) for v in index[k])
-        cam1_from_cam0 = relative_pose(cam_from_world[i], cam_from_world[j])
-        return PosedPair(scene, view(i), view(j), cam1_from_cam0, float(overlap[k]))
+        view0, view1 = view(i), view(j)
+        poses = (
+            checked_pose(cam_from_world[k], f"{scene}: {view.name}")
+            for k, view in ((i, view0), (j, view1))
+        )
+        return PosedPair(scene, view0, view1, relative_pose(*poses), float(overlap[k]))
 
     return LazyPairs(len(index), make)
 

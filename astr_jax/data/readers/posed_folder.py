@@ -18,13 +18,14 @@ import json
 import pathlib
 
 import numpy as np
-from PIL import Image
 
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.depths import read_depth
 from astr_jax.data.readers.overlap import overlap_from_depth
 from astr_jax.data.readers.pairs import LazyPairs, SceneFolders, chosen_pairs, pairs_of_views
 from astr_jax.data.readers.views import View
+from astr_jax.geometry import rigid_pose
+from astr_jax.images import stored_shape
 
 
 class PosedFolders(SceneFolders):
@@ -62,9 +63,10 @@ def frame_of(
     scene: str, folder: pathlib.Path, frame: dict, content: dict
 ) -> tuple[View, np.ndarray]:
     """A frame's view and its world_from_cam [4 4]."""
-    world_from_cam = np.array(frame["T_cam_to_world"], float)
-    if world_from_cam.shape != (4, 4) or not np.isfinite(world_from_cam).all():
-        raise ValueError(f"T_cam_to_world of {frame['image']} must be [4 4] and finite")
+    try:
+        world_from_cam = rigid_pose(frame["T_cam_to_world"])
+    except ValueError as error:
+        raise ValueError(f"T_cam_to_world of {frame['image']} {error}") from None
     depth = frame.get("depth")
     view = View(
         name=f"{scene}/{frame['image']}",
@@ -78,7 +80,6 @@ def frame_of(
 def _stored_size(path: pathlib.Path) -> tuple[int, int]:
     """(h, w) of a picture as stored, from its header."""
     try:
-        with Image.open(path) as image:
-            return image.size[::-1]
+        return stored_shape(path)
     except OSError as error:
         raise UnreadableFile(path, f"it cannot be read as an image ({error})") from None

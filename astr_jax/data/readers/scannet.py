@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import checked_pose
 from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, PosedPair
 from astr_jax.data.readers.pickles import read_object_npz
 from astr_jax.data.readers.views import View
@@ -69,8 +70,8 @@ class ScanNet(PosedDataset):
                 cam0_from_world, cam1_from_world = poses
                 cam1_from_cam0 = relative_pose(cam0_from_world, cam1_from_world)
             else:
-                cam1_from_cam0 = np.eye(4)
-                cam1_from_cam0[:3] = np.asarray(rel_pose[row], float).reshape(-1, 4)[:3]
+                rel = np.asarray(rel_pose[row], float).reshape(-1, 4)[:3]
+                cam1_from_cam0 = checked_pose(rel, f"{path}, rel_pose of row {row}")
             views = (self._view(folder, stem) for stem in (stem0, stem1))
             return PosedPair(folder, *views, cam1_from_cam0, float(score[row]))
 
@@ -94,7 +95,7 @@ class ScanNet(PosedDataset):
         world_from_cam = _read_matrix(path)
         if not np.isfinite(world_from_cam).all():
             raise UnreadableFile(path, "the pose is not finite: tracking was lost there")
-        return np.linalg.inv(world_from_cam)
+        return np.linalg.inv(checked_pose(world_from_cam, path))
 
 
 def _read_matrix(path: pathlib.Path) -> Float[np.ndarray, "4 4"]:

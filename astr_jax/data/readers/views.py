@@ -13,16 +13,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
-from PIL import Image
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import check_principal_point, size_scale
 from astr_jax.data.readers.depths import SparseDepth, nearest, read_depth
 from astr_jax.geometry import camera_turn, shrunk_intrinsics, turned_camera
-from astr_jax.images import read_image, to_grey
+from astr_jax.images import check_photo, orientation, read_image, to_grey
 
 # EXIF orientation: quarter turns against the clock that make the picture upright.
 QUARTER_TURNS = {1: 0, 3: 2, 6: 3, 8: 1}
-ORIENTATION = 0x0112  # the tag
 ASPECT_TOLERANCE = 0.02  # ScanNet's 1296 x 968 colour and 640 x 480 depth differ by 0.4 %
 
 
@@ -39,6 +38,7 @@ class View:
     K: Float[np.ndarray, "3 3"]  # pixel centres at whole numbers
     depth: pathlib.Path | Float[np.ndarray, "h1 w1"] | SparseDepth | None = None
     K_of_depth: bool = False  # K is in pixels of the depth map, not of the picture
+    size_of_K: tuple[int, int] | None = None  # (h, w) of the stored picture that K is of, if known
 
     def __post_init__(self):
         K = np.asarray(self.K)
@@ -75,8 +75,9 @@ def fit_view(view: View, size: tuple[int, int] | None) -> FittedView:
     K follows the pixels; depth is taken from the nearest one.
     """
     image, turns = _read_upright(view.image)
+    _check_camera(view, image.shape[::-1] if turns % 2 else image.shape)
     depth = _upright_depth(read_depth(view.depth), turns, image.shape, view)
-    grid = depth.shape if view.K_of_depth and depth is not None else image.shape
+    grid = _grid_of_K(view, image.shape, turns, depth)
     K, upright = turned_camera(np.asarray(view.K, np.float64), grid, turns), np.eye(4)
     upright[:3, :3] = camera_turn(turns)
     shape = image.shape if size is None else _fitted_shape(image.shape, size)
@@ -90,6 +91,25 @@ def fit_view(view: View, size: tuple[int, int] | None) -> FittedView:
     return FittedView(_resized(image, shape), depth, K, upright)
 
 
+def _check_camera(view: View, stored: tuple[int, int]) -> None:
+    """Raises UnreadableFile where K is of no picture of this shape, as stored."""
+    name = view.image if isinstance(view.image, pathlib.Path) else view.name
+    if view.size_of_K is not None:
+        size_scale(view.size_of_K, stored, name)
+    elif not view.K_of_depth:
+        check_principal_point(np.asarray(view.K), stored, name)
+
+
+def _grid_of_K(view: View, shape: tuple[int, int], turns: int, depth) -> tuple[int, int]:
+    """(h, w) of the upright grid that a view's K is of."""
+    if view.K_of_depth and depth is not None:
+        return depth.shape
+    size = view.size_of_K
+    if size is None:
+        return shape
+    return size[::-1] if turns % 2 else size
+
+
 def load_view(view: View, size: tuple[int, int]) -> PaddedView:
     """Fits a view into size (h, w) and pads it with zeros at the right and the bottom."""
     image, depth, K, upright = fit_view(view, size)
@@ -101,11 +121,10 @@ def load_view(view: View, size: tuple[int, int]) -> PaddedView:
 def _read_upright(image: os.PathLike | np.ndarray) -> tuple[np.ndarray, int]:
     """Grey uint8, upright, and the quarter turns against the clock that made it so."""
     if isinstance(image, np.ndarray):
-        return image, 0
+        return check_photo(image, "the picture"), 0
     try:
         pixels = read_image(image, "the picture")
-        with Image.open(image) as header:
-            tag = header.getexif().get(ORIENTATION, 1)
+        tag = orientation(image)
         if tag not in QUARTER_TURNS:
             raise ValueError(
                 f"its EXIF orientation {tag} mirrors it, and a camera cannot follow; remove the tag"

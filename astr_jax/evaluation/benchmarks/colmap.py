@@ -11,8 +11,10 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import size_scale
 from astr_jax.data.readers.colmap import model_folder
 from astr_jax.data.readers.colmap_model import ModelImage, read_images
 from astr_jax.data.readers.overlap import overlap_from_tracks
@@ -21,7 +23,7 @@ from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
 from astr_jax.evaluation.benchmarks.resizing import Resize
 from astr_jax.evaluation.benchmarks.truths import PoseTruth
-from astr_jax.geometry import relative_pose
+from astr_jax.geometry import relative_pose, shrunk_intrinsics
 
 NAME = "colmap"
 RESIZE = Resize(long_side=1200, multiple=8)
@@ -72,11 +74,6 @@ def _scene_pairs(name, folder, bands, per_band, seed) -> list[Pair]:
         raise UnreadableFile(
             model, f"no two pictures share points in a band of {bands}; the largest share is {most}"
         )
-    used = {path for pair in pairs for path in (pair.image0, pair.image1)}
-    for image in images:
-        path = folder / "images" / image.name
-        if path in used:
-            _check_size(path, image)
     return pairs
 
 
@@ -89,18 +86,15 @@ def _pair(scene, folder, image0: ModelImage, image1: ModelImage, group, overlap)
         image0=folder / "images" / image0.name,
         image1=folder / "images" / image1.name,
         truth=PoseTruth(
-            K0=image0.K,
-            K1=image1.K,
+            K0=_intrinsics(folder, image0),
+            K1=_intrinsics(folder, image1),
             cam1_from_cam0=relative_pose(image0.cam_from_world, image1.cam_from_world),
         ),
     )
 
 
-def _check_size(path: pathlib.Path, image: ModelImage) -> None:
+def _intrinsics(folder: pathlib.Path, image: ModelImage) -> Float[np.ndarray, "3 3"]:
+    """K in pixels of the picture's file, whose size may be another than the model's."""
+    path = folder / "images" / image.name
     width, height = picture_size(path)
-    if (height, width) != image.size:
-        raise UnreadableFile(
-            path,
-            f"it is {width} x {height}, and its camera in the model {image.size[1]} x "
-            f"{image.size[0]}; give the pictures that the model was made from",
-        )
+    return shrunk_intrinsics(image.K, size_scale(image.size, (height, width), path))

@@ -2,12 +2,19 @@
 
 import pathlib
 
-from PIL import Image
-
 from astr_jax.data.readers.bad_files import UnreadableFile
-from astr_jax.data.readers.views import ORIENTATION
+from astr_jax.images import orientation, stored_shape
 
-UPRIGHT = 1
+FIRST_LYING = 5  # EXIF orientations from here on change rows and columns
+
+
+def upright_shape(path: pathlib.Path) -> tuple[int, int] | None:
+    """(h, w) of a picture as it is seen, by its header alone; None for one that cannot be read."""
+    try:
+        shape, turned = stored_shape(path), orientation(path)
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return shape[::-1] if turned >= FIRST_LYING else shape
 
 
 def picture_size(path: pathlib.Path) -> tuple[int, int]:
@@ -17,16 +24,15 @@ def picture_size(path: pathlib.Path) -> tuple[int, int]:
     the camera belongs to the pixels as they are stored.
     """
     try:
-        with Image.open(path) as file:
-            size, turned = file.size, file.getexif().get(ORIENTATION, UPRIGHT)
+        (height, width), turned = stored_shape(path), orientation(path)
     except FileNotFoundError:
         raise UnreadableFile(path, "there is no such picture") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise UnreadableFile(path, f"it is no picture that can be read ({error})") from None
-    if turned != UPRIGHT:
+    if turned != 1:
         raise UnreadableFile(
             path,
             f"its EXIF orientation is {turned}, but its camera is of the pixels as stored; remove "
             "the tag, as with `exiftool -Orientation= FILE`",
         )
-    return size
+    return width, height

@@ -11,6 +11,7 @@ import os
 import pathlib
 
 from astr_jax.data.readers import MegaDepth, PosedPair, UnreadableFile
+from astr_jax.data.readers.calibration import check_principal_point
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.headers import picture_size
 from astr_jax.evaluation.benchmarks.pairs import Pair
@@ -31,14 +32,20 @@ def read(
     """
     dataset = MegaDepth(root, index, min_overlap=0.0, max_overlap=1.0)
     pairs = [_pair(scene, pair) for scene in dataset.scenes for pair in dataset.pairs(scene)]
-    for picture in sorted({path for pair in pairs for path in (pair.image0, pair.image1)}):
+    cameras: dict[pathlib.Path, list] = {}
+    for pair in pairs:
+        for path, K in ((pair.image0, pair.truth.K0), (pair.image1, pair.truth.K1)):
+            cameras.setdefault(path, []).append(K)
+    for picture in sorted(cameras):
         if "Undistorted_SfM" not in picture.parts:
             raise UnreadableFile(
                 picture,
                 "the benchmark is of the undistorted pictures, Undistorted_SfM/SCENE/images/*.jpg; "
                 "those of MegaDepth_v1 do not fit the cameras",
             )
-        picture_size(picture)
+        width, height = picture_size(picture)
+        for K in cameras[picture]:
+            check_principal_point(K, (height, width), picture)
     return Benchmark(
         name=NAME, pairs=tuple(pairs), resize=resize, poses_in_file_pixels=True, whole=WHOLE
     )

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from astr_jax.data.readers.calibration import check_principal_point
+from astr_jax.evaluation.benchmarks.headers import upright_shape
 from astr_jax.evaluation.benchmarks.truths import (
     MATRICES,
     HomographyTruth,
@@ -21,6 +23,7 @@ from astr_jax.evaluation.benchmarks.truths import (
     PoseTruth,
     wrong_truth,
 )
+from astr_jax.geometry import rigid_pose
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ def _read_pair(folder: pathlib.Path, entry: object) -> Pair:
     if not isinstance(checked, bool):
         raise ValueError(f"checked must be true or false; got {checked!r}.")
     name = " ".join(image.stem for image in images)
-    return Pair(
+    pair = Pair(
         set=folder.name,
         name=name,
         image0=images[0],
@@ -115,6 +118,11 @@ def _read_pair(folder: pathlib.Path, entry: object) -> Pair:
         overlap=_share(entry, "overlap"),
         truth=_read_truth(entry, name),
     )
+    for image, K in zip(images, pair.truth.cameras.values(), strict=True):
+        shape = upright_shape(image)
+        if K is not None and shape is not None:
+            check_principal_point(K, shape, image)
+    return pair
 
 
 def _read_truth(entry: dict, name: str) -> PairTruth:
@@ -122,6 +130,10 @@ def _read_truth(entry: dict, name: str) -> PairTruth:
     match list(given):
         case ["K0", "K1", "T_0to1"]:
             K0, K1, cam1_from_cam0 = given.values()
+            try:
+                cam1_from_cam0 = rigid_pose(cam1_from_cam0)
+            except ValueError as error:
+                raise ValueError(f"{name}: T_0to1 {error}") from None
             return PoseTruth(K0=K0, K1=K1, cam1_from_cam0=cam1_from_cam0)
         case ["H_0to1"]:
             return HomographyTruth(homography=given["H_0to1"])
@@ -147,6 +159,8 @@ def _matrix(entry: dict, key: str) -> np.ndarray:
         matrix = np.array(entry[key], np.float64)
     except (TypeError, ValueError):
         matrix = None
+    if key == "T_0to1" and matrix is not None and matrix.shape == (3, 4):
+        shape = (3, 4)  # the last row is known
     if matrix is None or matrix.shape != shape or not np.isfinite(matrix).all():
         raise ValueError(f"{key} must be {shape[0]} rows of {shape[1]} numbers; got {entry[key]}.")
     return matrix

@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
-from PIL import Image
-
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.pairs import read_pairs
 from astr_jax.evaluation.benchmarks.resizing import Resize
+from astr_jax.images import stored_shape
 
 PAIRS_RESIZE = Resize(long_side=640, multiple=32)
 BENCHMARKS = {  # name -> (what the folders are, least and most of them)
@@ -71,6 +70,5 @@ def longest_side(benchmark: Benchmark) -> int:
         return max(resize.size)
     longest = 0
     for path in {path for pair in benchmark.pairs for path in (pair.image0, pair.image1)}:
-        with Image.open(path) as file:
-            longest = max(longest, *resize.new_size(*file.size))
+        longest = max(longest, *resize.new_size(*stored_shape(path)[::-1]))
     return longest

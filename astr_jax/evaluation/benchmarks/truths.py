@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-ROTATION_TOLERANCE = 0.01  # of R^T R from 1, as files with few digits have it
+from astr_jax.geometry import rigid_pose
 
 
 def wrong_intrinsics(K: Float[np.ndarray, "3 3"]) -> str:
@@ -20,10 +20,10 @@ def wrong_intrinsics(K: Float[np.ndarray, "3 3"]) -> str:
 
 def wrong_pose(cam1_from_cam0: Float[np.ndarray, "4 4"]) -> str:
     """Likewise of a pose."""
-    R = cam1_from_cam0[:3, :3]
-    rotation = np.abs(R.T @ R - np.eye(3)).max() < ROTATION_TOLERANCE and np.linalg.det(R) > 0
-    if not rotation or not np.allclose(cam1_from_cam0[3], [0, 0, 0, 1]):
-        return "must be a rotation and a translation above a row of 0 0 0 1"
+    try:
+        rigid_pose(cam1_from_cam0)
+    except ValueError as error:
+        return str(error).rstrip(".")
     return ""
 
 

@@ -53,9 +53,9 @@ def test_what_a_colmap_model_lacks_is_named(tmp_path, town):
     ):
         colmap.read([tmp_path / "town"], bands=[(0.95, 1.0)])
     path = tmp_path / "town" / "images" / "sub" / "2.jpg"
-    town.save(2, path, (95, 72))
+    town.save(2, path, (80, 72))
     with pytest.raises(
-        UnreadableFile, match=r"sub/2\.jpg: it is 95 x 72, and its camera.* 96 x 72"
+        UnreadableFile, match=r"sub/2\.jpg: its camera is calibrated for 96 x 72.* has 80 x 72"
     ):
         colmap.read([tmp_path / "town"])
     path.unlink()

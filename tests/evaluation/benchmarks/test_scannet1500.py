@@ -39,7 +39,7 @@ def test_scannet_is_solved_by_perfect_matches(tmp_path, scannet, listed):
 
 
 def test_poses_in_their_folder_win_over_those_of_an_index(tmp_path, scannet):
-    np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=np.ones((2, 12)))
+    np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=np.eye(4)[None, :3].repeat(2, 0))
     pair = scannet1500.read(tmp_path, tmp_path / "test.npz", tmp_path / "intrinsics.npz").pairs[0]
     np.testing.assert_allclose(pair.truth.cam1_from_cam0, scannet.pose(0, 1), atol=1e-12)
 
@@ -57,7 +57,7 @@ def test_what_scannet_lacks_is_named(tmp_path, scannet):
     with pytest.raises(UnreadableFile, match=r"pose/15\.txt: expected four rows"):
         read()
     np.savez(tmp_path / "intrinsics.npz", scene0708_00=K)
-    np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=np.ones((2, 12)))
+    np.savez(tmp_path / "test.npz", name=ROWS, rel_pose=np.eye(4)[None, :3].repeat(2, 0))
     shutil.rmtree(picture.parent)
     with pytest.raises(UnreadableFile, match=r"scene0707_00: the file of intrinsics has no"):
         read()
