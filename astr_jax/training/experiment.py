@@ -1,6 +1,7 @@
 """What a training run is: the model, the data, and a list of stages."""
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -11,6 +12,14 @@ from astr_jax.data.track_pairs import TracksConfig
 from astr_jax.data.worlds import WorldConfig
 
 FINE_LOSSES = ("paper", "likelihood")
+_AT_LEAST_ONE = [
+    (name, 1) for name in ("log_every", "validate_every", "milestone_every", "checkpoint_every")
+]
+_NOT_NEGATIVE = [
+    *((f"{part}_weight", 0) for part in ("spot", "wrong", "place", "fine")),
+    *((name, 0) for name in ("warmup_pairs", "warmup_from", "least_learning_rate", "clip")),
+    *((name, 0) for name in ("weight_decay", "start_jitter", "ratio_jitter", "ema_decay")),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,14 @@ class TrainConfig:
         if self.fine_loss not in FINE_LOSSES:
             raise ValueError(
                 f"fine_loss must be one of {', '.join(FINE_LOSSES)}; got {self.fine_loss!r}."
+            )
+        for name, least in (*_AT_LEAST_ONE, *_NOT_NEGATIVE):
+            value = getattr(self, name)
+            if not least <= value < math.inf:
+                raise ValueError(f"{name} must be finite, and at least {least}; got {value}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate must be finite, and above 0; got {self.learning_rate}."
             )
         if not 0 <= self.anywhere <= 1:
             raise ValueError(f"anywhere must lie in [0, 1]; got {self.anywhere}.")

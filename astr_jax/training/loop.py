@@ -16,6 +16,7 @@ from astr_jax.training import devices
 from astr_jax.training.batches import Batches, Sources, hold_back, posed_pairs
 from astr_jax.training.checkpoints import UNSCORED, Checkpoints
 from astr_jax.training.experiment import Experiment, Stage
+from astr_jax.training.lock import only_run
 from astr_jax.training.optimiser import schedule_of
 from astr_jax.training.records import Records
 from astr_jax.training.run_folder import (
@@ -65,16 +66,16 @@ def train(
 ) -> Params:
     """Trains, or goes on with the run in workdir, and returns the averaged weights.
 
-    Ends early, with everything saved, after `minutes` or on SIGTERM or SIGINT; the same call goes
-    on from there, on any number of devices. `initial`: weights to start from instead of fresh
-    ones; partial: of them those layers whose names and shapes the model has (`fitting`). mesh: of
-    the devices, by default all (`devices.data_mesh`). Of several processes all call this alike,
-    and the first one writes.
+    Ends early, with everything saved, after `minutes` or, in the main thread, on SIGTERM or SIGINT;
+    the same call goes on from there, on any number of devices. `initial`: weights to start from
+    instead of fresh ones; partial: of them those layers whose names and shapes the model has
+    (`fitting`). mesh: of the devices, by default all (`devices.data_mesh`). Of several processes
+    all call this alike, and the first one writes.
 
-    Raises ValueError where the run in workdir, or `initial` (but if partial), is of another
-    configuration, where there is nothing to take a part of or no part fits, or the
-    devices do not fit the micro-batches, and FloatingPointError after MOST_BAD_STEPS steps in a
-    row that are not finite.
+    Raises ValueError where another process trains in workdir, where the run there, or `initial`
+    (but if partial), is of another configuration, where there is nothing to take a part of or no
+    part fits, or the devices do not fit the micro-batches, and FloatingPointError after
+    MOST_BAD_STEPS steps in a row that are not finite.
     """
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     mesh = devices.data_mesh() if mesh is None else mesh
@@ -82,11 +83,11 @@ def train(
         devices.check_split(mesh, stage.pairs_at_once)
     check_initial(experiment, initial, partial=partial)
     old, first = check_experiment(workdir, experiment), devices.is_first()
-    checkpoints = Checkpoints(workdir)
     with (
+        only_run(workdir, enabled=first),
+        contextlib.closing(Checkpoints(workdir)) as checkpoints,
         stop_signals() as stopped,
         progress_bar(disable=not first) as bar,
-        contextlib.closing(checkpoints),
         Records(workdir, enabled=first) as records,
     ):
         task = bar.add_task(experiment.name, total=experiment.pairs, scores="compiling")

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,8 +31,14 @@ def progress_bar(*, disable: bool = False) -> Progress:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Yields a list that is non-empty once SIGTERM or SIGINT has come; a second SIGINT kills."""
+    """Yields a list that is non-empty once SIGTERM or SIGINT has come; a second SIGINT kills.
+
+    Beside the main thread, where Python takes no handlers, it stays empty.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def note(number, frame):
         if received and number == signal.SIGINT:
