@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import no_type_check
 
-from astr_jax.compiled import keep_compiled
+from astr_jax.compiled import check_device, keep_compiled
+from astr_jax.images import DROP, notice
 from astr_jax.matching import RESIZE, EncodedImages, Matcher, MatchOptions
 from astr_jax.params import Params, find_weights, load_params
 from astr_jax.types import Matches
+
+RAISE, SKIP = ON_ERROR = ("raise", "skip")  # what match_pairs does with a pair that fails
 
 
 def load(name: str | os.PathLike | None = None) -> Params:
@@ -17,6 +20,7 @@ def load(name: str | os.PathLike | None = None) -> Params:
     from here on (`astr_jax.compiled`). Raises FileNotFoundError or ValueError.
     """
     keep_compiled()
+    check_device()
     return load_params(find_weights(name))
 
 
@@ -37,15 +41,17 @@ def match(
     upright="auto",
     scales="auto",
     polish: bool = True,
+    alpha: str = DROP,
     keypoints0=None,
 ) -> Matches:
     """Matches two images, or two batches of images.
 
     Args:
-      img0, img1: uint8 or float in [0, 1], [H W], [H W 1] or [H W 3], with [b ...] for batches of
-        one shape, PIL images or paths. The two images may differ in size.
+      img0, img1: uint8 or float in [0, 1], [H W] or [H W c] of grey or RGB, with alpha or without,
+        with [b ...] for batches of one shape, PIL images, or files: paths, bytes, open ones. The
+        two images may differ in size.
       K0, K1: intrinsics [3 3], of batches also [b 3 3], in pixels of the images as given.
-      mask0, mask1: bool [H W], of batches [b H W], True where usable.
+      mask0, mask1: bool [H W], of batches [b H W], True where usable; or files, black where not.
       max_matches: the most confident ones alone.
       threshold: least confidence; None for the weights' own.
       resize: the long side is shrunk to this at most. More pixels mean more and finer matches.
@@ -59,6 +65,8 @@ def match(
         "auto" takes one or two, by a first look at half the size. Of batches it is 1.
       polish: lay the surroundings of each match upon each other in the end (least-squares
         matching): where they agree, keypoints1 is true to a fraction of a pixel.
+      alpha: of images that have it. "drop": it counts for nothing; "mask": what is more than half
+        transparent is hidden, as by a mask.
       keypoints0: points of img0 to be found in img1, [k 2], of batches [b k 2], in pixels of img0
         as given, anywhere between pixels too. None: the centres of the coarse cells.
 
@@ -75,6 +83,7 @@ def match(
         upright=upright,
         scales=scales,
         polish=polish,
+        alpha=alpha,
     )
     matcher = Matcher(params, options)
     options.estimator_for(K0, K1)  # refuses one without the other before the images are read
@@ -89,6 +98,8 @@ def match_pairs(
     pairs: Iterable[tuple],
     *,
     intrinsics=None,
+    masks=None,
+    on_error: str = RAISE,
     max_matches: int | None = None,
     threshold: float | None = None,
     resize: int = RESIZE,
@@ -96,14 +107,18 @@ def match_pairs(
     upright="auto",
     scales="auto",
     polish: bool = True,
+    alpha: str = DROP,
     keep: int = 64,
 ) -> Iterator[Matches]:
     """Matches many pairs (img0, img1), yielding Matches in order; each image is encoded once.
 
     Args:
-      pairs: of images as in match; paths are told apart by name, arrays by identity. Order them so
-        that images recur soon.
+      pairs: of images as in match, told apart by their pixels, files by path and time of change. So
+        the buffer of a camera may be filled again. Order them so that images recur soon.
       intrinsics: None, or a function from an image to its K [3 3], in pixels of it as given.
+      masks: None, or a function from an image to its mask, as in match, or None.
+      on_error: of a pair that cannot be read or matched. "raise": its error ends the rest; "skip":
+        it yields Matches without a row, and an ImageWarning says why.
       keep: how many images stay in memory, with the features of all sizes and turns that were
         matched or looked at.
 
@@ -117,14 +132,39 @@ def match_pairs(
         upright=upright,
         scales=scales,
         polish=polish,
+        alpha=alpha,
     )
-    return _matches_of_pairs(Matcher(params, options), pairs, intrinsics, keep)
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error must be one of {ON_ERROR}; got {on_error!r}.")
+    known = intrinsics or nothing_known, masks or nothing_known
+    return _matches_of_pairs(Matcher(params, options), pairs, *known, on_error, keep)
 
 
-def _matches_of_pairs(matcher: Matcher, pairs, intrinsics, keep: int) -> Iterator[Matches]:
+def _matches_of_pairs(matcher, pairs, intrinsics, masks, on_error, keep) -> Iterator[Matches]:
     images = EncodedImages(matcher.encode, keep)
-    for number, (img0, img1) in enumerate(pairs):
-        image0 = images.get(img0, f"img0 of pair {number}")
-        image1 = images.get(img1, f"img1 of pair {number}")
-        K0, K1 = (intrinsics(img0), intrinsics(img1)) if intrinsics else (None, None)
-        yield matcher.match(image0, image1, K0, K1)
+    for number, pair in enumerate(pairs):
+        try:
+            encoded = [
+                images.get(image, f"img{k} of pair {number}", masks(image))
+                for k, image in enumerate(_two(pair, number))
+            ]
+            matches = matcher.match(*encoded, *map(intrinsics, pair))
+        except (ValueError, OSError) as error:
+            if on_error == RAISE:
+                raise
+            notice(f"pair {number} is skipped: {error}")
+            matches = Matches.none()
+        yield matches
+
+
+def nothing_known(image) -> None:
+    """The intrinsics, or the mask, of an image of which nothing is known."""
+
+
+def _two(pair, number: int) -> tuple:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(
+            f"pair {number} must be two images, (img0, img1); got a {type(pair).__name__}"
+            + (f" of {len(pair)}." if isinstance(pair, tuple | list) else ".")
+        )
+    return tuple(pair)

@@ -15,6 +15,7 @@ import jax
 
 VARIABLE = "ASTR_JAX_CACHE"  # "0" or "off": nothing is kept; else the folder to keep it in
 LEAST_SECONDS = 0.2  # of compiling; what is quicker is not kept
+_used_by: list[int] = []  # the process that has first used JAX here
 STAMP = "checked"  # the file whose date says when the folder was last looked through
 
 
@@ -37,6 +38,33 @@ def keep_compiled() -> pathlib.Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
     return folder
+
+
+def check_device() -> None:
+    """Raises ValueError where JAX finds no device of the kind that JAX_PLATFORMS asks for: by
+    itself it may say no more than AssertionError. Raises as check_process."""
+    check_process()
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"JAX finds no device of JAX_PLATFORMS={asked!r}. Unset it to take what there is; for "
+            f"a GPU, pip install 'astr_jax[cuda]' and look whether nvidia-smi sees it. {error}"
+        ) from None
+
+
+def check_process() -> None:
+    """Raises RuntimeError in a process that was forked from one that has used JAX: JAX has threads,
+    which a fork leaves behind, and what waits for them waits for ever."""
+    if not _used_by:
+        _used_by.append(os.getpid())
+    if _used_by[0] != os.getpid():
+        raise RuntimeError(
+            f"process {os.getpid()} was forked from process {_used_by[0]}, which has used JAX, and "
+            'would hang. Start processes by multiprocessing.get_context("spawn"), or load the '
+            "weights in the new process alone."
+        )
 
 
 def cache_folder() -> pathlib.Path | None:

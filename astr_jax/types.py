@@ -78,6 +78,22 @@ class Matches:
     cell1: Int[Array, "*b k"]  # of image 1 as given; if it was matched turned, the nearest
     valid: Bool[Array, "*b k"]
 
+    @classmethod
+    def none(cls) -> "Matches":
+        """The matches of a pair that has none: no row."""
+        points, numbers = np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+        cells = np.zeros(0, np.int32)
+        return cls(
+            keypoints0=points,
+            keypoints1=points,
+            confidence=numbers,
+            covariance=np.zeros((0, 2, 2), np.float32),
+            scale=numbers,
+            cell0=cells,
+            cell1=cells,
+            valid=np.zeros(0, bool),
+        )
+
     @property
     def sigma(self) -> Float[Array, "*b k"]:
         """Standard deviation of keypoints1 per axis: the root of the mean of both variances."""

@@ -23,6 +23,7 @@ from astr_jax.config import (
 from astr_jax.model.astr import init_variables
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on several
 # Compiling is most of what the suite does: this saves about half of it and keeps the results.
 jax.config.update("jax_disable_most_optimizations", True)

@@ -144,6 +144,10 @@ def test_an_image_that_is_none_is_refused_with_a_reason(params, image, words):
         ({"max_matches": 0}, "max_matches must be at least 1"),
         ({"threshold": 1.0}, "threshold must lie in"),
         ({"resize": 63}, "resize must be at least 64"),
+        ({"resize": None}, "resize must be at least 64 pixels, a whole number.*got None"),
+        ({"resize": 640.0}, "resize must be .* a whole number.*got 640.0"),
+        ({"alpha": "blend"}, "alpha must be one of"),
+        ({"mask0": np.ones((96, 128), np.uint8)}, "got uint8.*Try mask > 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(params, options, words):
@@ -271,6 +275,7 @@ def test_a_fully_masked_image_matches_nothing(params):
     assert np.isfinite(found.keypoints1).all()
 
 
+@pytest.mark.filterwarnings("ignore::astr_jax.images.ImageWarning")
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_one_pixel_matches_nothing(params, value):
     one = np.full((1, 1), value, np.uint8)
@@ -332,6 +337,7 @@ def test_match_pairs_refuses_options_at_the_call(params):
         astr_jax.match_pairs(params, [], resize=10)
 
 
+@pytest.mark.filterwarnings("ignore::astr_jax.images.ImageWarning")
 def test_a_folder_of_any_sizes_compiles_at_most_eight_programs(params):
     stages = programs.run_encode, programs.run_coarse, programs.run_fine, programs.run_polish
     before = sum(stage._cache_size() for stage in stages)

@@ -126,3 +126,43 @@ def test_a_second_process_reads_what_the_first_compiled_and_what_is_damaged_is_m
         file.write_bytes(b"")
         os.utime(file, (0, 0))
     run()
+
+
+def test_a_fork_of_a_process_that_has_used_jax_is_refused_before_it_hangs(monkeypatch):
+    monkeypatch.setattr(compiled, "_used_by", [])
+    compiled.check_process()
+    compiled.check_process()
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX and Python warn of the fork
+        child = os.fork()
+    if not child:
+        try:
+            compiled.check_device()
+        except RuntimeError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as said:
+        words = said.read()
+    assert f"process {child} was forked from process {os.getpid()}" in words
+    assert 'get_context("spawn")' in words
+
+
+def test_a_child_of_a_process_that_has_not_used_jax_may(monkeypatch):
+    monkeypatch.setattr(compiled, "_used_by", [])
+    compiled.check_device()
+    assert compiled._used_by == [os.getpid()]
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend")])
+def test_a_device_that_is_not_there_is_named(monkeypatch, error):
+    def absent():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "local_devices", absent)
+    with pytest.raises(ValueError, match="no device of JAX_PLATFORMS='cuda'"):
+        compiled.check_device()

@@ -7,10 +7,15 @@ the work. It is imported when it is asked for, so that `astr match` needs no pac
 
 import argparse
 import ast
+import contextlib
+import errno
 import importlib
 import importlib.util
+import os
 import sys
 import types
+import warnings
+from collections.abc import Iterator
 
 GROUPS = {  # in the order of the map
     "": ("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
@@ -65,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser(module, title).parse_args(words)
         if "jax" in sys.modules:
             importlib.import_module("astr_jax.compiled").keep_compiled()
-        module.run(options)
+        with notices(title):
+            module.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         if hasattr(module, "GOES_ON"):
             complain(f"stopped{module.GOES_ON}.", title)
@@ -76,7 +83,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         complain(what_is_missing(error.name or str(error), group), title)
         return 2
+    except BrokenPipeError:  # whoever read it wants no more
+        forget_stdout()
+        return 141
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EIO) and not error.filename:
+            forget_stdout()
         file = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         complain(file, title)
         return 2
@@ -89,6 +101,31 @@ def main(arguments: list[str] | None = None) -> int:
         complain(out_of_memory(options), title)
         return 2
     return 0
+
+
+@contextlib.contextmanager
+def notices(title: str) -> Iterator[None]:
+    """Prints what is said of images as a line each."""
+    from astr_jax.images import ImageWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", ImageWarning)
+        as_usual = warnings.showwarning
+
+        def show(message, category, *place, **options):
+            if issubclass(category, ImageWarning):
+                complain(str(message), title)
+            else:
+                as_usual(message, category, *place, **options)
+
+        warnings.showwarning = show
+        yield
+
+
+def forget_stdout() -> None:
+    """Lets Python end in peace where stdout takes nothing any more."""
+    with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def module_of(group: str, name: str) -> str:

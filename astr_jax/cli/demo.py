@@ -52,7 +52,7 @@ def run(options) -> None:
     params, pair = api.load(options.weights), demo_pair(photo)
     matcher = Matcher(params, MatchOptions(resize=max(pair.visible0.shape)))
     with compiling():
-        _, _, matches = match_pair(matcher, pair.image0, pair.image1, None, None)
+        _, _, matches = match_pair(matcher, (pair.image0, pair.image1), (None, None), None, None)
     off = errors(pair, matches.keypoints0, matches.keypoints1)
     matched, cells = matched_cells(pair, matches)
     print(f"matches              {len(matches)}")

@@ -1,8 +1,11 @@
 """What the commands read and write, checked before the work begins."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -31,6 +34,38 @@ def check_output(
     if path.is_dir():
         raise ValueError(f"{path} cannot be written: it is a folder; give a file in it.")
     return path
+
+
+@contextlib.contextmanager
+def files_first(words: str) -> Iterator[None]:
+    """Prints these words, then what the block has printed, once the block has written its files:
+    a stdout that is closed or full loses none of them."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield
+    finally:
+        print(words, said.getvalue(), sep="\n", end="", flush=True)
+
+
+def mask_of(place: str | None, image: str) -> pathlib.Path | None:
+    """The mask of an image: the file itself, or that of a folder which has the image's name, with
+    any ending in place of its own or behind it. Raises FileNotFoundError."""
+    if place is None:
+        return None
+    path, name = pathlib.Path(place), pathlib.Path(image)
+    if not path.is_dir():
+        return path
+    found = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix[1:].lower() in PIXELS and (file.stem in (name.stem, name.name))
+    )
+    if not found:
+        raise FileNotFoundError(
+            f"there is no mask of {name.name} in {path}, such as {name.stem}.png."
+        )
+    return found[0]
 
 
 def save_figure(figure: Figure, path: str) -> None:

@@ -6,6 +6,7 @@ examples:
   astr match left.jpg right.jpg --save matches.npz     keypoints0, keypoints1, confidence, sigma ...
   astr match left.jpg right.jpg --resize 1024          larger: more and finer matches, slower
   astr match left.jpg right.jpg --intrinsics 1200,1200,960,540        one camera for both
+  astr match left.jpg right.jpg --mask0 people.png     black pixels of the mask are left out
   astr match left.jpg right.jpg --no-upright           right.jpg may lie turned by a quarter or half
   astr match left.jpg right.jpg --attention 320,240    where that pixel of the left image looks
   astr match left.jpg right.jpg --grids grids.png      the adaptive grids of the fine stage
@@ -22,19 +23,22 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from PIL import Image
 from rich.console import Console
 
 from astr_jax import api
 from astr_jax.cli.files import (
     PICTURES,
     check_output,
+    files_first,
+    mask_of,
     read_intrinsics,
     read_point,
     save_figure,
 )
 from astr_jax.files import replacing
 from astr_jax.geometry import shrunk_points
-from astr_jax.images import read_image
+from astr_jax.images import ALPHAS, DROP, read_image
 from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
 from astr_jax.matching.scales import AUTO
@@ -90,6 +94,22 @@ def add_arguments(parser) -> None:
         action="store_false",
         help="without the least-squares matching in the end: a little faster, less exact",
     )
+    for side in (0, 1):
+        parser.add_argument(
+            f"--mask{side}",
+            metavar="FILE",
+            help=f"a picture, black where image {side} is to be left out; or a folder that has it "
+            "by the image's name",
+        )
+    parser.add_argument(
+        "--alpha",
+        choices=ALPHAS,
+        default=DROP,
+        help="mask: what is transparent is left out [drop: transparency counts for nothing]",
+    )
+    parser.add_argument(
+        "--max-pixels", type=int, metavar="N", help="read images of N pixels [89 million]"
+    )
     parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
     parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
     parser.add_argument("--grids", metavar="PNG", help="draw the adaptive grids of some matches")
@@ -116,13 +136,16 @@ def run(options) -> None:
         )
     K0, K1 = read_intrinsics(options.intrinsics)
     point = read_point(options.attention) if options.attention else None
+    if options.max_pixels is not None:
+        Image.MAX_IMAGE_PIXELS = options.max_pixels
     left, right = read_image(options.left, "LEFT"), read_image(options.right, "RIGHT")
+    masks = mask_of(options.mask0, options.left), mask_of(options.mask1, options.right)
     if point and not (0 <= point[0] < left.width and 0 <= point[1] < left.height):
         raise ValueError(
             f"--attention {options.attention} is outside LEFT ({left.width} x {left.height})."
         )
     params = api.load(options.weights)
-    names = "max_matches", "threshold", "resize", "upright", "polish"
+    names = "max_matches", "threshold", "resize", "upright", "polish", "alpha"
     asked = {name: getattr(options, name) for name in names}
     if options.attention:  # which is drawn of RIGHT as it lies
         asked["upright"] = True
@@ -130,16 +153,22 @@ def run(options) -> None:
 
     start = time.perf_counter()
     with compiling():
-        image0, image1, matches = match_pair(matcher, left, right, K0, K1)
+        image0, image1, matches = match_pair(matcher, (left, right), masks, K0, K1)
     first, which = time.perf_counter() - start, "the first call, with compiling"
-    if first > LONG:
-        print(f"{len(matches)} matches in {first:.1f} s ({which})")
-    else:
+    said = f"{len(matches)} matches in {first:.1f} s ({which})"
+    if first <= LONG:
         start = time.perf_counter()
-        match_pair(matcher, left, right, K0, K1)
+        match_pair(matcher, (left, right), masks, K0, K1)
         second = time.perf_counter() - start
-        print(f"{len(matches)} matches in {second:.2f} s (the second call; {which}: {first:.1f} s)")
+        said = f"{len(matches)} matches in {second:.2f} s (the second call; {which}: {first:.1f} s)"
 
+    with files_first(said):
+        write_files(options, params, left, right, matches, (image0, image1), point)
+
+
+def write_files(options, params, left, right, matches, images, point) -> None:
+    """Saves and draws what the options ask for."""
+    image0, image1 = images
     if options.save:
         save_matches(options.save, matches)
     if options.out:
@@ -177,9 +206,11 @@ def compiling() -> Iterator[None]:
         yield
 
 
-def match_pair(matcher: Matcher, left, right, K0, K1) -> tuple:
+def match_pair(matcher: Matcher, images, masks, K0, K1) -> tuple:
     """Both encoded images, and the compact matches."""
-    image0, image1 = matcher.encode(left, name="LEFT"), matcher.encode(right, name="RIGHT")
+    names = "LEFT", "RIGHT"
+    given = zip(images, masks, names, strict=True)
+    image0, image1 = (matcher.encode(image, mask, name=name) for image, mask, name in given)
     return image0, image1, matcher.match(image0, image1, K0, K1).compact()
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from astr_jax.images.reading import to_grey
+from astr_jax.images.masks import DROP, MASK, opaque, to_mask
+from astr_jax.images.reading import loaded, to_grey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,37 +54,27 @@ class Prepared:
         return dataclasses.replace(self, pixels=pixels * mask, mask=mask, scale=scale)
 
 
-def prepare(image, mask, *, resize: int, name: str) -> Prepared:
+def prepare(image, mask, *, resize: int, name: str, alpha: str = DROP) -> Prepared:
     """Reads an image or a batch of one shape, makes it grey, and limits its long side.
 
-    image: uint8 or float in [0, 1]; [H W], [H W 1], [H W 3], with b in front for a batch, a PIL
-    image, or a path. mask: bool, [H W] or [b H W], True = usable, or None; what it hides takes no
-    part in the result, where its pixels are 0.
+    image: uint8 or float in [0, 1], of the shapes of `astr_jax.images.arrays`, a PIL image, or a
+    file. mask: bool, [H W] or [b H W], True = usable, a file of one, or None; what it hides takes
+    no part in the result, where its pixels are 0. alpha: "drop", or "mask", which hides what is
+    more than half transparent.
     Raises ValueError (FileNotFoundError for a missing file) that says what was expected.
     """
+    image = loaded(image, name)
     grey, batched = to_grey(image, name)
     h, w = grey.shape[1:]
     usable = to_mask(mask, grey.shape, batched, name)
+    if alpha == MASK:
+        usable = usable & opaque(image, name)
     shrink = min(1.0, resize / max(h, w))
     size = max(1, round(h * shrink)), max(1, round(w * shrink))
     if size != (h, w):
         grey = np.stack([_resized(g, u, size) for g, u in zip(grey, usable, strict=True)])
         usable = np.stack([_sampled(u, size) for u in usable])
     return Prepared(grey * usable, usable, (w / size[1], h / size[0]), batched)
-
-
-def to_mask(mask, shape: tuple[int, ...], batched: bool, name: str) -> Bool[np.ndarray, "b h w"]:
-    """The mask for each image of a batch, all True for None."""
-    if mask is None:
-        return np.ones(shape, bool)
-    mask = np.asarray(mask)
-    wanted = shape if batched else shape[1:]
-    if mask.dtype != bool or mask.shape not in (wanted, shape[1:]):
-        raise ValueError(
-            f"the mask of {name} must be bool {wanted}, True where usable; "
-            f"got {mask.dtype} {mask.shape}."
-        )
-    return np.broadcast_to(mask, shape)
 
 
 def _resized(grey: np.ndarray, usable: np.ndarray, size: tuple[int, int]) -> np.ndarray:

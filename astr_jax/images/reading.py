@@ -46,15 +46,19 @@ def read_pixels(image, name: str) -> np.ndarray:
     return _read(image, name)[0]
 
 
-def _read(image, name: str) -> tuple[np.ndarray, bool, int]:
-    """read_pixels, and what the axes are (`axes`)."""
+def loaded(image, name: str):
+    """The PIL image of a file; anything else as it is. Raises ValueError for None."""
     if image is None:
         raise ValueError(
             f"{name} is None, no image. cv2.imread returns None for a file that it cannot read: "
             "check the path, or give the path itself."
         )
-    if is_file(image):
-        image = read_image(image, name)
+    return read_image(image, name) if is_file(image) else image
+
+
+def _read(image, name: str) -> tuple[np.ndarray, bool, int]:
+    """read_pixels, and what the axes are (`axes`)."""
+    image = loaded(image, name)
     if isinstance(image, Image.Image):
         array, name = _unpacked(image, name), f"{name} (Pillow's mode {image.mode})"
     else:

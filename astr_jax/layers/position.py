@@ -22,10 +22,10 @@ def normalised_positional_encoding(
     """
     if channels % 4:
         raise ValueError(f"the encoding has four functions a frequency; got {channels} channels.")
-    frequency = 10000.0 ** (-2.0 * jnp.arange(channels // 4) / channels)  # [c/4]
+    frequency = 10000.0 ** (-2.0 * jnp.arange(channels // 4, dtype=jnp.float32) / channels)  # [c/4]
     rows, columns = grid
-    x = jnp.outer(train_width / width, jnp.arange(columns))  # [b w]
-    y = jnp.outer(train_height / height, jnp.arange(rows))  # [b h]
+    x = jnp.outer(train_width / width, jnp.arange(columns, dtype=jnp.float32))  # [b w]
+    y = jnp.outer(train_height / height, jnp.arange(rows, dtype=jnp.float32))  # [b h]
     x, y = (jnp.multiply.outer(v, frequency) for v in (x, y))  # [b w c/4], [b h c/4]
     shape = (x.shape[0], rows, columns, channels // 4)
     parts = [

@@ -1,10 +1,9 @@
 """Encoded images, each once however many pairs it is in."""
 
-import os
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from astr_jax.images import Prepared
+from astr_jax.images import Prepared, content_key
 from astr_jax.types import Features
 
 
@@ -45,18 +44,17 @@ class EncodedImage:
 
 
 class EncodedImages:
-    """The newest `keep` images, encoded: paths are told apart by name, others by identity."""
+    """The newest `keep` images, encoded; they are told apart by what they hold (`content_key`)."""
 
     def __init__(self, encode: Callable[..., EncodedImage], keep: int):
         self._encode, self._keep = encode, max(2, keep)  # both images of a pair
-        self._found: dict[Hashable, tuple[object, EncodedImage]] = {}
+        self._found: dict[Hashable, EncodedImage] = {}
 
-    def get(self, image, name: str) -> EncodedImage:
+    def get(self, image, name: str, mask=None) -> EncodedImage:
         """The image, encoded now or before; name: what errors call it."""
-        key = os.fspath(image) if isinstance(image, str | os.PathLike) else id(image)
-        # The image itself is kept too, so that its identity is not given to another one.
-        found = self._found.pop(key, None) or (image, self._encode(image, name=name))
+        key = content_key(image), content_key(mask)
+        found = self._found.pop(key, None) or self._encode(image, mask, name=name)
         self._found[key] = found  # newest last
         while len(self._found) > self._keep:
             self._found.pop(next(iter(self._found)))
-        return found[1]
+        return found

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from astr_jax.compiled import check_device, check_process
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
@@ -25,7 +26,7 @@ from astr_jax.matching.scales import (
     surest,
 )
 from astr_jax.matching.turns import matches_turned_back
-from astr_jax.matching.working import working_intrinsics, working_points
+from astr_jax.matching.working import say_if_narrow, working_intrinsics, working_points
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Matches
@@ -61,6 +62,7 @@ class Matcher:
     def __init__(self, params: Params, options: MatchOptions | None = None):
         if not isinstance(params, Params):
             raise ValueError(f"params must come from astr_jax.load(); got {type(params).__name__}.")
+        check_device()
         self.params, self.options = params, options or MatchOptions()
         own = params.calibration.threshold
         self.threshold = own if self.options.threshold is None else self.options.threshold
@@ -71,7 +73,9 @@ class Matcher:
 
         image, mask: as in `astr_jax.match`. name: what errors call it.
         """
-        prepared = prepare(image, mask, resize=self.options.resize, name=name)
+        options = self.options
+        prepared = prepare(image, mask, resize=options.resize, name=name, alpha=options.alpha)
+        say_if_narrow(prepared, name)
         return EncodedImage(prepared, self._view, name)
 
     def match(
@@ -88,6 +92,7 @@ class Matcher:
         K0, K1: intrinsics [3 3] (of batches also [b 3 3]) in pixels of the images as given.
         keypoints0: as in at_points, whose rows are returned then.
         """
+        check_process()
         self.options.estimator_for(K0, K1)  # bad cameras are refused before the work
         working_intrinsics(K0, image0.prepared, "K0")
         working_intrinsics(K1, image1.prepared, "K1")

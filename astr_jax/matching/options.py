@@ -1,7 +1,9 @@
 """What a caller may choose of a match, checked once."""
 
 import dataclasses
+import numbers
 
+from astr_jax.images import ALPHAS, DROP
 from astr_jax.matching.scales import AUTO, check_scales
 from astr_jax.matching.turns import check_upright
 from astr_jax.ops.scaling import ESTIMATORS
@@ -19,6 +21,7 @@ class MatchOptions:
     estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
     upright: object = AUTO  # True: both images stand the same way up; False: look at four turns
     polish: bool = True  # least-squares matching of what was found
+    alpha: str = DROP  # of images that have it: "drop", or "mask", which hides what is transparent
     scales: object = AUTO  # "auto", or how much larger things look in image 1: one number or more
 
     def __post_init__(self):
@@ -26,8 +29,13 @@ class MatchOptions:
             raise ValueError(f"max_matches must be at least 1, or None; got {self.max_matches}.")
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise ValueError(f"threshold must lie in [0, 1); got {self.threshold}.")
-        if self.resize < 64:
-            raise ValueError(f"resize must be at least 64 pixels; got {self.resize}.")
+        if not isinstance(self.resize, numbers.Integral) or self.resize < 64:
+            raise ValueError(
+                "resize must be at least 64 pixels, a whole number: the long side of your images "
+                f"keeps their size; got {self.resize}."
+            )
+        if self.alpha not in ALPHAS:
+            raise ValueError(f"alpha must be one of {ALPHAS}; got {self.alpha!r}.")
         if self.estimator not in (None, *ESTIMATORS):
             raise ValueError(
                 f"estimator must be one of {ESTIMATORS} or None; got {self.estimator!r}."

@@ -4,7 +4,23 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.geometry import shrunk_intrinsics, shrunk_points, turned_camera
-from astr_jax.images import Prepared
+from astr_jax.images import Prepared, notice
+
+LEAST_SHORT = 40  # pixels of the short side at the working size: below there is hardly a match
+
+
+def say_if_narrow(prepared: Prepared, name: str) -> None:
+    """Warns of an image whose short side is too short, as it is matched, for any match."""
+    (short, _), (given_short, given_long) = sorted(prepared.shape), sorted(prepared.given_shape)
+    if short >= LEAST_SHORT:
+        return
+    enough = -(-LEAST_SHORT * given_long // given_short)
+    advice = "Enlarge it." if given_short < LEAST_SHORT else f"Raise resize to {enough}, or cut it."
+    height, width = prepared.shape
+    notice(
+        f"{name} is {width} x {height} pixels as it is matched; with fewer than {LEAST_SHORT} on a "
+        f"side there is hardly a match. {advice}"
+    )
 
 
 def working_points(keypoints0, prepared: Prepared) -> Float[np.ndarray, "b k 2"]:

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 from rich import print as say
 
+from astr_jax.compiled import check_device
 from astr_jax.ops.per_pair import DATA_AXIS
 from astr_jax.supervision import PairBatch
 from pallas_kernels.target import one_line
@@ -132,6 +133,7 @@ def from_first(value: float) -> float:
 
 def first_devices(count: int | None) -> Sequence[jax.Device]:
     """So many of the devices; None: all. Raises ValueError where there are fewer."""
+    check_device()
     available = jax.devices()
     if count is None:
         return available

@@ -120,7 +120,7 @@ def looked_at_and_found_to_be_of_one_scale(image0, image1, turn, scale):
 def test_the_cache_forgets_what_was_not_used_for_longest():
     encoded, prepared = [], prepare(picture(96, 128), None, resize=RESIZE, name="image")
 
-    def encode(image, name):
+    def encode(image, mask, name):
         encoded.append(image)
         return EncodedImage(prepared, lambda *_: None, image)
 
