@@ -3,6 +3,7 @@
 import io
 import struct
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,3 +131,16 @@ def test_a_flat_image_and_one_of_the_full_range_stay_as_they_are(span):
     deep = (2000 + GREY / 247 * span).astype(np.uint16)
     found = grey_of(Image.fromarray(deep)).pixels[0]
     np.testing.assert_allclose(found, deep / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize("full", [4095, 65535])
+def test_sixteen_bits_of_colour_that_pillow_cuts_to_nothing_are_named(tmp_path, kind, full):
+    deep = np.repeat((GREY / 247 * full).astype(np.uint16)[..., None], 3, axis=-1)
+    path = tmp_path / f"deep.{kind}"
+    cv2.imwrite(str(path), deep)
+    if full == 65535:
+        np.testing.assert_allclose(grey_of(path).pixels[0], GREY / 247, atol=0.01)
+    else:
+        with pytest.warns(ImageWarning, match=r"16 bits a colour.*Make it grey of 16 bits"):
+            grey_of(path)

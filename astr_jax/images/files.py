@@ -15,6 +15,7 @@ from astr_jax.images.notices import notice
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # the EXIF tag, and its value for a picture that lies upright
 WIDTH, HEIGHT, SUB_DIRECTORIES = 256, 257, 330  # tags of TIFF
+HALF = 128  # of 256 levels
 MOST_PAGES = 1000  # that are looked at
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 DAMAGE = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
@@ -35,7 +36,14 @@ def read_image(source, name: str = "image") -> Image.Image:
     what = f"{name}: {_checked(source, name)}"
     try:
         with opened(source) as image:
-            return ImageOps.exif_transpose(image)
+            cut = image.mode in ("RGB", "RGBA") and ";16" in str(image.tile)
+            upright = ImageOps.exif_transpose(image)
+        if cut and max(high for _, high in upright.convert("RGB").getextrema()) < HALF:
+            notice(
+                f"{what} has 16 bits a colour, of which Pillow reads the upper 8, and they hold "
+                "little. Make it grey of 16 bits, which are read whole."
+            )
+        return upright
     except UnidentifiedImageError:
         raise ValueError(f"{what} is not an image that Pillow can read.") from None
     except Image.DecompressionBombError as error:
