@@ -26,7 +26,7 @@ def focal_loss(
     clamped = jnp.clip(log_prob, LEAST_LOG_PROB, 0.0)
     log_prob = log_prob + jax.lax.stop_gradient(clamped - log_prob)
     each = -alpha * (1.0 - jnp.exp(log_prob)) ** gamma * log_prob
-    return jnp.where(positive, each, 0.0).sum() / jnp.maximum(positive.sum(), 1)
+    return jnp.where(positive, each, 0.0).sum() / jnp.maximum(positive.sum(dtype=jnp.float32), 1)
 
 
 def wrong_match_loss(
@@ -41,7 +41,7 @@ def wrong_match_loss(
     over a count. Not in the paper, whose loss knows positives alone."""
     p = jnp.exp(jnp.where(wrong, jnp.minimum(log_prob, 0.0), LEAST_LOG_PROB))
     each = -(1 - alpha) * p**gamma * jnp.log1p(-jnp.minimum(p, 1 - 1e-6))
-    return jnp.where(wrong, each, 0.0).sum() / jnp.maximum(count, 1)
+    return jnp.where(wrong, each, 0.0).sum() / jnp.maximum(jnp.asarray(count, jnp.float32), 1)
 
 
 def place_loss(
@@ -56,7 +56,7 @@ def place_loss(
     among = log_share - jax.nn.logsumexp(log_share, axis=-1, where=weight > 0, keepdims=True)
     entropy = jnp.where(weight > 0, weight * jnp.log(jnp.where(weight > 0, weight, 1.0)), 0.0)
     each = (entropy - jnp.where(weight > 0, weight * among, 0.0)).sum(axis=-1)
-    return jnp.where(used, each, 0.0).sum() / jnp.maximum(used.sum(), 1)
+    return jnp.where(used, each, 0.0).sum() / jnp.maximum(used.sum(dtype=jnp.float32), 1)
 
 
 def refinement_loss(
@@ -84,7 +84,7 @@ def refinement_loss(
     square = (c * x**2 - 2 * b * x * y + a * y**2) / determinant
     unlikely = 0.5 * jnp.log(determinant) + (freedom / 2 + 1) * jnp.log1p(square / freedom)
     each = distance + likelihood * unlikely
-    return jnp.where(valid, each, 0.0).sum() / jnp.maximum(valid.sum(), 1)
+    return jnp.where(valid, each, 0.0).sum() / jnp.maximum(valid.sum(dtype=jnp.float32), 1)
 
 
 def fine_loss(
@@ -98,7 +98,7 @@ def fine_loss(
     Only where the truth lies inside the crop: max |true_delta| < 1.
     """
     used = valid & (jnp.abs(true_delta).max(axis=-1) < 1)
-    count = jnp.maximum(used.sum(), 1)
+    count = jnp.maximum(used.sum(dtype=jnp.float32), 1)
     certainty = 1 / jnp.maximum(jax.lax.stop_gradient(deviation), 1e-3)
     mean = jnp.where(used, certainty, 0.0).sum() / count
     weight = jnp.where(used, certainty, 0.0) / jnp.maximum(mean, 1e-6)

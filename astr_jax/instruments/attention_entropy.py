@@ -51,4 +51,4 @@ def _entropies(
     size = seen.sum(axis=-1)
     several = size > 1
     share = entropy / jnp.log(jnp.where(several, size, 2))[None]
-    return jnp.where(several[None], share, 0.0).sum(axis=1) / several.sum()
+    return jnp.where(several[None], share, 0.0).sum(axis=1) / several.sum(dtype=jnp.float32)

@@ -6,6 +6,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from astr_jax.config import BackboneConfig
+from astr_jax.layers.dtypes import widened
 from pallas_kernels.arrays import Array
 
 Map = Float[Array, "b h w c"]
@@ -61,7 +62,7 @@ class MaskedBatchNorm(nn.Module):
             count = jnp.maximum(count, 1.0)
             values = x.astype(jnp.float32) * weight
             batch_mean = values.sum(axis=(0, 1, 2)) / count
-            batch_var = (values * x).sum(axis=(0, 1, 2)) / count - batch_mean**2
+            batch_var = (values * x.astype(jnp.float32)).sum(axis=(0, 1, 2)) / count - batch_mean**2
             mean = jnp.where(some, batch_mean, mean)
             var = jnp.where(some, jnp.maximum(batch_var, 0.0), var)
             if not self.is_initializing():
@@ -69,7 +70,8 @@ class MaskedBatchNorm(nn.Module):
                 run_var.value = self.momentum * run_var.value + (1 - self.momentum) * var
         gain = scale / jnp.sqrt(var + self.epsilon)
         gain, offset = (jnp.expand_dims(v, (0, 1, 2)) for v in (gain, bias - mean * gain))
-        return (x * gain + offset).astype(x.dtype)
+        wide, gain, offset = widened(x, gain, offset)
+        return (wide * gain + offset).astype(x.dtype)
 
 
 class ConvNorm(nn.Module):

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from astr_jax.config import AggregationConfig, MatchingConfig
 from astr_jax.layers.attention import CrossAttention
 from astr_jax.layers.backbone import convolution, level_mask, masked, upsample2
+from astr_jax.layers.dtypes import as_float32, widened
 from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
 from astr_jax.ops.per_pair import per_pair
@@ -37,8 +38,9 @@ class FuseUp(nn.Module):
         up = convolution(fine.shape[-1], 1, dtype=self.dtype, name="lateral")(coarse)
         mask16 = level_mask(mask8, 2)
         up = upsample2(upsample2(up, mask32, mask16), mask16, mask8)
-        y = convolution(fine.shape[-1], 3, dtype=self.dtype, name="mix")(masked(fine + up, mask8))
-        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(y), mask8)
+        y = masked(jnp.add(*widened(fine, up)), mask8)
+        y = convolution(fine.shape[-1], 3, dtype=self.dtype, name="mix")(y)
+        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y)), mask8)
 
 
 class FuseDown(nn.Module):
@@ -51,8 +53,9 @@ class FuseDown(nn.Module):
         width, out = fine.shape[-1], coarse.shape[-1]
         y = convolution(width, 3, 2, dtype=self.dtype, name="down1")(masked(fine, mask8))
         y = convolution(out, 3, 2, dtype=self.dtype, name="down2")(masked(y, level_mask(mask8, 2)))
-        y = convolution(out, 3, dtype=self.dtype, name="mix")(masked(coarse + y, mask32))
-        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(y), mask32)
+        y = masked(jnp.add(*widened(coarse, y)), mask32)
+        y = convolution(out, 3, dtype=self.dtype, name="mix")(y)
+        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y)), mask32)
 
 
 class Aggregation(nn.Module):

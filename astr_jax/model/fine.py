@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
+from astr_jax.layers.dtypes import as_float32, widened
 from astr_jax.ops.grids import COARSE_STRIDE, sample_bilinear
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import grid_sizes
@@ -37,9 +38,11 @@ class FineAttention(nn.Module):
 
         message = linear_attention(heads("q", x), heads("k", source), heads("v", source), mask)
         message = dense(c, "merge")(message.reshape(k, s, c))
-        message = nn.LayerNorm(dtype=self.dtype, name="message_norm")(message)
-        y = nn.relu(dense(2 * c, "mlp1")(jnp.concatenate([x, message], axis=-1)))
-        return x + nn.LayerNorm(dtype=self.dtype, name="norm")(dense(c, "mlp2")(y))
+        message = nn.LayerNorm(dtype=self.dtype, name="message_norm")(as_float32(message))
+        y = nn.relu(dense(2 * c, "mlp1")(jnp.concatenate(widened(x, message), axis=-1)))
+        y = dense(c, "mlp2")(y)
+        y = nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y))
+        return jnp.add(*widened(x, y))
 
 
 def crop_offsets(window: int) -> Float[Array, "s 2"]:

@@ -83,7 +83,7 @@ def sample_bilinear(
     weight = jnp.zeros(points.shape[:-1], jnp.float32)
     for index, inside, share in _four_about(points, mask.shape):
         share = jnp.where(inside & flat_mask[index], share, 0.0)
-        total += share[..., None] * flat[index]
+        total += share[..., None] * flat[index].astype(jnp.float32)
         weight += share
     valid = weight > 1e-6
     return jnp.where(valid[..., None], total / jnp.where(valid, weight, 1.0)[..., None], 0), valid

@@ -224,7 +224,7 @@ def sampled(picture: Float[Array, "h w"], x: Array, y: Array) -> Array:
     h, w = picture.shape
     x, y = jnp.clip(x, 0.0, w - 1.001), jnp.clip(y, 0.0, h - 1.001)
     column, row = x.astype(jnp.int32), y.astype(jnp.int32)
-    x, y = x - column, y - row
+    x, y = x - column.astype(x.dtype), y - row.astype(y.dtype)
     flat, first = picture.reshape(-1), row * w + column
     upper = flat[first] * (1 - x) + flat[first + 1] * x
     return upper * (1 - y) + (flat[first + w] * (1 - x) + flat[first + w + 1] * x) * y
@@ -246,8 +246,9 @@ def smoothed(
             )
         return x
 
-    weight = smooth(mask.astype(jnp.float32))
-    return jnp.where(weight > 1e-3, smooth(image * mask) / jnp.maximum(weight, 1e-3), 0.0)
+    usable = mask.astype(jnp.float32)
+    weight = smooth(usable)
+    return jnp.where(weight > 1e-3, smooth(image * usable) / jnp.maximum(weight, 1e-3), 0.0)
 
 
 def usable_about(
@@ -261,7 +262,7 @@ def usable_about(
     (x0, y0), (x1, y1) = (jnp.clip(e, 0, max(h, w)).astype(jnp.int32).T for e in ends)
     x0, x1, y0, y1 = (jnp.minimum(p, n) for p, n in ((x0, w), (x1, w), (y0, h), (y1, h)))
     count = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
-    return count == size[:, 0] * size[:, 1]
+    return count.astype(size.dtype) == size[:, 0] * size[:, 1]
 
 
 def cholesky(matrix: list[list[Array]]) -> list[list[Array]]:

@@ -93,7 +93,7 @@ def estimate_pose(
         inliers = close & in_front
         count = jnp.sum(inliers)
         spent = jnp.sum(jnp.where(inliers, residual**2, 0.0))
-        noise = jnp.sqrt(spent / jnp.maximum(count - SAMPLE, 1))
+        noise = jnp.sqrt(spent / jnp.maximum(count - SAMPLE, 1).astype(spent.dtype))
         return Pose(rotation, translation, inliers, count, noise)
 
 
@@ -159,7 +159,8 @@ def _draw_samples(valid, key, hypotheses: int) -> Int[Array, "hypotheses 5"]:
     dice = jax.random.uniform(shuffle_key, valid.shape)
     shuffled = jnp.argsort(jnp.where(valid, dice, 2.0))
     fraction = jax.random.uniform(pick_key, (hypotheses, SAMPLE))
-    place = (jnp.arange(SAMPLE)[None] + fraction) / SAMPLE * jnp.sum(valid)
+    place = jnp.arange(SAMPLE, dtype=jnp.float32)[None] + fraction
+    place = place / SAMPLE * jnp.sum(valid, dtype=jnp.float32)
     return shuffled[jnp.clip(place.astype(jnp.int32), 0, valid.shape[0] - 1)]
 
 

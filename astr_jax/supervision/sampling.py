@@ -11,7 +11,7 @@ def random_share(key: Array, candidates: Bool[Array, " n"], share: float) -> Boo
     """Keeps a random share of the candidates, rounded up: exactly, not on average."""
     order = jnp.where(candidates, jax.random.uniform(key, candidates.shape), 2.0)
     rank = jnp.argsort(jnp.argsort(order))
-    keep = jnp.ceil(share * candidates.sum()).astype(jnp.int32)
+    keep = jnp.ceil(share * candidates.sum(dtype=jnp.float32)).astype(jnp.int32)
     return candidates & (rank < keep)
 
 

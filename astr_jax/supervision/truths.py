@@ -132,7 +132,7 @@ class DepthTruth:
         true1, _ = warp_by_depth(points0, z0, K0, K1, motion)
         elsewhere = (z0 > 0) & (jnp.abs(true1 - points1).max(axis=-1) >= margin)
         # A way between the cameras that is no longer than the errors of the poses has no epipole.
-        distance = depth0.sum() / jnp.maximum((depth0 > 0).sum(), 1)
+        distance = depth0.sum() / jnp.maximum((depth0 > 0).sum(dtype=jnp.float32), 1)
         moves = jnp.linalg.norm(motion[:3, 3]) > LEAST_BASELINE * distance
         off = epipolar_distance(points0, points1, K0, K1, motion)
         return elsewhere | (moves & (off >= margin))

@@ -38,7 +38,7 @@ def fine_part(
     def sample(key, true, found, limit):
         return sample_fine(key, true, found, capacity=capacity, limit=limit)
 
-    limit = (config.fine_share * room).astype(jnp.int32)
+    limit = (config.fine_share * room.astype(jnp.float32)).astype(jnp.int32)
     cell0, cell1 = per_pair(sample)(keys["fine"], truth.cell1, predicted, limit)
     ratio = jnp.take_along_axis(truth.ratio, jnp.maximum(cell0, 0), axis=1)
     draw = functools.partial(starting_points, config=config)

@@ -8,7 +8,13 @@ from astr_jax.training.experiment import Experiment, TrainConfig
 
 def schedule_of(experiment: Experiment) -> optax.Schedule:
     """The run's learning rate at a step."""
-    return make_schedule(experiment.train, experiment.pairs, experiment.pairs_before)
+    schedule = make_schedule(experiment.train, experiment.pairs, experiment.pairs_before)
+
+    def at(step):
+        with jax.numpy_dtype_promotion("standard"):  # which Optax needs for its counts of steps
+            return schedule(step)
+
+    return at
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:

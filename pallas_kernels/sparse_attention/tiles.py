@@ -43,7 +43,7 @@ def in_tiles(attend: Callable, tile: int) -> Callable:
 
 def _map_tiles(attend: Callable, tile: int, q: Array, k: Array, v: Array, cells: Array) -> Array:
     """Cuts the queries into tiles, the last one filled up with empty lists, and maps attend."""
-    dtype = jnp.promote_types(q.dtype, jnp.float32)
+    dtype = q.dtype if jnp.finfo(q.dtype).bits > 32 else jnp.float32
     # Cast before the loop, so that the tiles' gradients of k and v are summed in float32 too.
     k, v = k.astype(dtype), v.astype(dtype)
     tiles = _cut(q.astype(dtype), tile, empty=0), _cut(cells, tile, empty=-1)

@@ -169,7 +169,7 @@ def sample(
     levels = atlas.side.bit_length() - 1
     lod = jnp.clip(lod, 0.0, levels)
     finer = jnp.minimum(lod.astype(jnp.int32), levels - 1)
-    share = lod - finer
+    share = lod - finer.astype(lod.dtype)
     u, v = [jnp.abs(x - 2 * jnp.round(x / 2)) for x in (u, v)]
     near = _bilinear(atlas, texture, u, v, finer)
     return near + share * (_bilinear(atlas, texture, u, v, finer + 1) - near)
@@ -182,10 +182,10 @@ def _bilinear(atlas, texture, u, v, level):
     before = (4 * (atlas.side**2 - side * side)) // 3 * atlas.count
     start = before + texture * side * side
     limit = (side - 1).astype(jnp.float32)
-    x, y = (jnp.clip(p * side - 0.5, 0.0, limit) for p in (u, v))
+    x, y = (jnp.clip(p * side.astype(p.dtype) - 0.5, 0.0, limit) for p in (u, v))
     x0, y0 = x.astype(jnp.int32), y.astype(jnp.int32)
     x1, y1 = jnp.minimum(x0 + 1, side - 1), jnp.minimum(y0 + 1, side - 1)
-    fx, fy = x - x0, y - y0
+    fx, fy = x - x0.astype(x.dtype), y - y0.astype(y.dtype)
 
     def read(x, y):
         return atlas.texels[start + y * side + x].astype(jnp.float32) / 255

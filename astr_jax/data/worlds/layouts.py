@@ -146,7 +146,8 @@ def facade(draw: Draw) -> Layout:
     """A wall with rows of equal bays, pillars, and things before it."""
     wide, tall = draw.uniform(6.5, 9.0), draw.uniform(3.5, 5.5)
     wall = bodies(points([0.0], [7.0], tall), points([wide], [1.0], tall), cover=HOUSE)
-    column, row = jnp.meshgrid(jnp.arange(4) - 1.5, jnp.arange(3))
+    column, row = jnp.meshgrid(*(jnp.arange(n, dtype=jnp.float32) for n in (4, 3)))
+    column -= 1.5
     pitch, storey = wide * draw.uniform(0.38, 0.48), tall * draw.uniform(0.5, 0.62)
     bay = points(
         draw.uniform(0.4, 1.2)[None], draw.uniform(0.2, 0.8)[None], draw.uniform(0.1, 0.9)[None]
@@ -190,7 +191,7 @@ def room(draw: Draw) -> Layout:
     furniture = bodies(
         points(share[:, 0] * x, share[:, 1] * y, base + size[:, 2]),
         size,
-        yaw=draw.uniform(-0.3, 0.3, (10,)) * draw.chance(0.5, (10,)),
+        yaw=draw.uniform(-0.3, 0.3, (10,)) * draw.chance(0.5, (10,)).astype(jnp.float32),
         round=draw.chance(0.15, (10,)),
     )
     wide, high = draw.uniform(0.3, 0.9, (6,)), draw.uniform(0.25, 0.6, (6,))

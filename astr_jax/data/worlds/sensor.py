@@ -73,7 +73,7 @@ def blur(draw: Draw, image, strength, config: PhotometricConfig):
     length = strength * config.max_motion_length * draw.uniform(0, 1)
     length = jnp.where(draw.chance(config.motion_blur_probability), length, 0.0)
     across = draw.chance(0.5)
-    offsets = jnp.arange(-REACH, REACH + 1)
+    offsets = jnp.arange(-REACH, REACH + 1, dtype=jnp.float32)
     for axis, moved in ((0, across), (1, ~across)):
         variance = lens**2 + jnp.where(moved, length**2 / 12, 0.0)
         weights = jnp.exp(-0.5 * offsets**2 / jnp.maximum(variance, 1e-3))

@@ -98,11 +98,12 @@ def surface_table(scene: Scene, materials: Materials) -> Float[Array, "f m"]:
     solids = scene.solids
     outward = jnp.where(solids.hollow, -1.0, 1.0)
     shapes = [solids.turn.reshape(-1, 9), solids.centre, solids.half]
-    shapes += [solids.round[:, None], outward[:, None]]
+    shapes += [solids.round[:, None].astype(jnp.float32), outward[:, None]]
     shapes = jnp.concatenate([jnp.concatenate(shapes, axis=1), EVEN, EVEN])
     single = ("large_size", "fine_size", "mix", "tone", "gloss")
     covers = [materials.large, materials.fine, materials.shift]
     covers += [getattr(materials, name)[:, None] for name in single]
+    covers = [cover.astype(jnp.float32) for cover in covers]
     return jnp.concatenate([shapes, *covers], axis=1).T
 
 

@@ -99,7 +99,7 @@ def trace_solids(solids: Solids, origin, direction) -> tuple[Array, Array]:
 
             return update
 
-        sort = jnp.where(solid.used, 1 + solid.round, 0)
+        sort = jnp.where(solid.used, 1 + solid.round.astype(jnp.int32), 0)
         return jax.lax.switch(sort, (lambda: best, meeting(meet_box), meeting(meet_ball))), None
 
     n = jnp.broadcast_shapes(origin[0].shape, direction[0].shape)

@@ -61,8 +61,8 @@ def unit(vector: Array) -> Array:
 def pixel_grid(size: tuple[int, int], grid: tuple[int, int]) -> Float[Array, "2 n"]:
     """Points (x, y) at the centres of a grid of equal parts of the image."""
     (height, width), (rows, columns) = size, grid
-    y = (jnp.arange(rows) + 0.5) * height / rows - 0.5
-    x = (jnp.arange(columns) + 0.5) * width / columns - 0.5
+    y = (jnp.arange(rows, dtype=jnp.float32) + 0.5) * height / rows - 0.5
+    x = (jnp.arange(columns, dtype=jnp.float32) + 0.5) * width / columns - 0.5
     return jnp.stack([a.ravel() for a in jnp.meshgrid(x, y)])
 
 
@@ -103,7 +103,7 @@ def compare_views(
         common = known & seen
         shares.append(common.sum() / jnp.maximum(known.sum(), 1))
         ratio = jnp.where(common, one.project(points)[1] / depth, 1.0)
-        ratios.append(jnp.abs(jnp.log(ratio).sum()) / jnp.maximum(common.sum(), 1))
+        ratios.append(jnp.abs(jnp.log(ratio).sum()) / jnp.maximum(common.sum(dtype=jnp.float32), 1))
     return jnp.maximum(*shares), jnp.maximum(*ratios)
 
 
@@ -199,7 +199,7 @@ def view_score(scene: Scene, camera: Camera, size) -> Array:
     distance = jnp.linalg.norm(points - camera.eye[:, None], axis=0)
     near = jnp.where(known, distance, jnp.inf).min()
     return (
-        10.0 * (free < ROOM)
+        10.0 * (free < ROOM).astype(jnp.float32)
         + 2.0 * jnp.maximum(0.6 - known.mean(), 0.0)
         + jnp.maximum(0.5 - near, 0.0)
     )
