@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from astr_jax.layers.backbone import convolution, masked
-from astr_jax.layers.dtypes import as_float32, widened
+from astr_jax.layers.dtypes import layer_norm, widened
 from astr_jax.ops.per_pair import per_pair
 from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Spots, spot_attention
@@ -97,8 +97,8 @@ class CrossAttention(nn.Module):
         message = nn.Dense(c, use_bias=False, dtype=self.dtype, name="merge")(
             message.reshape(b, h, w, c)
         )
-        message = nn.LayerNorm(dtype=self.dtype, name="message_norm")(as_float32(message))
+        message = layer_norm(message, dtype=self.dtype, name="message_norm")
         y = jnp.concatenate(widened(x, message), axis=-1)
         y = convolution(c, 3, dtype=self.dtype, name="mix")(masked(y, mask))
-        y = nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y))
+        y = layer_norm(y, dtype=self.dtype, name="norm")
         return masked(jnp.add(*widened(x, y)), mask)

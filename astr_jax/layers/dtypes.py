@@ -1,6 +1,8 @@
 """Features of several types, brought together as JAX's standard promotion does, but in the open."""
 
-from jax import numpy as jnp
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from pallas_kernels.arrays import Array
 
@@ -11,6 +13,7 @@ def widened(*arrays: Array) -> list[Array]:
     return [x.astype(widest) for x in arrays]
 
 
-def as_float32(x: Array) -> Array:
-    """What a norm is given, which computes in float32 whatever its own type."""
-    return x.astype(jnp.float32)
+def layer_norm(x: Array, *, dtype, name: str) -> Array:
+    """Flax's layer norm, within a module; its own types in bfloat16 need standard promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        return nn.LayerNorm(dtype=dtype, name=name)(x)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from astr_jax.config import AggregationConfig, MatchingConfig
 from astr_jax.layers.attention import CrossAttention
 from astr_jax.layers.backbone import convolution, level_mask, masked, upsample2
-from astr_jax.layers.dtypes import as_float32, widened
+from astr_jax.layers.dtypes import layer_norm, widened
 from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
 from astr_jax.ops.per_pair import per_pair
@@ -40,7 +40,7 @@ class FuseUp(nn.Module):
         up = upsample2(upsample2(up, mask32, mask16), mask16, mask8)
         y = masked(jnp.add(*widened(fine, up)), mask8)
         y = convolution(fine.shape[-1], 3, dtype=self.dtype, name="mix")(y)
-        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y)), mask8)
+        return masked(layer_norm(y, dtype=self.dtype, name="norm"), mask8)
 
 
 class FuseDown(nn.Module):
@@ -55,7 +55,7 @@ class FuseDown(nn.Module):
         y = convolution(out, 3, 2, dtype=self.dtype, name="down2")(masked(y, level_mask(mask8, 2)))
         y = masked(jnp.add(*widened(coarse, y)), mask32)
         y = convolution(out, 3, dtype=self.dtype, name="mix")(y)
-        return masked(nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y)), mask32)
+        return masked(layer_norm(y, dtype=self.dtype, name="norm"), mask32)
 
 
 class Aggregation(nn.Module):

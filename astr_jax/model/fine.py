@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.config import FineConfig
 from astr_jax.layers.attention import linear_attention
-from astr_jax.layers.dtypes import as_float32, widened
+from astr_jax.layers.dtypes import layer_norm, widened
 from astr_jax.ops.grids import COARSE_STRIDE, sample_bilinear
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import grid_sizes
@@ -38,10 +38,10 @@ class FineAttention(nn.Module):
 
         message = linear_attention(heads("q", x), heads("k", source), heads("v", source), mask)
         message = dense(c, "merge")(message.reshape(k, s, c))
-        message = nn.LayerNorm(dtype=self.dtype, name="message_norm")(as_float32(message))
+        message = layer_norm(message, dtype=self.dtype, name="message_norm")
         y = nn.relu(dense(2 * c, "mlp1")(jnp.concatenate(widened(x, message), axis=-1)))
         y = dense(c, "mlp2")(y)
-        y = nn.LayerNorm(dtype=self.dtype, name="norm")(as_float32(y))
+        y = layer_norm(y, dtype=self.dtype, name="norm")
         return jnp.add(*widened(x, y))
 
 
