@@ -74,8 +74,8 @@ def run_look(
     sure = jnp.where(cells.valid, cells.confidence, 0.0) ** POWER
     grid0, width1 = upper0.mask8.shape[1:], upper1.mask8.shape[2]
     agreeing = agreement(cells.cell0[0], cells.cell1[0], sure[0], grid0=grid0, width1=width1)
-    usable = jnp.minimum(upper0.mask8.sum(), upper1.mask8.sum())
-    return sure.sum(), (sure[0] * agreeing).sum() / jnp.maximum(usable, 1)
+    usable = jnp.minimum(upper0.mask8.sum(), upper1.mask8.sum()).astype(sure.dtype)
+    return sure.sum(), (sure[0] * agreeing).sum() / jnp.maximum(usable, 1.0)
 
 
 @functools.partial(jax.jit, static_argnames=("capacity", "estimator"))
