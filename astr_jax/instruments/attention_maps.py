@@ -46,7 +46,8 @@ def attention_maps(
     _, calls = coarse_with_calls(config, variables, features0, features1)
 
     def cell_at(stride, grid):
-        xy = jnp.clip(point, 0, (jnp.array(grid[::-1]) - 1) * stride)
+        last = (jnp.array(grid[::-1], jnp.float32) - 1) * stride
+        xy = jnp.clip(point, 0, last)
         return nearest_cells(xy, grid, stride)
 
     def weights(name, cell, listed=None):
