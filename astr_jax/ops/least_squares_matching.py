@@ -28,6 +28,8 @@ _LEAST_CONTRAST = 2 / 255  # grey values: below it a patch is noise
 _LEAST_RESIDUAL = 1e-3  # of patches that agree exactly
 _AT_ONCE = 64  # matches: what they need stays in a cache
 
+Pictures = tuple[Float[Array, "h w"], ...]  # of one image, smoothed for each of LEVELS
+
 
 @dataclasses.dataclass(frozen=True)
 class Level:
@@ -60,6 +62,22 @@ def fit_patches(
     image1: Float[Array, "h1 w1"],
     mask0: Bool[Array, "h0 w0"],
     mask1: Bool[Array, "h1 w1"],
+    *matches: Array,
+) -> Fitted:
+    """fit_smoothed of images that are not smoothed yet; matches: from points0 on."""
+    return fit_smoothed(levels_of(image0, mask0), levels_of(image1, mask1), mask0, mask1, *matches)
+
+
+def levels_of(image: Float[Array, "h w"], mask: Bool[Array, "h w"]) -> Pictures:
+    """The smoothed pictures of an image that fit_smoothed takes, one for each of LEVELS."""
+    return tuple(smoothed(image, mask, level.blur) for level in LEVELS)
+
+
+def fit_smoothed(
+    pictures0: Pictures,
+    pictures1: Pictures,
+    mask0: Bool[Array, "h0 w0"],
+    mask1: Bool[Array, "h1 w1"],
     points0: Float[Array, "k 2"],
     points1: Float[Array, "k 2"],
     affine: Float[Array, "k 2 2"],
@@ -67,18 +85,16 @@ def fit_patches(
 ) -> Fitted:
     """Where in image 1 the surroundings of points of image 0 fit best.
 
-    points1: estimates, true to some 3 pixels. affine: of the surroundings, image 0 to image 1.
-    A match settles where its patches lie on usable pixels, have slopes in both directions, come to
-    rest near the estimate, and look alike in the end.
+    pictures0, pictures1: of levels_of. points1: estimates, true to some 3 pixels. affine: of the
+    surroundings, image 0 to image 1. A match settles where its patches lie on usable pixels, have
+    slopes in both directions, come to rest near the estimate, and look alike in the end.
     """
     magnification = jnp.sqrt(jnp.maximum(jnp.abs(jnp.linalg.det(affine)), 1e-6))
     unit = jnp.maximum(1.0, 1.0 / magnification)  # pixels of image 0 for one where less is shown
-    images = (image0, mask0), (image1, mask1)
-    pictures = [[smoothed(*image, level.blur) for image in images] for level in LEVELS]
 
     def some(points0, points1, affine, unit):
         at, warp = tuple(points1.T), tuple(affine.reshape(-1, 4).T)
-        for level, (picture0, picture1) in zip(LEVELS, pictures, strict=True):
+        for level, picture0, picture1 in zip(LEVELS, pictures0, pictures1, strict=True):
             patch = Patch.of(picture0, tuple(points0.T), unit * level.step, level)
             at, warp, last_step = patch.laid_upon(picture1, at, warp, level.rounds)
         correlation = patch.correlation(picture1, at, warp)
@@ -95,11 +111,8 @@ def fit_patches(
     settled &= jnp.linalg.norm(found - points1, axis=1) < FARTHEST * unit * magnification
     settled &= usable_about(mask0, points0, last * unit)
     settled &= usable_about(mask1, found, last * unit * magnification)
-    return Fitted(
-        points1=jnp.where(settled[:, None], found, points1),
-        covariance=jnp.where(settled[:, None, None], covariance, 0.0),
-        settled=settled,
-    )
+    found = jnp.where(settled[:, None], found, points1)
+    return Fitted(found, jnp.where(settled[:, None, None], covariance, 0.0), settled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,12 +268,11 @@ def usable_about(
     mask: Bool[Array, "h w"], points: Float[Array, "k 2"], reach: Float[Array, " k"]
 ) -> Bool[Array, " k"]:
     """Whether all of the square about each point is usable; outside the image nothing is."""
-    h, w = mask.shape
     total = jnp.pad(mask.astype(jnp.int32).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     ends = [jnp.floor(points - reach[:, None]), jnp.ceil(points + reach[:, None]) + 1]
     size = ends[1] - ends[0]
-    (x0, y0), (x1, y1) = (jnp.clip(e, 0, max(h, w)).astype(jnp.int32).T for e in ends)
-    x0, x1, y0, y1 = (jnp.minimum(p, n) for p, n in ((x0, w), (x1, w), (y0, h), (y1, h)))
+    size_of_mask = jnp.array(mask.shape[::-1], jnp.float32)[None]
+    (x0, y0), (x1, y1) = (jnp.clip(e, 0, size_of_mask).astype(jnp.int32).T for e in ends)
     count = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
     return count.astype(size.dtype) == size[:, 0] * size[:, 1]
 
