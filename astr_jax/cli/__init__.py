@@ -18,7 +18,10 @@ import warnings
 from collections.abc import Iterator
 
 GROUPS = {  # in the order of the map
-    "": ("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
+    "": (
+        *("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
+        *("reconstruct", "pairs", "match-pairs", "tracks", "database"),
+    ),
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
@@ -27,7 +30,7 @@ GROUPS = {  # in the order of the map
     "data": ("sheet", "worlds", "pack", "pack-scenes", "check"),
 }
 TITLES = {
-    "": "match and train",
+    "": "match, train and reconstruct",
     "eval": "measure, draw and calibrate matchers",
     "data": "look at what is trained on",
 }
@@ -38,12 +41,14 @@ examples:
   astr train tiny --photos DIR --workdir RUN      weights of your own
   astr eval pairs DIR --out report.json           scores on pairs with known geometry
   astr data sheet --photos DIR --out sheet.png    what a training sees
+  astr reconstruct PHOTOS --out DIR               a COLMAP model of a folder of photographs
 
 astr COMMAND --help explains each, with examples.
 """
 EXTRAS = {  # packages that some commands need -> the extra that has them
     **dict.fromkeys(("cv2", "h5py", "optax", "orbax", "tensorboardX"), "data"),
     **dict.fromkeys(("poselib", "scipy"), "eval"),
+    "pycolmap": "sfm",
     **dict.fromkeys(("tensorflow_datasets", "array_record", "grain"), "tables"),
 }
 

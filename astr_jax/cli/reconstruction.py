@@ -1,0 +1,240 @@
+"""What the commands of reconstruction share: options, and the stages with their progress."""
+
+import argparse
+import contextlib
+import importlib
+import pathlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from astr_jax import api
+from astr_jax.cli.match import add_weights, read_scales
+from astr_jax.matching import RESIZE, Matcher, MatchOptions
+from astr_jax.params import find_weights
+from astr_jax.reconstruction import pairs as pair_lists
+from astr_jax.reconstruction import pipeline
+from astr_jax.reconstruction.bulk import KEEP, Shard
+from astr_jax.reconstruction.photos import Photo
+from astr_jax.reconstruction.store import MatchStore
+from astr_jax.reconstruction.tracks import TrackOptions, read_tracks
+
+GOES_ON = "; the same command goes on"
+FEW = 60  # photographs: up to here each is matched with each
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """The photographs, and the folder of results."""
+    parser.add_argument("photos", metavar="PHOTOS", help="a folder; what lies below it counts too")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+
+
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Which photographs are matched."""
+    add = parser.add_argument
+    add(
+        "--pairs",
+        metavar="HOW",
+        help="exhaustive, sequential (a video, by name), or a file with two names a line "
+        f"[exhaustive, up to {FEW} photographs]",
+    )
+    add("--window", type=int, default=10, metavar="N", help="sequential: the next N of each [10]")
+    add(
+        "--loop-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="sequential: also match every Nth with every Nth, to close loops [0: not]",
+    )
+    add("--model", metavar="MODEL", help="pairs by what photographs share in this COLMAP model")
+    add("--most", type=int, default=20, metavar="N", help="with --model: partners of each [20]")
+
+
+def add_matching(parser: argparse.ArgumentParser) -> None:
+    """How pairs are matched."""
+    add_weights(parser)
+    add = parser.add_argument
+    add("--resize", type=int, default=RESIZE, metavar="N", help="limit of the long side [640]")
+    add("--threshold", type=float, metavar="T", help="least confidence [the weights']")
+    add("--scales", nargs="+", default=["auto"], metavar="S", help="as of astr match [auto]")
+    add(
+        "--no-upright",
+        dest="upright",
+        action="store_false",
+        help="photographs may lie turned against each other",
+    )
+    add("--keep", type=int, default=KEEP, metavar="N", help=f"images held encoded [{KEEP}]")
+
+
+def add_tracks(parser: argparse.ArgumentParser) -> None:
+    """How tracks are made."""
+    parser.add_argument(
+        "--polish-size",
+        type=int,
+        default=TrackOptions.polish_size,
+        metavar="N",
+        help="limit of the long side where points are polished [1600]",
+    )
+
+
+def add_cameras(parser: argparse.ArgumentParser) -> None:
+    """What the database says of cameras."""
+    add = parser.add_argument
+    add(
+        "--camera",
+        choices=("auto", "single", "per-folder", "per-image"),
+        default="auto",
+        help="which photographs share a camera [auto: those whose EXIF agrees]",
+    )
+    add("--camera-model", default="SIMPLE_RADIAL", metavar="NAME", help="COLMAP's [SIMPLE_RADIAL]")
+
+
+def workspace_of(options) -> pipeline.Workspace:
+    """The folder of results, made where it is not there."""
+    folder = pathlib.Path(options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    return pipeline.Workspace(folder)
+
+
+def list_pairs(options, photos: tuple[Photo, ...], place: pipeline.Workspace):
+    """The pairs asked for, written to pairs.txt; those of pairs.txt where nothing is asked."""
+    names, how = [photo.name for photo in photos], options.pairs
+    if how is None and options.model is None and place.pairs.is_file():
+        return pair_lists.read_pairs(place.pairs, names)
+    if how is not None and options.model is not None:
+        raise ValueError("--pairs and --model both say which pairs: give one of them.")
+    if options.model is not None:
+        found = pair_lists.covisible_in_model(options.model, names, most=options.most)
+    elif how == "sequential":
+        found = pair_lists.sequential(names, window=options.window, loop_every=options.loop_every)
+    elif how == "exhaustive" or (how is None and len(names) <= FEW):
+        found = pair_lists.exhaustive(names)
+    elif how is None:
+        raise ValueError(
+            f"{len(names)} photographs have {len(names) * (len(names) - 1) // 2} pairs: say which "
+            "to match, by --pairs sequential, a list, --model, or --pairs exhaustive for all."
+        )
+    else:
+        found = pair_lists.read_pairs(how, names)
+    pair_lists.write_pairs(place.pairs, found)
+    return found
+
+
+def listed_pairs(photos: tuple[Photo, ...], place: pipeline.Workspace):
+    """The pairs of pairs.txt. Raises FileNotFoundError."""
+    if not place.pairs.is_file():
+        raise FileNotFoundError(f"there is no {place.pairs}; astr pairs makes it.")
+    return pair_lists.read_pairs(place.pairs, [photo.name for photo in photos])
+
+
+def run_matching(options, photos, pairs, place, shard: Shard | None = None) -> MatchStore:
+    """The stage of matches."""
+    weights = find_weights(options.weights)
+    matcher = Matcher(
+        api.load(options.weights),
+        MatchOptions(
+            resize=options.resize,
+            threshold=options.threshold,
+            upright=options.upright,
+            scales=read_scales(options.scales),
+        ),
+    )
+    with progress("match", len(pairs)) as (bar, task):
+        return pipeline.match_stage(
+            matcher,
+            weights,
+            photos,
+            pairs,
+            place.matches,
+            shard=shard,
+            keep=options.keep,
+            on_start=lambda done, total: bar.reset(task, completed=done, total=total),
+            on_pair=lambda pair: bar.advance(task),
+        )
+
+
+def run_tracks(options, photos, pairs, place):
+    """The stage of tracks: these, and their stamp."""
+    chosen = TrackOptions(polish_size=options.polish_size)
+    with progress("tracks", len({name for pair in pairs for name in pair})) as (bar, task):
+        store = MatchStore(place.matches)
+        return pipeline.track_stage(
+            photos, pairs, store, place.tracks, chosen, on_image=lambda _: bar.advance(task)
+        )
+
+
+def run_database(options, photos, place) -> str:
+    """The stage of the database; returns its stamp."""
+    from astr_jax.reconstruction import database
+    from astr_jax.reconstruction.mapping import quiet
+
+    tracks, stamp = read_tracks(place.tracks)
+    stamp = pipeline.stamp_of("database 1", stamp, options.camera, options.camera_model)
+    if pipeline.read_stamp(place.database) == stamp:
+        return stamp
+    with quiet(), Console(stderr=True).status("writing and verifying the database ..."):
+        database.write_database(
+            place.database,
+            options.photos,
+            photos,
+            tracks,
+            camera=options.camera,
+            camera_model=options.camera_model,
+        )
+    pipeline.write_stamp(place.database, stamp)
+    return stamp
+
+
+def run_mapping(options, photos, place, stamp: str) -> None:
+    """The stage of mapping: models below sparse/."""
+    from astr_jax.reconstruction import mapping
+
+    stamp = pipeline.stamp_of("sparse 1", stamp, options.mapper)
+    if pipeline.read_stamp(place.sparse) == stamp:
+        return
+    with mapping.quiet(), progress("map", len(photos)) as (bar, task):
+        mapping.map_database(
+            place.database,
+            options.photos,
+            place.sparse,
+            mapper=options.mapper,
+            threads=options.threads,
+            on_image=lambda: bar.advance(task),
+        )
+    pipeline.write_stamp(place.sparse, stamp)
+
+
+@contextlib.contextmanager
+def progress(words: str, total: int) -> Iterator[tuple[Progress, int]]:
+    """A bar with an estimate of the time that is left."""
+    with Progress(
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        yield bar, bar.add_task(words, total=total)
+
+
+def add_mapping(parser: argparse.ArgumentParser) -> None:
+    """How the database becomes a model."""
+    add = parser.add_argument
+    add("--mapper", choices=("incremental", "global"), default="incremental", help="[incremental]")
+    add("--threads", type=int, default=-1, metavar="N", help="of mapping [all]")
+
+
+def check_packages() -> None:
+    """Raises ModuleNotFoundError before the work, where it would come after it."""
+    importlib.import_module("pycolmap")
+
+
+def run_report(photos, place) -> str:
+    """Writes the report; returns its first words."""
+    from astr_jax.reconstruction import report
+
+    with progress("report", 1) as (bar, task):
+        words = report.write_report(place, photos)
+        bar.advance(task)
+    return words

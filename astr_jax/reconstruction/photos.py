@@ -1,0 +1,54 @@
+"""The photographs of a folder, by the names that COLMAP gives them."""
+
+import dataclasses
+import os
+import pathlib
+
+from PIL import Image, UnidentifiedImageError
+
+from astr_jax.images import orientation, stored_shape
+
+ENDINGS = ("bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A photograph: its name is its path within the folder, with "/", as COLMAP has it."""
+
+    name: str
+    path: pathlib.Path
+    orientation: int  # EXIF; COLMAP's points lie in pixels as stored, ours in the upright image
+    stored_shape: tuple[int, int]  # (h, w) as stored
+
+
+def find_photos(folder: str | os.PathLike) -> tuple[Photo, ...]:
+    """All photographs in a folder and below it, by name; hidden files are left out.
+
+    Raises FileNotFoundError without such a folder, ValueError for fewer than two photographs or a
+    file that cannot be read.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}.")
+    files = [path for path in folder.rglob("*") if path.suffix[1:].lower() in ENDINGS]
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    names = {
+        name: path
+        for name, path in names.items()
+        if not any(part.startswith(".") for part in name.split("/"))
+    }
+    if len(names) < 2:
+        raise ValueError(
+            f"{folder} must hold at least two photographs (.{', .'.join(ENDINGS)}); it has "
+            f"{len(names)}."
+        )
+    return tuple(_read(name, names[name]) for name in sorted(names))
+
+
+def _read(name: str, path: pathlib.Path) -> Photo:
+    if any(mark in name for mark in "\t\n\r"):
+        raise ValueError(f"{path}: the name holds a tab or a line's end; rename the file.")
+    try:
+        return Photo(name, path, orientation(path), stored_shape(path))
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}); take it away.") from None

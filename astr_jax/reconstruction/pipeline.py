@@ -1,0 +1,169 @@
+"""The stages from photographs to a model, each of which goes on where it was stopped.
+
+    DIR/pairs.txt             which photographs are matched (pairs.py)
+    DIR/matches/              what was found in each pair (store.py)
+    DIR/tracks.safetensors    points of the scene in many photographs (tracks.py)
+    DIR/database.db           COLMAP's database, geometrically verified (database.py)
+    DIR/sparse/0 ...          COLMAP models in binary, the largest first (mapping.py)
+
+Each result bears a stamp of what it was made from. A stage whose result bears the right stamp is
+done; one whose input has changed since is done anew. Results are written beside and renamed.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+from astr_jax.files import replacing
+from astr_jax.matching import Matcher
+from astr_jax.reconstruction import bulk
+from astr_jax.reconstruction.pairs import Pair
+from astr_jax.reconstruction.photos import Photo
+from astr_jax.reconstruction.pictures import make_picture
+from astr_jax.reconstruction.store import MatchStore
+from astr_jax.reconstruction.tracks import (
+    PairMatches,
+    TrackOptions,
+    Tracks,
+    build_tracks,
+    read_tracks,
+    write_tracks,
+)
+
+PICTURES = 48  # images that the stage of tracks keeps in memory; one of 1600 pixels takes 25 MB
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """Where the results of a reconstruction stand."""
+
+    folder: pathlib.Path
+
+    @property
+    def pairs(self) -> pathlib.Path:
+        return self.folder / "pairs.txt"
+
+    @property
+    def matches(self) -> pathlib.Path:
+        return self.folder / "matches"
+
+    @property
+    def tracks(self) -> pathlib.Path:
+        return self.folder / "tracks.safetensors"
+
+    @property
+    def database(self) -> pathlib.Path:
+        return self.folder / "database.db"
+
+    @property
+    def sparse(self) -> pathlib.Path:
+        return self.folder / "sparse"
+
+    @property
+    def report(self) -> pathlib.Path:
+        return self.folder / "report.html"
+
+
+def stamp_of(*parts) -> str:
+    """A short digest of things that are fit for JSON."""
+    text = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def read_stamp(result: str | os.PathLike) -> str | None:
+    """The stamp beside a result (RESULT.stamp), None where the result or the stamp is missing."""
+    result = pathlib.Path(result)
+    file = result.with_name(result.name + ".stamp")
+    return file.read_text() if file.is_file() and result.exists() else None
+
+
+def write_stamp(result: str | os.PathLike, stamp: str) -> None:
+    """Puts a stamp beside a result; the last thing that a stage does."""
+    result = pathlib.Path(result)
+    with replacing(result.with_name(result.name + ".stamp")) as beside:
+        beside.write_text(stamp)
+
+
+def match_stage(
+    matcher: Matcher,
+    weights: pathlib.Path,
+    photos: Sequence[Photo],
+    pairs: Sequence[Pair],
+    store_folder: pathlib.Path,
+    *,
+    shard: bulk.Shard | None = None,
+    keep: int = bulk.KEEP,
+    on_start: Callable[[int, int], None] = lambda done, total: None,
+    on_pair: Callable[[Pair], None] = lambda pair: None,
+) -> MatchStore:
+    """Matches what is missing of the list, or of a shard of it. on_start hears how many of how many
+    pairs are there already."""
+    store = MatchStore(store_folder, bulk.settings_of(matcher.options, weights))
+    ordered = (shard or bulk.Shard()).of(bulk.in_blocks(pairs, block=max(1, keep // 2)))
+    on_start(sum(pair in store for pair in ordered), len(ordered))
+    paths = {photo.name: photo.path for photo in photos}
+    bulk.match_pairs(matcher, ordered, paths, store, keep=keep, on_pair=on_pair)
+    return store
+
+
+def track_stage(
+    photos: Sequence[Photo],
+    pairs: Sequence[Pair],
+    store: MatchStore,
+    file: pathlib.Path,
+    options: TrackOptions,
+    *,
+    on_image: Callable[[int], None] = lambda image: None,
+) -> tuple[Tracks, str]:
+    """The tracks of what the store has of these pairs, and their stamp; read if they are there.
+
+    Raises ValueError where pairs have not been matched.
+    """
+    missing = [pair for pair in pairs if pair not in store]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(pairs)} pairs are not in {store.folder}, the first: "
+            f"{' '.join(missing[0])}. Match them first (astr match-pairs)."
+        )
+    names = [photo.name for photo in photos]
+    settings = json.loads((store.folder / "settings.json").read_text(encoding="utf-8"))
+    options = dataclasses.replace(options, resize=settings["resize"])
+    stamp = stamp_of("tracks 1", names, sorted(pairs), settings, dataclasses.asdict(options))
+    if file.is_file():
+        tracks, found = read_tracks(file)
+        if found == stamp:
+            return tracks, stamp
+    partners = _partners(names, pairs)
+    sizes = {image: sum(store.pairs[pair] for pair, _ in of) for image, of in partners.items()}
+    number = {name: n for n, name in enumerate(names)}
+
+    def matches_of(image: int) -> list[PairMatches]:
+        found = []
+        for pair, side in partners[image]:
+            points = store.read(pair)[:2]
+            found.append(PairMatches(number[pair[1 - side]], points[side], points[1 - side]))
+        return found
+
+    @functools.lru_cache(PICTURES)
+    def picture_of(image: int):
+        path, polish = photos[image].path, options.polish_size
+        return make_picture(path, resize=options.resize, polish_size=polish)
+
+    order = sorted(sizes, key=lambda image: (-sizes[image], image))
+    tracks = build_tracks(names, order, matches_of, picture_of, options, on_image)
+    write_tracks(file, tracks, stamp=stamp)
+    return tracks, stamp
+
+
+def _partners(names: Sequence[str], pairs: Sequence[Pair]) -> dict[int, list[tuple[Pair, int]]]:
+    """The pairs of each image, and which side of each it is."""
+    number = {name: n for n, name in enumerate(names)}
+    partners: dict[int, list[tuple[Pair, int]]] = {}
+    for pair in pairs:
+        for side, name in enumerate(pair):
+            partners.setdefault(number[name], []).append((pair, side))
+    return partners
