@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import importlib
+import importlib.util
 import pathlib
 from collections.abc import Iterator
 
@@ -17,8 +17,9 @@ from astr_jax.reconstruction import pairs as pair_lists
 from astr_jax.reconstruction import pipeline
 from astr_jax.reconstruction.bulk import KEEP, Shard
 from astr_jax.reconstruction.photos import Photo
+from astr_jax.reconstruction.stars import StarOptions
 from astr_jax.reconstruction.store import MatchStore
-from astr_jax.reconstruction.tracks import TrackOptions, read_tracks
+from astr_jax.reconstruction.tracks import read_tracks
 
 GOES_ON = "; the same command goes on"
 FEW = 60  # photographs: up to here each is matched with each
@@ -72,7 +73,7 @@ def add_tracks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--polish-size",
         type=int,
-        default=TrackOptions.polish_size,
+        default=StarOptions.polish_size,
         metavar="N",
         help="limit of the long side where points are polished [1600]",
     )
@@ -156,11 +157,11 @@ def run_matching(options, photos, pairs, place, shard: Shard | None = None) -> M
 
 def run_tracks(options, photos, pairs, place):
     """The stage of tracks: these, and their stamp."""
-    chosen = TrackOptions(polish_size=options.polish_size)
+    chosen = StarOptions(polish_size=options.polish_size)
     with progress("tracks", len({name for pair in pairs for name in pair})) as (bar, task):
         store = MatchStore(place.matches)
         return pipeline.track_stage(
-            photos, pairs, store, place.tracks, chosen, on_image=lambda _: bar.advance(task)
+            photos, pairs, store, place, chosen, on_image=lambda: bar.advance(task)
         )
 
 
@@ -226,8 +227,10 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
 
 
 def check_packages() -> None:
-    """Raises ModuleNotFoundError before the work, where it would come after it."""
-    importlib.import_module("pycolmap")
+    """Raises ModuleNotFoundError before the work, where it would come after it. Not imported yet:
+    pycolmap prints a trace of the stack when the process is ended."""
+    if importlib.util.find_spec("pycolmap") is None:
+        raise ModuleNotFoundError("No module named 'pycolmap'", name="pycolmap")
 
 
 def run_report(photos, place) -> str:

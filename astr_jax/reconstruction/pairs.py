@@ -59,7 +59,7 @@ def most_similar(
 
 
 def covisible(
-    names: Sequence[str], points: Sequence[Int[np.ndarray, "_"]], *, most: int, least: int = 15
+    names: Sequence[str], points: Sequence[Int[np.ndarray, "..."]], *, most: int, least: int = 15
 ) -> list[Pair]:
     """Each with the `most` with which it shares the most points of a model, at least `least`.
 

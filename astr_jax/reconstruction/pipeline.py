@@ -2,6 +2,7 @@
 
     DIR/pairs.txt             which photographs are matched (pairs.py)
     DIR/matches/              what was found in each pair (store.py)
+    DIR/stars/                points of each photograph in its partners (stars.py)
     DIR/tracks.safetensors    points of the scene in many photographs (tracks.py)
     DIR/database.db           COLMAP's database, geometrically verified (database.py)
     DIR/sparse/0 ...          COLMAP models in binary, the largest first (mapping.py)
@@ -16,7 +17,9 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 
 from astr_jax.files import replacing
 from astr_jax.matching import Matcher
@@ -24,16 +27,11 @@ from astr_jax.reconstruction import bulk
 from astr_jax.reconstruction.pairs import Pair
 from astr_jax.reconstruction.photos import Photo
 from astr_jax.reconstruction.pictures import make_picture
+from astr_jax.reconstruction.stars import PairMatches, StarOptions, grow_stars
 from astr_jax.reconstruction.store import MatchStore
-from astr_jax.reconstruction.tracks import (
-    PairMatches,
-    TrackOptions,
-    Tracks,
-    build_tracks,
-    read_tracks,
-    write_tracks,
-)
+from astr_jax.reconstruction.tracks import Tracks, choose_tracks, read_tracks, write_tracks
 
+SPACING = 4.0  # working pixels: chosen tracks lie so far apart, by and large
 PICTURES = 48  # images that the stage of tracks keeps in memory; one of 1600 pixels takes 25 MB
 
 
@@ -50,6 +48,10 @@ class Workspace:
     @property
     def matches(self) -> pathlib.Path:
         return self.folder / "matches"
+
+    @property
+    def stars(self) -> pathlib.Path:
+        return self.folder / "stars"
 
     @property
     def tracks(self) -> pathlib.Path:
@@ -114,12 +116,13 @@ def track_stage(
     photos: Sequence[Photo],
     pairs: Sequence[Pair],
     store: MatchStore,
-    file: pathlib.Path,
-    options: TrackOptions,
+    place: Workspace,
+    options: StarOptions,
     *,
-    on_image: Callable[[int], None] = lambda image: None,
+    on_image: Callable[[], None] = lambda: None,
 ) -> tuple[Tracks, str]:
-    """The tracks of what the store has of these pairs, and their stamp; read if they are there.
+    """The tracks of what the store has of these pairs, and their stamp. Stars that are there are
+    read. on_image hears of each image whose stars are done.
 
     Raises ValueError where pairs have not been matched.
     """
@@ -131,32 +134,55 @@ def track_stage(
         )
     names = [photo.name for photo in photos]
     settings = json.loads((store.folder / "settings.json").read_text(encoding="utf-8"))
-    options = dataclasses.replace(options, resize=settings["resize"])
-    stamp = stamp_of("tracks 1", names, sorted(pairs), settings, dataclasses.asdict(options))
-    if file.is_file():
-        tracks, found = read_tracks(file)
+    options = _fitting(options, settings["resize"], photos)
+    partners = _partners(names, pairs)
+    made_of = "stars 1", names, settings, dataclasses.asdict(options)
+    stamps = {image: stamp_of(*made_of, of) for image, of in partners.items()}
+    stamp = stamp_of("tracks 1", SPACING, stamps)
+    if place.tracks.is_file():
+        tracks, found = read_tracks(place.tracks)
         if found == stamp:
             return tracks, stamp
-    partners = _partners(names, pairs)
-    sizes = {image: sum(store.pairs[pair] for pair, _ in of) for image, of in partners.items()}
-    number = {name: n for n, name in enumerate(names)}
+    place.stars.mkdir(exist_ok=True)
+    for image, made in _stars(photos, partners, store, options):
+        file = place.stars / f"{image:06d}.safetensors"
+        if not file.is_file() or read_tracks(file)[1] != stamps[image]:
+            write_tracks(file, made(), stamp=stamps[image])
+        on_image()
+    parts = [read_tracks(place.stars / f"{image:06d}.safetensors")[0] for image in partners]
+    scale = [max(1.0, max(photo.stored_shape) / options.resize) for photo in photos]
+    tracks = choose_tracks(names, parts, SPACING * np.array(scale))
+    write_tracks(place.tracks, tracks, stamp=stamp)
+    return tracks, stamp
 
-    def matches_of(image: int) -> list[PairMatches]:
-        found = []
-        for pair, side in partners[image]:
-            points = store.read(pair)[:2]
-            found.append(PairMatches(number[pair[1 - side]], points[side], points[1 - side]))
-        return found
+
+def _fitting(options: StarOptions, resize: int, photos: Sequence[Photo]) -> StarOptions:
+    """The options for photographs matched at `resize`, no larger than they need be."""
+    largest = max(max(photo.stored_shape) for photo in photos)
+    size = max(resize, min(options.polish_size, largest))
+    return dataclasses.replace(options, resize=resize, polish_size=size)
+
+
+def _stars(
+    photos, partners, store, options: StarOptions
+) -> Iterator[tuple[int, Callable[[], Tracks]]]:
+    """Each image that has partners, and a function that grows its stars."""
+    number = {photo.name: n for n, photo in enumerate(photos)}
 
     @functools.lru_cache(PICTURES)
     def picture_of(image: int):
         path, polish = photos[image].path, options.polish_size
         return make_picture(path, resize=options.resize, polish_size=polish)
 
-    order = sorted(sizes, key=lambda image: (-sizes[image], image))
-    tracks = build_tracks(names, order, matches_of, picture_of, options, on_image)
-    write_tracks(file, tracks, stamp=stamp)
-    return tracks, stamp
+    def made(image: int) -> Tracks:
+        found = []
+        for pair, side in partners[image]:
+            points = store.read(pair)[:2]
+            found.append(PairMatches(number[pair[1 - side]], points[side], points[1 - side]))
+        return grow_stars(image, found, picture_of, options)
+
+    for image in sorted(partners):
+        yield image, functools.partial(made, image)
 
 
 def _partners(names: Sequence[str], pairs: Sequence[Pair]) -> dict[int, list[tuple[Pair, int]]]:

@@ -54,7 +54,9 @@ class FakeMatcher(Matcher):
 
 
 def run(store, matcher, pairs=PAIRS, **options):
-    return match_pairs(matcher, pairs, {name: pathlib.Path(name) for name in NAMES}, store, **options)
+    return match_pairs(
+        matcher, pairs, {name: pathlib.Path(name) for name in NAMES}, store, **options
+    )
 
 
 def check_all(store):
