@@ -86,7 +86,7 @@ def add_cameras(parser: argparse.ArgumentParser) -> None:
         "--camera",
         choices=("auto", "single", "per-folder", "per-image"),
         default="auto",
-        help="which photographs share a camera [auto: those whose EXIF agrees]",
+        help="which photographs share a camera: single is those of one size [auto: as EXIF says]",
     )
     add("--camera-model", default="SIMPLE_RADIAL", metavar="NAME", help="COLMAP's [SIMPLE_RADIAL]")
 

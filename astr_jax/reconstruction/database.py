@@ -40,8 +40,9 @@ def write_database(
 ) -> int:
     """Writes a verified database, whole or not at all; returns the number of verified pairs.
 
-    folder: that the names of the photographs stand in. camera: a key of CAMERAS. camera_model: of
-    COLMAP, whose first focal length comes from EXIF or is 1.2 times the long side.
+    folder: that the names of the photographs stand in. camera: a key of CAMERAS; "single" is one
+    for each size of photographs. camera_model: of COLMAP, whose first focal length comes from EXIF
+    or is 1.2 times the long side.
     """
     file = pathlib.Path(file)
     options = pycolmap.ImageReaderOptions()
@@ -49,14 +50,14 @@ def write_database(
     with replacing(file) as beside:
         beside.unlink(missing_ok=True)
         pycolmap.Database.open(beside).close()
-        names = [photo.name for photo in photos]
-        pycolmap.import_images(
-            beside, folder, camera_mode=CAMERAS[camera], image_names=names, options=options
-        )
+        for names in _sharing(photos, camera):
+            pycolmap.import_images(
+                beside, folder, camera_mode=CAMERAS[camera], image_names=names, options=options
+            )
         database = pycolmap.Database.open(beside)
         try:
             ids = {image.name: image.image_id for image in database.read_all_images()}
-            missing = [name for name in names if name not in ids]
+            missing = [photo.name for photo in photos if photo.name not in ids]
             if missing:
                 raise ValueError(f"pycolmap cannot read {len(missing)} photographs: {missing[0]}.")
             _write_tracks(database, ids, photos, tracks)
@@ -70,6 +71,14 @@ def write_database(
             return database.num_verified_image_pairs()
         finally:
             database.close()
+
+
+def _sharing(photos: Sequence[Photo], camera: str) -> list[list[str]]:
+    """Names by what COLMAP must import together: "single" is one camera for each size."""
+    groups: dict[tuple[int, int] | None, list[str]] = {}
+    for photo in photos:
+        groups.setdefault(photo.stored_shape if camera == "single" else None, []).append(photo.name)
+    return list(groups.values())
 
 
 def _write_tracks(database, ids: dict[str, int], photos: Sequence[Photo], tracks: Tracks) -> None:

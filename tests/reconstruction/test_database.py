@@ -71,6 +71,20 @@ def test_no_model_is_an_error_that_says_why(scene, tmp_path):
     assert not (tmp_path / "sparse").exists()
 
 
+def test_a_single_camera_is_one_for_each_size(scene, tmp_path):
+    with quiet():
+        write_database(
+            tmp_path / "one.db", scene.folder, scene.photos, scene.tracks, camera="single"
+        )
+    with pycolmap.Database.open(tmp_path / "one.db") as opened:
+        cameras = [image.camera_id for image in opened.read_all_images()]
+        names = [image.name for image in opened.read_all_images()]
+    shared = {camera for name, camera in zip(names, cameras, strict=True) if name != "2.jpg"}
+    assert len(names) == 6
+    assert len(shared) == 1
+    assert cameras[names.index("2.jpg")] not in shared
+
+
 def test_every_two_observations_of_a_track_are_a_match():
     # track 0 in images 0, 1, 3; track 1 in images 1, 3; keypoints are numbered within each image
     tracks = Tracks(
