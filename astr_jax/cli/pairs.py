@@ -1,8 +1,9 @@
 """List the pairs of photographs that a reconstruction matches.
 
 examples:
-  astr pairs photos --out model                              each with each, up to 60 photographs
+  astr pairs photos --out model                              each with each, beyond 60 with 20
   astr pairs frames --out model --pairs sequential --window 5 --loop-every 20
+  astr pairs photos --out model --pairs similar --most 30    those that look alike
   astr pairs photos --out model --model old/sparse/0         those that share points of a model
 
 Writes DIR/pairs.txt, two names a line with a tab between them. It may be edited. The next stage is
@@ -10,6 +11,7 @@ astr match-pairs.
 """
 
 from astr_jax.cli import reconstruction
+from astr_jax.cli.match import add_weights
 from astr_jax.reconstruction.photos import find_photos
 
 
@@ -17,6 +19,7 @@ def add_arguments(parser) -> None:
     """The options of astr pairs."""
     reconstruction.add_place(parser)
     reconstruction.add_pairs(parser)
+    add_weights(parser)
 
 
 def run(options) -> None:

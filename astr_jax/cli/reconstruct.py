@@ -1,7 +1,7 @@
 """Make a COLMAP model from a folder of photographs.
 
 examples:
-  astr reconstruct photos --out model                     each with each, up to 60 photographs
+  astr reconstruct photos --out model                     each with each, beyond 60 with 20
   astr reconstruct frames --out model --pairs sequential --loop-every 20        frames of a video
   astr reconstruct photos --out model --pairs pairs.txt --camera single         a list; one camera
   astr reconstruct photos --out model --mapper global     GLOMAP's mapper instead of COLMAP's

@@ -37,8 +37,8 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
     add(
         "--pairs",
         metavar="HOW",
-        help="exhaustive, sequential (a video, by name), or a file with two names a line "
-        f"[exhaustive, up to {FEW} photographs]",
+        help="exhaustive, sequential (a video, by name), similar (each with those that look most "
+        f"like it), or a file with two names a line [exhaustive up to {FEW}, then similar]",
     )
     add("--window", type=int, default=10, metavar="N", help="sequential: the next N of each [10]")
     add(
@@ -49,7 +49,7 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
         help="sequential: also match every Nth with every Nth, to close loops [0: not]",
     )
     add("--model", metavar="MODEL", help="pairs by what photographs share in this COLMAP model")
-    add("--most", type=int, default=20, metavar="N", help="with --model: partners of each [20]")
+    add("--most", type=int, default=20, metavar="N", help="similar, --model: partners of each [20]")
 
 
 def add_matching(parser: argparse.ArgumentParser) -> None:
@@ -111,15 +111,24 @@ def list_pairs(options, photos: tuple[Photo, ...], place: pipeline.Workspace):
         found = pair_lists.sequential(names, window=options.window, loop_every=options.loop_every)
     elif how == "exhaustive" or (how is None and len(names) <= FEW):
         found = pair_lists.exhaustive(names)
-    elif how is None:
-        raise ValueError(
-            f"{len(names)} photographs have {len(names) * (len(names) - 1) // 2} pairs: say which "
-            "to match, by --pairs sequential, a list, --model, or --pairs exhaustive for all."
-        )
+    elif how in (None, "similar"):
+        found = similar_pairs(options, photos)
     else:
         found = pair_lists.read_pairs(how, names)
     pair_lists.write_pairs(place.pairs, found)
     return found
+
+
+def similar_pairs(options, photos: tuple[Photo, ...]):
+    """Each with those that look most like it, by the encoder's features."""
+    from astr_jax.reconstruction import retrieval
+
+    params = api.load(getattr(options, "weights", None))
+    with progress("look", len(photos)) as (bar, task):
+        paths = [photo.path for photo in photos]
+        found = retrieval.describe(params, paths, lambda: bar.advance(task))
+    names = [photo.name for photo in photos]
+    return pair_lists.most_similar(names, retrieval.similarity(found), most=options.most)
 
 
 def listed_pairs(photos: tuple[Photo, ...], place: pipeline.Workspace):

@@ -1,0 +1,41 @@
+"""Which photographs look alike, by the encoder's own features: no network beside the matcher's.
+
+A photograph's descriptor is the standard deviation of each channel of its 1/32 features over the
+picture: what kinds of structure there are, not where. Channels are brought to mean 0 and deviation
+1 over the photographs at hand; then the cosine says how alike two are.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from astr_jax.matching import Matcher, MatchOptions
+from astr_jax.params import Params
+
+SIZE = 320  # limit of the long side, pixels
+
+
+def describe(
+    params: Params,
+    paths: Sequence[str | os.PathLike],
+    on_image: Callable[[], None] = lambda: None,
+) -> Float[np.ndarray, "n c"]:
+    """The descriptors of photographs. on_image hears of each that is done."""
+    matcher = Matcher(params, MatchOptions(resize=SIZE))
+    found = []
+    for path in paths:
+        features = matcher.encode(path, name=str(path)).features
+        cells = np.asarray(features.coarse32[0], np.float32)[np.asarray(features.mask32[0])]
+        found.append(cells.std(axis=0))
+        on_image()
+    return np.stack(found)
+
+
+def similarity(descriptors: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n n"]:
+    """How alike every two photographs are, in [-1, 1]."""
+    whole = descriptors - descriptors.mean(axis=0)
+    whole = whole / (whole.std(axis=0) + 1e-6)
+    whole = whole / np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-9)
+    return whole @ whole.T
