@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from astr_jax import api
 from astr_jax.cli.match import add_weights, read_scales
 from astr_jax.matching import RESIZE, Matcher, MatchOptions
+from astr_jax.matching.scales import AUTO
 from astr_jax.params import find_weights
 from astr_jax.reconstruction import pairs as pair_lists
 from astr_jax.reconstruction import pipeline
@@ -60,10 +61,11 @@ def add_matching(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, metavar="T", help="least confidence [the weights']")
     add("--scales", nargs="+", default=["auto"], metavar="S", help="as of astr match [auto]")
     add(
-        "--no-upright",
-        dest="upright",
-        action="store_false",
-        help="photographs may lie turned against each other",
+        "--upright",
+        action=argparse.BooleanOptionalAction,
+        default=AUTO,
+        help="all stand the same way up; --no-upright looks at quarter turns of every pair "
+        "[only where hardly anything agrees otherwise]",
     )
     add("--keep", type=int, default=KEEP, metavar="N", help=f"images held encoded [{KEEP}]")
 
