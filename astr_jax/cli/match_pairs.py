@@ -33,5 +33,6 @@ def run(options) -> None:
     photos, place = find_photos(options.photos), reconstruction.workspace_of(options)
     pairs = reconstruction.listed_pairs(photos, place)
     store = reconstruction.run_matching(options, photos, pairs, place, shard)
-    there = [store.pairs[pair] for pair in pairs if pair in store]
+    counts = store.pairs
+    there = [counts[pair] for pair in pairs if pair in counts]
     print(f"{place.matches}: {len(there)} of {len(pairs)} pairs, {sum(there)} matches")
