@@ -20,6 +20,11 @@ FEWEST = 6  # neighbours of a fit: it has three unknowns per axis
 _BLOCKS = (1, 2, 3)  # sides, in cells, of blocks that stand for one neighbour each
 _ENOUGH = 40  # neighbours: fewer, and larger blocks are looked at
 _REACH = 4  # blocks to either side
+# What each bit of an exponent multiplies a number by, and what it is alone, which 2^-127 would be
+# without any. The first is never set beside another one.
+_BIT_VALUES = 2 ** np.arange(7, -1, -1)
+_MORE_POWERS = np.float32(2.0) ** np.minimum(_BIT_VALUES, 127).astype(np.float32)
+_FIRST_POWERS = np.float32(2.0) ** (_BIT_VALUES - 127).astype(np.float32)
 _DISC = np.array(
     [
         (x, y)
@@ -181,15 +186,27 @@ def lower_median(
     values: Float[Array, "s k"], marked: Bool[Array, "s k"], *, bits: int = 31
 ) -> Float[Array, " k"]:
     """The lower median over axis 0 of the marked values, which must not be negative; 0 if there are
-    none. By bisection on the bits of the numbers, whose order is that of the numbers: no sort.
+    none. By bisection on the bits of the numbers, from the largest power of two down: no sort.
     With fewer than 31 bits it is rounded down; 8 of them are the exponent."""
-    keys = jax.lax.bitcast_convert_type(jnp.where(marked, values, jnp.inf), jnp.int32)
+    values = jnp.where(marked, values, jnp.inf)
     count = marked.sum(axis=0)
     middle = (jnp.maximum(count, 1) - 1) // 2
 
-    def step(i, low):
-        higher = low | (jnp.int32(1) << (30 - i))
-        return jnp.where((keys < higher[None]).sum(axis=0) <= middle, higher, low)
+    def raised(low, higher):
+        """`higher` where it is not beyond the median, else `low`."""
+        return jnp.where((values < higher[None]).sum(axis=0) <= middle, higher, low)
 
-    low = jax.lax.fori_loop(0, bits, step, jnp.zeros(count.shape, jnp.int32))
-    return jnp.where(count > 0, jax.lax.bitcast_convert_type(low, jnp.float32), 0.0)
+    def exponent(low, powers):
+        first, more = powers
+        return raised(low, jnp.where(low > 0, low * more, first)), None
+
+    def mantissa(low, share):
+        return raised(low, low + share * unit), None
+
+    low = jnp.zeros(count.shape, jnp.float32)
+    low, _ = jax.lax.scan(exponent, low, (_FIRST_POWERS, _MORE_POWERS))
+    unit = low  # the power of two
+    low, _ = jax.lax.scan(
+        mantissa, low, np.float32(0.5) ** np.arange(1, bits - 7, dtype=np.float32)
+    )
+    return jnp.where(count > 0, low, 0.0)
