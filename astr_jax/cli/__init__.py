@@ -49,6 +49,7 @@ EXTRAS = {  # packages that some commands need -> the extra that has them
     **dict.fromkeys(("cv2", "h5py", "optax", "orbax", "tensorboardX"), "data"),
     **dict.fromkeys(("poselib", "scipy"), "eval"),
     "pycolmap": "sfm",
+    **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
     **dict.fromkeys(("tensorflow_datasets", "array_record", "grain"), "tables"),
 }
 

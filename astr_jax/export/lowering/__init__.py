@@ -1,0 +1,1 @@
+"""From a traced JAX program to an ONNX graph, primitive by primitive."""

@@ -1,0 +1,182 @@
+"""A folder of ONNX graphs: written, checked against JAX, and read.
+
+Needs the packages `onnx` to write and `onnxruntime` to check and to run; the extra "onnx" has both.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from astr_jax.config import to_json
+from astr_jax.export.agreement import Agreement
+from astr_jax.export.pairs import PreparedPair
+from astr_jax.export.programs import named, programs_of
+from astr_jax.files import replacing
+from astr_jax.params import Params
+
+IMPLEMENTATIONS = ("gather", "dense")  # of the sparse attention, that have an ONNX graph
+FORMAT = "astr_jax onnx 1"
+WHOLE = "match"  # the graph of the whole match
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written, and how it compares with JAX."""
+
+    files: tuple[pathlib.Path, ...]
+    agreement: Agreement
+
+
+def export_onnx(
+    params: Params,
+    folder: pathlib.Path,
+    *,
+    size: tuple[int, int],
+    pair: tuple,
+    implementation: str = "gather",
+    half: bool = False,
+    note: str = "",
+) -> Exported:
+    """Writes encode.onnx, coarse.onnx, fine.onnx, polish.onnx and match.onnx, of one size.
+
+    size: height and width. pair: two pictures that ONNX Runtime and JAX must match alike, else the
+    files are removed. half: weights are stored as float16. note: origin and terms of the weights.
+    Raises ValueError, ModuleNotFoundError.
+    """
+    import onnx
+    import onnxruntime  # noqa: F401  first of all: without it nothing could be checked
+
+    from astr_jax.export.lowering.model import OPSET, to_onnx
+
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}."
+        )
+    params = named(params, implementation)
+    programs = programs_of(params, size)
+    about = {
+        "format": FORMAT,
+        "version": importlib.metadata.version("astr_jax"),
+        "size": json.dumps(size),
+        "weights": "float16" if half else "float32",
+        "implementation": implementation,
+        "opset": str(OPSET),
+        "calibration": to_json(params.calibration),
+        "licence": note,
+    }
+    folder.mkdir(exist_ok=True)
+    files = []
+    with _removed_after_an_error(files):
+        for name, program in programs.items():
+            model = to_onnx(
+                program.function,
+                params.variables,
+                program.inputs,
+                half=half,
+                name=name,
+                metadata=about,
+            )
+            files.append(folder / f"{name}.onnx")
+            with replacing(files[-1]) as beside:
+                onnx.save(model, beside)
+        kept = params.replace(variables=halved(params.variables)) if half else params
+        agreement = compared(kept, folder, size=size, pair=pair)
+        agreement.check(f"{folder / WHOLE}.onnx")
+    return Exported(tuple(files), agreement)
+
+
+def halved(variables: PyTree) -> PyTree:
+    """Weights as they come back from float16: matrices and kernels are rounded, vectors stay."""
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.float16).astype(jnp.float32) if jnp.ndim(x) > 1 else x,
+        variables,
+    )
+
+
+def compared(params: Params, folder: pathlib.Path, *, size, pair) -> Agreement:
+    """How ONNX Runtime and JAX match a pair, by the whole graph and by the stages; the worse."""
+    prepared = PreparedPair.of(*pair, size)
+    threshold = np.float32(params.calibration.threshold)
+    graphs = OnnxGraphs(folder)
+    function = programs_of(params, size)[WHOLE].function
+    given = dict(prepared.arrays()) | {"threshold": threshold}
+    by_jax = prepared.as_given(jax.jit(function)(params.variables, **given))
+    found = [graphs.run(WHOLE, **given), by_stages(graphs, given)]
+    return min((Agreement.of(prepared.as_given(x), by_jax) for x in found), key=lambda a: a.same)
+
+
+def by_stages(graphs: "OnnxGraphs", given: Mapping[str, np.ndarray], *, polish: bool = True):
+    """What match.onnx computes, graph by graph."""
+    held = dict(given)
+    for side in "01":
+        found = graphs.run("encode", image=given[f"image{side}"], mask=given[f"mask{side}"])
+        held |= {f"{name}_{side}": x for name, x in found.items()}
+    for name in ("coarse", "fine", "polish")[: 3 if polish else 2]:
+        held |= graphs.run(name, **held)
+    if polish:
+        held["keypoints1"] = held["polished_keypoints1"]
+        held["covariance"] = held["polished_covariance"]
+    names = "keypoints0", "keypoints1", "covariance", "scale"
+    return {name: held[name] for name in (*names, "cell0", "cell1", "confidence", "valid")}
+
+
+class OnnxGraphs:
+    """The graphs of a folder, each loaded when it is first run, by ONNX Runtime on the CPU.
+
+    Raises FileNotFoundError or ValueError for a folder that `astr export --onnx` did not write.
+    """
+
+    def __init__(self, folder: pathlib.Path, threads: int = 0):
+        self.folder, self._threads = pathlib.Path(folder), threads
+        self._sessions = {}
+        about = self._session(WHOLE).get_modelmeta().custom_metadata_map
+        if about.get("format") != FORMAT:
+            raise ValueError(
+                f"{folder} holds graphs of another version ({about.get('format')!r}); write it "
+                "anew with astr export --onnx."
+            )
+        self.about: Mapping[str, str] = about
+        self.size: tuple[int, int] = tuple(json.loads(about["size"]))
+        self.threshold: float = json.loads(about["calibration"])["threshold"]
+
+    def run(self, name: str, **given) -> Mapping[str, np.ndarray]:
+        """The outputs of a graph by name; what it does not take is left out."""
+        session = self._session(name)
+        feed = {x.name: np.asarray(given[x.name]) for x in session.get_inputs()}
+        outputs = [x.name for x in session.get_outputs()]
+        return dict(zip(outputs, session.run(outputs, feed), strict=True))
+
+    def _session(self, name: str):
+        import onnxruntime
+
+        if name not in self._sessions:
+            path = self.folder / f"{name}.onnx"
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"There is no {path}: astr export --onnx {self.folder} writes it."
+                )
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self._threads  # 0: as many as there are cores
+            options.log_severity_level = 3
+            self._sessions[name] = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[name]
+
+
+@contextlib.contextmanager
+def _removed_after_an_error(files: list[pathlib.Path]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
