@@ -18,7 +18,6 @@ for the next (astr warm --help).
 
 import argparse
 import contextlib
-import time
 from collections.abc import Iterator
 
 import jax
@@ -36,17 +35,15 @@ from astr_jax.cli.files import (
     read_point,
     save_figure,
 )
-from astr_jax.files import replacing
+from astr_jax.cli.found import timed, write_matches
+from astr_jax.cli.onnx_match import add_runtime, run_onnx
 from astr_jax.geometry import shrunk_points
 from astr_jax.images import ALPHAS, DROP, read_image
 from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
 from astr_jax.matching.scales import AUTO
 from astr_jax.params import SHIPPED
-from astr_jax.types import Matches
-from astr_jax.viz import CellFrame, draw_attention, draw_grids, draw_matches
-
-LONG = 20.0  # seconds; after a first match that took longer there is no second one to time
+from astr_jax.viz import CellFrame, draw_attention, draw_grids
 
 
 def add_arguments(parser) -> None:
@@ -59,7 +56,6 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--resize",
         type=int,
-        default=RESIZE,
         metavar="N",
         help="limit of the long side; smaller images cost as much [640]",
     )
@@ -83,7 +79,6 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--scales",
         nargs="+",
-        default=["auto"],
         metavar="S",
         help="how much larger things look in RIGHT: powers of two from 1/8 to 8, as 2 or 0.5; "
         "several are put together [auto: by a first look]",
@@ -113,6 +108,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
     parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
     parser.add_argument("--grids", metavar="PNG", help="draw the adaptive grids of some matches")
+    add_runtime(parser)
 
 
 def add_weights(parser) -> None:
@@ -129,6 +125,11 @@ def run(options) -> None:
     for path in (options.out, options.grids, options.attention and options.attention_out):
         check_output(path, PICTURES)
     check_output(options.save, ("npz",))
+    if options.runtime == "onnx":
+        run_onnx(options)
+        return
+    if options.onnx:
+        raise ValueError("--onnx belongs to --runtime onnx.")
     if options.attention and options.upright is False:
         raise ValueError(
             "--attention shows RIGHT as it lies, --no-upright may match it turned: take one of "
@@ -145,23 +146,19 @@ def run(options) -> None:
             f"--attention {options.attention} is outside LEFT ({left.width} x {left.height})."
         )
     params = api.load(options.weights)
-    names = "max_matches", "threshold", "resize", "upright", "polish", "alpha"
+    names = "max_matches", "threshold", "upright", "polish", "alpha"
     asked = {name: getattr(options, name) for name in names}
+    asked["resize"] = RESIZE if options.resize is None else options.resize
+    asked["scales"] = read_scales(options.scales or [AUTO])
     if options.attention:  # which is drawn of RIGHT as it lies
         asked["upright"] = True
-    matcher = Matcher(params, MatchOptions(**asked, scales=read_scales(options.scales)))
+    matcher = Matcher(params, MatchOptions(**asked))
 
-    start = time.perf_counter()
-    with compiling():
-        image0, image1, matches = match_pair(matcher, (left, right), masks, K0, K1)
-    first, which = time.perf_counter() - start, "the first call, with compiling"
-    said = f"{len(matches)} matches in {first:.1f} s ({which})"
-    if first <= LONG:
-        start = time.perf_counter()
-        match_pair(matcher, (left, right), masks, K0, K1)
-        second = time.perf_counter() - start
-        said = f"{len(matches)} matches in {second:.2f} s (the second call; {which}: {first:.1f} s)"
+    def once():
+        with compiling():
+            return match_pair(matcher, (left, right), masks, K0, K1)
 
+    (image0, image1, matches), said = timed(once, lambda found: found[2], "with compiling")
     with files_first(said):
         write_files(options, params, left, right, matches, (image0, image1), point)
 
@@ -169,10 +166,7 @@ def run(options) -> None:
 def write_files(options, params, left, right, matches, images, point) -> None:
     """Saves and draws what the options ask for."""
     image0, image1 = images
-    if options.save:
-        save_matches(options.save, matches)
-    if options.out:
-        save_figure(draw_matches(left, right, matches), options.out)
+    write_matches(options, left, right, matches)
     frames = {"frame0": frame_of(image0), "frame1": frame_of(image1)}
     if options.grids:
         figure = draw_grids(left, right, matches, params.config, **frames)
@@ -217,12 +211,3 @@ def match_pair(matcher: Matcher, images, masks, K0, K1) -> tuple:
 def frame_of(image: EncodedImage) -> CellFrame:
     """How the coarse cells of an encoded image lie in its pixels as given."""
     return CellFrame(image.features.mask8.shape[2], image.prepared.scale)
-
-
-def save_matches(path: str, matches: Matches) -> None:
-    """Writes every field of compact matches but `valid`, which is True throughout."""
-    fields = {name: value for name, value in vars(matches).items() if name != "valid"}
-    fields["sigma"] = matches.sigma
-    with replacing(path) as beside, beside.open("wb") as file:
-        np.savez(file, **fields)
-    print(f"wrote {path}")

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -87,8 +88,11 @@ def export_onnx(
             files.append(folder / f"{name}.onnx")
             with replacing(files[-1]) as beside:
                 onnx.save(model, beside)
-        kept = params.replace(variables=halved(params.variables)) if half else params
-        agreement = compared(kept, folder, size=size, pair=pair)
+        kept = halved(params.variables) if half else params.variables
+        prepared = PreparedPair.of(*pair, size)
+        given = dict(prepared.arrays()) | {"threshold": np.float32(params.calibration.threshold)}
+        by_jax = jax.jit(programs[WHOLE].function)(kept, **given)
+        agreement = compared(folder, prepared, given, by_jax)
         agreement.check(f"{folder / WHOLE}.onnx")
     return Exported(tuple(files), agreement)
 
@@ -101,16 +105,15 @@ def halved(variables: PyTree) -> PyTree:
     )
 
 
-def compared(params: Params, folder: pathlib.Path, *, size, pair) -> Agreement:
-    """How ONNX Runtime and JAX match a pair, by the whole graph and by the stages; the worse."""
-    prepared = PreparedPair.of(*pair, size)
-    threshold = np.float32(params.calibration.threshold)
+def compared(folder: pathlib.Path, pair: PreparedPair, given, by_jax) -> Agreement:
+    """How ONNX Runtime matches a pair, by the whole graph and by the stages, beside what JAX found;
+    the worse of both. given: what match.onnx takes."""
     graphs = OnnxGraphs(folder)
-    function = programs_of(params, size)[WHOLE].function
-    given = dict(prepared.arrays()) | {"threshold": threshold}
-    by_jax = prepared.as_given(jax.jit(function)(params.variables, **given))
     found = [graphs.run(WHOLE, **given), by_stages(graphs, given)]
-    return min((Agreement.of(prepared.as_given(x), by_jax) for x in found), key=lambda a: a.same)
+    return min(
+        (Agreement.of(pair.as_given(x), pair.as_given(by_jax)) for x in found),
+        key=lambda agreement: agreement.same,
+    )
 
 
 def by_stages(graphs: "OnnxGraphs", given: Mapping[str, np.ndarray], *, polish: bool = True):
@@ -134,7 +137,7 @@ class OnnxGraphs:
     Raises FileNotFoundError or ValueError for a folder that `astr export --onnx` did not write.
     """
 
-    def __init__(self, folder: pathlib.Path, threads: int = 0):
+    def __init__(self, folder: str | os.PathLike, threads: int = 0):
         self.folder, self._threads = pathlib.Path(folder), threads
         self._sessions = {}
         about = self._session(WHOLE).get_modelmeta().custom_metadata_map

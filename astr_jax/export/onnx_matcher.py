@@ -1,6 +1,6 @@
 """Matching by ONNX Runtime, with the graphs of a folder."""
 
-import pathlib
+import os
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class OnnxMatcher:
     for as many as there are cores.
     """
 
-    def __init__(self, folder: pathlib.Path, *, threads: int = 0):
+    def __init__(self, folder: str | os.PathLike, *, threads: int = 0):
         self.graphs = OnnxGraphs(folder, threads)
 
     def match(

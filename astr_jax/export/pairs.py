@@ -9,6 +9,7 @@ import numpy as np
 from astr_jax.geometry import enlarged_points
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.types import Matches
+from pallas_kernels.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,9 @@ class PreparedPair:
             for name, field in (("image", "pixels"), ("mask", "mask"))
         }
 
-    def as_given(self, found: Mapping[str, np.ndarray], most: int | None = None) -> Matches:
+    def as_given(self, found: Mapping[str, Array], most: int | None = None) -> Matches:
         """The valid matches, the `most` surest, in pixels of the pictures as given."""
-        keep = np.flatnonzero(found["valid"][0])[:most]
+        keep = np.flatnonzero(np.asarray(found["valid"])[0])[:most]
         rows = {name: np.asarray(x)[0][keep] for name, x in found.items()}
         points = (
             enlarged_points(rows[name], image.scale).astype(np.float32)

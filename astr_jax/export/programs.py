@@ -57,8 +57,8 @@ def programs_of(params: Params, size: tuple[int, int]) -> Mapping[str, Program]:
     fine = _add(made, "fine", _fine, params, given | coarse)
     pictures = {f"{name}{s}": x for name, x in (("image", image), ("mask", mask)) for s in sides}
     given = pictures | fine | {"valid": coarse["valid"]}
-    _add(made, "polish", _polish, params, given)
-    _add(made, "match", _match, params, pictures | {"threshold": ((), jnp.float32)})
+    made["polish"] = _program(_polish, params, given)
+    made["match"] = _program(_match, params, pictures | {"threshold": ((), jnp.float32)})
     return types.MappingProxyType(made)
 
 
@@ -74,14 +74,16 @@ def check_size(size: tuple[int, int]) -> None:
 
 def _add(made, name: str, function, params: Params, given) -> Mapping[str, tuple]:
     """Adds a program; returns shapes and types of its outputs."""
+    made[name] = _program(function, params, given)
+    outputs = jax.eval_shape(made[name].function, params.variables, **made[name].inputs)
+    return {key: (x.shape, x.dtype) for key, x in outputs.items()}
 
+
+def _program(function, params: Params, given) -> Program:
     def of_weights(variables: PyTree, **arrays):
         return function(params.replace(variables=variables), **arrays)
 
-    inputs = {key: jax.ShapeDtypeStruct(*x) for key, x in given.items()}
-    made[name] = Program(of_weights, inputs)
-    outputs = jax.eval_shape(of_weights, params.variables, **inputs)
-    return {key: (x.shape, x.dtype) for key, x in outputs.items()}
+    return Program(of_weights, {key: jax.ShapeDtypeStruct(*x) for key, x in given.items()})
 
 
 def _encode(params: Params, image, mask) -> Arrays:
@@ -90,9 +92,11 @@ def _encode(params: Params, image, mask) -> Arrays:
 
 def _features(arrays: Arrays, side: str, read: tuple[str, ...]) -> Features:
     """The features of an image, with nothing in place of what the stage does not read."""
-    b = len(arrays[f"{read[0]}_{side}"])
-    nothing = jnp.zeros((b, 1, 1, 1), jnp.float32)
-    empty = Features(nothing, nothing, nothing, *[jnp.zeros((b, 1, 1), bool)] * 3)
+    b, height, width = arrays[f"mask8_{side}"].shape
+    nothing, nowhere = jnp.zeros((b, 1, 1, 1), jnp.float32), jnp.zeros((b, 1, 1), bool)
+    cells = jnp.zeros((b, height, width, 1), jnp.float32)
+    usable = jnp.zeros((b, height, width), bool)
+    empty = Features(nothing, cells, nothing, nowhere, usable, nowhere)
     return empty.replace(**{name: arrays[f"{name}_{side}"] for name in read})
 
 

@@ -34,6 +34,7 @@ PROGRAMS = {
     ),
     "a branch": lambda w, x, i: jax.lax.cond(x[0, 0] > 0, lambda y: y + 1, lambda y: -y, x),
     "indices beyond the end": lambda w, x, i: x.at[i, 0].add(1.0, mode="drop"),
+    "a column put": lambda w, x, i: x.at[:, -1].set(x[:, 0]).at[2].add(x[0]),
     "the largest of each": lambda w, x, i: jax.ops.segment_max(x[:, 0], i, 4),
     "a read that fills": lambda w, x, i: jnp.take(x, i, axis=0, mode="fill", fill_value=7.0),
     "a read that clips": lambda w, x, i: jnp.take(x, i, axis=1, mode="clip"),

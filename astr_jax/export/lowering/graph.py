@@ -5,6 +5,7 @@ itself; `shape` is what JAX means. So a mask or a bias is never written out at t
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ class Value:
     constant: np.ndarray | None = None
     label: str = ""  # of a constant: the weight that it is
 
-    def repeated(self, shape: tuple[int, ...]) -> "Value":
+    def repeated(self, shape: Sequence[int]) -> "Value":
         """The same tensor, meant to be of another shape that it broadcasts to."""
         return dataclasses.replace(self, shape=tuple(shape))
 
@@ -95,8 +96,9 @@ class Graph:
     def node(self, op: str, inputs, stored, dtype, *, shape=None, **attributes) -> Value:
         """Appends a node of one output. stored: its shape; shape: what it is meant to be."""
         (name,) = self.nodes_named(op, inputs, **attributes)
-        stored = tuple(stored)
-        return Value(stored, stored if shape is None else tuple(shape), np.dtype(dtype), name)
+        stored = tuple(map(int, stored))  # shapes computed with NumPy have numbers of its own
+        shape = stored if shape is None else tuple(map(int, shape))
+        return Value(stored, shape, np.dtype(dtype), name)
 
     def whole(self, value: Value) -> Value:
         """The value at its full shape."""

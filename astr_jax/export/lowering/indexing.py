@@ -7,7 +7,7 @@ from jax.lax import GatherScatterMode
 
 from astr_jax.export.lowering.elementwise import plain
 from astr_jax.export.lowering.graph import Graph, Value, constant
-from astr_jax.export.lowering.shapes import joined, padded, transposed
+from astr_jax.export.lowering.shapes import joined, sliced, transposed
 
 
 def _linear(graph: Graph, places: Value, sizes) -> tuple[Value, Value | None]:
@@ -97,8 +97,8 @@ def _scatter(reduction: str):
         axes = tuple(range(len(x.shape)))
         if not numbers.update_window_dims and numbers.scatter_dims_to_operand_dims == axes:
             return _scatter_numbers(graph, x, places, updates, reduction)
-        if reduction == "add" and places.constant is not None and places.shape == (1,):
-            return _add_slice(graph, params, x, places, updates)
+        if reduction in ("add", "none") and places.constant is not None and places.shape == (1,):
+            return _put_slice(graph, params, x, places, updates, reduction == "add")
         raise NotImplementedError("scatter of slices")
 
     return rule
@@ -126,19 +126,23 @@ def _scatter_numbers(graph: Graph, x: Value, places, updates, reduction: str) ->
     return graph.reshaped(found, x.shape)
 
 
-def _add_slice(graph: Graph, params, x: Value, places: Value, updates: Value) -> Value:
-    """A slice at a known place of one axis, added."""
+def _put_slice(graph: Graph, params, x: Value, places: Value, updates: Value, add: bool) -> Value:
+    """A slice at a known place of one axis, put there or added."""
     (axis,) = params["dimension_numbers"].inserted_window_dims
     at = int(places.constant.reshape(-1)[0])
+
+    def part(first, last):
+        ends = [(first, last) if a == axis else (0, n) for a, n in enumerate(x.shape)]
+        return sliced(graph, x, *zip(*ends, strict=True), (1,) * len(ends))
 
     def grown(s):
         return (*s[:axis], 1, *s[axis:])
 
     updates = graph.reshaped(updates, grown(updates.stored), grown(updates.shape))
-    low = [at if a == axis else 0 for a in range(len(x.shape))]
-    high = [x.shape[axis] - at - 1 if a == axis else 0 for a in range(len(x.shape))]
-    zero = constant(np.zeros((), x.dtype))
-    return plain(graph, "add", graph.whole(x), padded(graph, updates, low, high, zero))
+    if add:
+        updates = plain(graph, "add", part(at, at + 1), updates)
+    parts = part(0, at), updates, part(at + 1, x.shape[axis])
+    return joined(graph, [p for p in parts if p.shape[axis]], axis)
 
 
 def _start(graph: Graph, start: Value, most: int) -> Value:
