@@ -5,7 +5,7 @@ python match_by_jax_alone.py programs/match.jax left.png right.png
 
 import sys
 
-import jax
+import jax.export
 import numpy as np
 from PIL import Image
 

@@ -73,14 +73,15 @@ def lower(graph: Graph, closed, values: Sequence[Value | Missing]) -> list[Value
     held = dict(zip(jaxpr.constvars, map(constant, constants), strict=True))
     held |= dict(zip(jaxpr.invars, values, strict=True))
 
-    def read(var):
-        literal = isinstance(var, core.Literal)
-        return constant(np.asarray(var.val, var.aval.dtype)) if literal else held[var]
-
     for equation in jaxpr.eqns:
-        found = _apply(graph, equation, [read(var) for var in equation.invars])
+        found = _apply(graph, equation, [_read(held, var) for var in equation.invars])
         held |= dict(zip(equation.outvars, found, strict=True))
-    return [read(var) for var in jaxpr.outvars]
+    return [_read(held, var) for var in jaxpr.outvars]
+
+
+def _read(held, var) -> Value | Missing:
+    literal = isinstance(var, core.Literal)
+    return constant(np.asarray(var.val, var.aval.dtype)) if literal else held[var]
 
 
 def _lower_body(graph: Graph, closed, values: Sequence[Value | Missing]) -> list[Value]:
