@@ -21,7 +21,7 @@ from astr_jax.export.lowering.graph import (
     value_info,
 )
 
-OPSET = 18  # ONNX 1.13; ONNX Runtime reads it from 1.14 on
+OPSET = 18  # of ONNX 1.13
 IR_VERSION = 8
 RULES = elementwise.RULES | shapes.RULES | products.RULES | indexing.RULES
 CALLS = ("jaxpr", "call_jaxpr", "call", "fun_jaxpr")  # where a primitive keeps what it calls
