@@ -17,6 +17,7 @@ from PIL import Image
 import astr_jax
 from astr_jax import cli, configurations
 from astr_jax.cli import GROUPS, info, main
+from astr_jax.cli import found as found_command
 from astr_jax.cli import match as match_command
 from astr_jax.cli.files import read_intrinsics
 from astr_jax.data import demo
@@ -168,7 +169,7 @@ def test_a_deep_photograph_is_drawn_as_it_is_matched(astr, folder):
 )
 def test_the_printed_time_says_which_it_is(astr, monkeypatch, long, runs, words):
     calls, once = [], match_command.match_pair
-    monkeypatch.setattr(match_command, "LONG", long)
+    monkeypatch.setattr(found_command, "LONG", long)
     monkeypatch.setattr(match_command, "match_pair", lambda *a: calls.append(1) or once(*a))
     code, out, _ = astr(*match("left.png", "right.jpg"))
     assert code == 0
