@@ -24,7 +24,7 @@ def images(make_images):
 
 
 SIDE = 192  # that they are matched at
-FOUND = Calibration(temperature=0.5, sigma_factor=3.0, threshold=0.005)
+FOUND = Calibration(temperature=0.5, sigma_factor=3.0, threshold=0.001)
 
 
 def by_cell(points0):
@@ -50,7 +50,7 @@ def test_log_p_of_the_candidates_is_what_match_finds_at_that_temperature(
         for cell, row in by_cell(points0).items()
         if cell in rows and np.abs(points1[row] - theirs1[rows[cell]]).max() < 0.05
     ]
-    assert len(same) > 0.6 * len(theirs)  # the mutual matches differ a little
+    assert len(same) > max(20, 0.6 * len(theirs))  # the mutual matches differ a little
     mine, other = np.array(same).T
     np.testing.assert_allclose(np.exp(log_confidence[0, mine]), theirs[other], rtol=1e-3)
     np.testing.assert_allclose(3 * sigma[mine], their_sigma[other], rtol=0.05)
