@@ -10,9 +10,9 @@ from astr_jax.params import Calibration, Params, save_params
 
 
 @pytest.fixture
-def weights(tmp_path, nano_config, nano_variables):
+def weights(tmp_path, micro_config, micro_variables):
     path = tmp_path / "micro.safetensors"
-    save_params(path, Params(nano_variables, nano_config), note="of noise, CC0", dtype="bfloat16")
+    save_params(path, Params(micro_variables, micro_config), note="of noise, CC0", dtype="bfloat16")
     return path
 
 
@@ -24,7 +24,7 @@ def images(make_images):
 
 
 SIDE = 192  # that they are matched at
-FOUND = Calibration(temperature=0.5, sigma_factor=3.0, threshold=0.001)
+FOUND = Calibration(temperature=0.5, sigma_factor=3.0, threshold=0.005)
 
 
 def by_cell(points0):
@@ -50,7 +50,7 @@ def test_log_p_of_the_candidates_is_what_match_finds_at_that_temperature(
         for cell, row in by_cell(points0).items()
         if cell in rows and np.abs(points1[row] - theirs1[rows[cell]]).max() < 0.05
     ]
-    assert len(same) > max(20, 0.6 * len(theirs))  # the mutual matches differ a little
+    assert len(same) > 0.6 * len(theirs)  # the mutual matches differ a little
     mine, other = np.array(same).T
     np.testing.assert_allclose(np.exp(log_confidence[0, mine]), theirs[other], rtol=1e-3)
     np.testing.assert_allclose(3 * sigma[mine], their_sigma[other], rtol=0.05)
