@@ -18,8 +18,8 @@ from astr_jax.supervision import DEPTH_TOLERANCE, DepthTruth, PairBatch
 
 
 @pytest.fixture(scope="module")
-def params(nano_config, nano_variables):
-    return Params(nano_variables, nano_config, Calibration(threshold=0.0))
+def params(micro_config, micro_variables):
+    return Params(micro_variables, micro_config, Calibration(threshold=0.0))
 
 
 def truth_of(depth0, depth1, K, cam1_from_cam0):
