@@ -47,11 +47,11 @@ measure: .venv/installed
 	  --weights tiny --matcher sift orb --png docs/sweep.png
 	$(BIN)/astr eval gallery --weights tiny --out docs/gallery.jpg
 	mkdir -p build
-	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --no-polish --name plain --out build/plain.json
-	$(BIN)/astr eval compare build/plain.json docs/results/tiny.json
-	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --sets et,crazyhorse,kermit,monstree \
-	  --no-upright --name turned --out build/turned.json
-	$(BIN)/astr eval compare docs/results/tiny.json build/turned.json
+	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --upright --name upright --out build/upright.json
+	$(BIN)/astr eval compare build/upright.json docs/results/tiny.json
+	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --upright --no-polish --name plain \
+	  --out build/plain.json
+	$(BIN)/astr eval compare build/plain.json build/upright.json
 	$(BIN)/astr eval spots --weights tiny --photos $(PHOTOS)
 	$(BIN)/astr eval scaling --weights tiny --photos $(PHOTOS) --pairs 128
 	$(BIN)/astr eval scaling --weights tiny --photos $(PHOTOS) --pairs 64 --cells true

@@ -97,8 +97,9 @@ def test_the_report_names_the_weights_and_how_they_match(
     assert called[1].options.resize == 480  # images of the benchmark are not shrunk once more
     command("pairs", pairs_folder, "--weights", weights, "--resize", 320, "--out", out)
     assert called[2].options.resize == 320
-    assert all(matcher.options.upright and matcher.options.polish for matcher in called)
-    assert not {"upright", "polish"} & set(read_report(out).protocol)
+    assert all(m.options.upright == "auto" and m.options.polish for m in called)
+    assert read_report(out).protocol["upright"] == "auto"
+    assert "polish" not in read_report(out).protocol
     both = "--no-upright", "--no-polish"
     command("pairs", pairs_folder, "--weights", weights, *both, "--out", out)
     assert called[3].options.upright is read_report(out).protocol["upright"] is False
