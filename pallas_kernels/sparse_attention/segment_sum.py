@@ -5,6 +5,7 @@ Simple and general, O(l h d) in time and memory. All other implementations agree
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from pallas_kernels.arrays import Array
@@ -20,7 +21,7 @@ def segment_sum_attention(
 ) -> Float[Array, "nq h d"]:
     """Softmax attention over the pairs (m_q[p], m_k[p]); a pair with a -1 is left out [S 1]."""
     nq, _, d = q.shape
-    dtype = jnp.promote_types(q.dtype, jnp.float32)
+    dtype = np.promote_types(q.dtype, np.float32)
     filled = (m_q >= 0) & (m_k >= 0)
     segment = jnp.where(filled, m_q, nq)  # nq is no segment: such pairs are dropped
     i, j = jnp.where(filled, m_q, 0), jnp.where(filled, m_k, 0)
