@@ -29,11 +29,13 @@ class MatchOptions:
             raise ValueError(f"max_matches must be at least 1, or None; got {self.max_matches}.")
         if self.threshold is not None and not 0 <= self.threshold < 1:
             raise ValueError(f"threshold must lie in [0, 1); got {self.threshold}.")
-        if not isinstance(self.resize, numbers.Integral) or self.resize < 64:
+        if not isinstance(self.resize, numbers.Integral):
             raise ValueError(
-                "resize must be at least 64 pixels, a whole number: the long side of your images "
-                f"keeps their size; got {self.resize}."
+                f"resize must be a whole number of pixels; got {self.resize}. To keep the size of "
+                "your images, give their long side."
             )
+        if self.resize < 64:
+            raise ValueError(f"resize must be at least 64 pixels; got {self.resize}.")
         if self.alpha not in ALPHAS:
             raise ValueError(f"alpha must be one of {ALPHAS}; got {self.alpha!r}.")
         if self.estimator not in (None, *ESTIMATORS):
