@@ -17,7 +17,7 @@ class MatchOptions:
 
     max_matches: int | None = None  # the most confident; None: all
     threshold: float | None = None  # least confidence, in [0, 1); None: the weights' own
-    resize: int = RESIZE  # the long side is shrunk to it at most, pixels
+    resize: object = RESIZE  # a whole number: the long side is shrunk to it at most, pixels
     estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
     upright: object = AUTO  # True: both images stand the same way up; False: look at four turns
     polish: bool = True  # least-squares matching of what was found
