@@ -106,7 +106,7 @@ def test_an_image_that_lies_turned_is_matched_as_if_it_stood(astr, folder, monke
     monkeypatch.setattr(Matcher, "_look", look)
     with Image.open(folder / "left.png") as left:
         left.transpose(Image.Transpose.ROTATE_90).save(folder / "lying.png")
-    for image, *options in (("left.png",), ("lying.png", "--no-upright")):
+    for image, *options in (("left.png", "--upright"), ("lying.png", "--no-upright")):
         options += ["--no-polish", "--save", f"{image}.npz"]  # what random weights find is no match
         assert astr(*match("left.png", image, *options))[0] == 0
     with np.load("left.png.npz") as stands, np.load("lying.png.npz") as lies:
