@@ -1,6 +1,8 @@
 # make demo   match a pair with known geometry and write demo.png
 # make test   lint and run the whole suite
 # make aot    compile every kernel for a GPU that is not there
+# make adapters   try astr_jax.adapters on torch, kornia and vismatch, in .venv-adapters
+#   TORCH='torch==2.13.0+cpu torchvision==0.28.0' or another choice, where pip's own is the large one for GPUs.
 # All need only Python >= 3.11 and make: they create .venv and install into it.
 #
 # make train-gpu PHOTOS=photos.npz RUN=runs/small MINUTES=9
@@ -17,10 +19,12 @@ PYTHON ?= python3
 RUN ?= runs/small
 MINUTES ?= 9
 BIN := .venv/bin
+TORCH ?= torch torchvision
+ADAPTERS := .venv-adapters
 
 REPORTS := $(foreach name,tiny sift rootsift orb akaze,docs/results/$(name).json)
 
-.PHONY: demo test aot train-gpu measure lint format clean
+.PHONY: demo test aot adapters train-gpu measure lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
@@ -30,6 +34,9 @@ test: lint
 
 aot: .venv/installed
 	$(BIN)/python -m pallas_kernels.sparse_attention.aot
+
+adapters: $(ADAPTERS)/installed
+	$(ADAPTERS)/bin/python -m pytest tests/adapters -W default
 
 train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:
@@ -74,5 +81,14 @@ format: .venv/installed
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
+# Of vismatch the class that its matchers derive from is enough, without the packages of its models.
+$(ADAPTERS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(ADAPTERS)
+	$(ADAPTERS)/bin/pip install --quiet $(TORCH)
+	$(ADAPTERS)/bin/pip install --quiet kornia huggingface_hub packaging yacs
+	$(ADAPTERS)/bin/pip install --quiet --no-deps vismatch
+	PYTHONWARNINGS=ignore $(ADAPTERS)/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
 clean:
-	rm -rf .venv .gpu_compiler build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(ADAPTERS) .gpu_compiler build *.egg-info .pytest_cache .ruff_cache .hypothesis
