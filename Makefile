@@ -2,7 +2,7 @@
 # make test   lint and run the whole suite
 # make aot    compile every kernel for a GPU that is not there
 # make adapters   try astr_jax.adapters on torch, kornia and vismatch, in .venv-adapters
-#   TORCH='torch==2.13.0+cpu torchvision==0.28.0' or another choice, where pip's own is the large one for GPUs.
+#   Where pip's torch and torchvision are the large ones for GPUs, TORCH='...' names those for CPUs: both of a kind.
 # All need only Python >= 3.11 and make: they create .venv and install into it.
 #
 # make train-gpu PHOTOS=photos.npz RUN=runs/small MINUTES=9

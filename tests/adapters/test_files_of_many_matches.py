@@ -32,6 +32,7 @@ def test_colmaps_database(many, tmp_path):
         points = [database.read_keypoints(number)[:, :2] for number in ids]
         matches = database.read_matches(*ids)
         inliers = database.read_two_view_geometry(*ids).inlier_matches
+    assert matches.dtype == np.uint32
     np.testing.assert_array_equal(matches, np.tile(np.arange(count)[:, None], 2))
     assert len(inliers) == count
     for k in (0, 1):

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
 from astr_jax.adapters.opencv import to_opencv, to_points
@@ -35,6 +36,13 @@ def test_padding_is_left_out(many):
 def test_no_match_gives_empty_lists_and_arrays_of_two_columns(many):
     assert to_opencv(many[:0]) == ([], [], [])
     assert [points.shape for points in to_points(many[:0])] == [(0, 2), (0, 2)]
+    assert {points.dtype for points in to_points(many)} == {np.dtype(np.float32)}
+
+
+def test_a_batch_is_refused(many):
+    for form in (to_opencv, to_points):
+        with pytest.raises(ValueError, match=r"one with matches\[i\]"):
+            form(many[None])
 
 
 def test_opencv_draws_and_estimates_from_more_than_32767_matches(many):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from astr_jax.images import to_grey
 from astr_jax.matching import Matcher
 from astr_jax.types import Matches
 
@@ -85,12 +86,13 @@ def test_the_points_of_one_image_lie_on_the_grid_of_its_cells(run, package, phot
 
 @of_each
 def test_three_channels_are_red_green_and_blue(run, package, photos):
-    colour = [np.stack([image, image * 0, image * 0]) for image in photos]
-    grey = [np.round(255 * image[0] * np.float32(0.299)) / 255 for image in colour]
-    as_colour, as_grey = run(package, colour), run(package, [image[None] for image in grey])
-    bgr = run(package, [image[::-1].copy() for image in colour])
-    assert abs(len(as_colour[0]) - len(as_grey[0])) < 8
-    assert not np.array_equal(as_colour[2], bgr[2])
+    colour = [np.stack([image, image * 0, image[::-1] / 4]) for image in photos]
+    grey = [to_grey(image.transpose(1, 2, 0), "image")[0] for image in colour]
+    as_colour, as_grey = run(package, colour)[:3], run(package, grey)[:3]
+    for actual, true in zip(as_colour, as_grey, strict=True):
+        np.testing.assert_array_equal(actual, true)
+    blue_first = run(package, [image[::-1].copy() for image in colour])
+    assert not np.array_equal(as_colour[2], blue_first[2])
 
 
 @of_each
@@ -196,6 +198,12 @@ def test_kornia_is_refused_batches_of_other_sizes(adapter, options, tensors, pho
     one, two = tensors(photos[0][None, None], np.stack([photos[1][None]] * 2))
     with pytest.raises(ValueError, match="of as many images"):
         adapter("kornia").ASTR(**options)({"image0": one, "image1": two})
+
+
+def test_hloc_is_refused_more_than_a_pair(adapter, options, tensors, photos):
+    images = tensors(*(np.stack([photo[None]] * 2) for photo in photos))
+    with pytest.raises(ValueError, match="one pair at a time; got 2 and 2"):
+        adapter("hloc").ASTR(options)({"image0": images[0], "image1": images[1]})
 
 
 def test_hloc_finds_the_registered_matcher_as_it_finds_its_own(adapter, options, weights):
