@@ -1,7 +1,8 @@
 # make demo   match a pair with known geometry and write demo.png
 # make test   lint and run the whole suite
 # make aot    compile every kernel for a GPU that is not there
-# make adapters   try astr_jax.adapters on torch, kornia and vismatch, in .venv-adapters
+# make adapters   try astr_jax.adapters on torch, kornia and vismatch, in .venv-adapters; and on hloc
+#   and glue-factory, which pip does not have, where PYTHONPATH names folders of their repositories.
 #   Where pip's torch and torchvision are the large ones for GPUs, TORCH='...' names those for CPUs: both of a kind.
 # All need only Python >= 3.11 and make: they create .venv and install into it.
 #
@@ -85,7 +86,7 @@ format: .venv/installed
 $(ADAPTERS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(ADAPTERS)
 	$(ADAPTERS)/bin/pip install --quiet $(TORCH)
-	$(ADAPTERS)/bin/pip install --quiet kornia huggingface_hub packaging yacs
+	$(ADAPTERS)/bin/pip install --quiet kornia huggingface_hub omegaconf packaging yacs
 	$(ADAPTERS)/bin/pip install --quiet --no-deps vismatch
 	PYTHONWARNINGS=ignore $(ADAPTERS)/bin/pip install --quiet --editable '.[dev]'
 	touch $@

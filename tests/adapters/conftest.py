@@ -1,5 +1,6 @@
 """Two pictures, weights in a file, and what astr_jax itself finds: what every adapter must give."""
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -10,6 +11,7 @@ from adapters import standins
 from pictures import picture
 
 import astr_jax
+from astr_jax.adapters import tensors
 from astr_jax.params import Calibration, Params, save_params
 from astr_jax.types import Matches
 
@@ -25,13 +27,11 @@ def weights(nano_config, nano_variables, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def params(weights):
-    return astr_jax.load(weights)
-
-
-@pytest.fixture(scope="session")
-def options(params):
-    return {"weights": params, **OPTIONS}
+def options(weights):
+    """Of every matcher here; its weights are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors, "load", functools.cache(tensors.load))
+        yield {"weights": weights, **OPTIONS}
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,9 @@ def photos():
 
 
 @pytest.fixture(scope="session")
-def match(params):
+def match(weights):
     """match(image0, image1, ...) -> what astr_jax itself finds."""
+    params = astr_jax.load(weights)
     return lambda *images, **more: astr_jax.match(params, *images, **OPTIONS, **more).compact()
 
 
@@ -64,16 +65,16 @@ def torch(monkeypatch):
 
 
 @pytest.fixture
-def tensors(torch):
-    """tensors(array, ...) -> tensors of arrays, on the device that there is."""
+def to_tensors(torch):
+    """to_tensors(array, ...) -> tensors of arrays, on the device that there is."""
     device = ELSEWHERE if torch.Tensor is standins.Tensor else "cpu"
     return lambda *arrays: [torch.tensor(array, device=device) for array in arrays]
 
 
 @pytest.fixture
 def adapter(torch, monkeypatch):
-    """adapter(name) -> a module of astr_jax.adapters, imported afresh, its package stood in for
-    where it is missing."""
+    """adapter(name) -> a module of astr_jax.adapters, its package stood in for where it is
+    missing."""
     missing = {
         "hloc": standins.modules("hloc.utils.base_model", BaseModel=standins.HlocModel),
         "gluefactory": standins.modules(
@@ -82,7 +83,6 @@ def adapter(torch, monkeypatch):
     }
     matchers = standins.modules("hloc.matchers")["hloc.matchers"]
     missing["hloc"]["hloc.matchers"] = missing["hloc"]["hloc"].matchers = matchers
-    before = set(sys.modules)
 
     def imported(name):
         if name not in sys.modules and importlib.util.find_spec(name) is None:
@@ -91,9 +91,8 @@ def adapter(torch, monkeypatch):
         return importlib.import_module(f"astr_jax.adapters.{name}")
 
     yield imported
-    for name in set(sys.modules) - before:
-        if name.startswith(("astr_jax.adapters.", "hloc.")):
-            del sys.modules[name]
+    for name in ("astr_jax.adapters.hloc", "astr_jax.adapters.gluefactory", "hloc.matchers.astr"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from astr_jax.types import Matches
 
 
 @pytest.fixture
-def run(adapter, options, tensors):
+def run(adapter, options, to_tensors):
     """run(package, images, **more) -> points of both images and confidences, as arrays, and
     all that the adapter gave. images: two arrays [c h w]; more: what else the package takes."""
 
@@ -44,7 +44,7 @@ def run(adapter, options, tensors):
     packages = {f.__name__: f for f in (kornia, hloc, vismatch, gluefactory)}
 
     def found(package, images, **more):
-        *arrays, everything = packages[package](tensors(*images), **more)
+        *arrays, everything = packages[package](to_tensors(*images), **more)
         host = [a if isinstance(a, np.ndarray) else a.cpu().numpy() for a in arrays]
         return *host, everything
 
@@ -135,12 +135,12 @@ def test_a_pair_without_a_match_has_no_rows(run, package, photos, monkeypatch):
 
 
 @pytest.mark.parametrize("package", ["kornia", "hloc"])
-def test_masks_hide_where_they_are_0(run, package, photos, tensors, match):
+def test_masks_hide_where_they_are_0(run, package, photos, to_tensors, match):
     masks = np.ones((2, 1, 96, 128), np.float32)
     masks[0, ..., 104:] = masks[1, :, :24] = 0
     names = ("mask0", "mask1") if package == "kornia" else ("mask1", "mask0")
     images = photos if package == "kornia" else photos[::-1]
-    given = dict(zip(names, tensors(*masks), strict=True))
+    given = dict(zip(names, to_tensors(*masks), strict=True))
     found = run(package, [image[None] for image in images], **given)[:2]
     hidden = {f"mask{k}": masks[k, 0] > 0 for k in (0, 1)}
     true = match(*photos, **hidden)
@@ -150,17 +150,20 @@ def test_masks_hide_where_they_are_0(run, package, photos, tensors, match):
     np.testing.assert_array_equal(points1, true.keypoints1)
 
 
-def test_glue_factory_has_no_points_on_its_padding(run, photos, tensors):
-    (size,) = tensors(np.array([[80, 72]]))  # (w, h)
+def test_glue_factory_has_no_points_on_its_padding(run, photos, to_tensors, match):
+    (size,) = to_tensors(np.array([[112, 80]]))  # (w, h)
     points0, points1, *_ = run("gluefactory", [p[None] for p in photos], image_size=size)
+    mask = np.zeros((96, 128), bool)
+    mask[:80, :112] = True
+    true0, true1 = points_of("gluefactory", match(*photos, mask0=mask, mask1=mask))
     assert len(points0)
-    assert (points0 <= [80, 72]).all()
-    assert (points1 <= [92, 84]).all()
+    np.testing.assert_array_equal(points0, true0)
+    np.testing.assert_array_equal(points1, true1)
 
 
 @pytest.mark.parametrize("package", ["kornia", "hloc", "gluefactory"])
-def test_results_are_tensors_on_the_device_of_the_images(run, package, photos, tensors, torch):
-    (there,) = tensors(photos[0])
+def test_results_are_tensors_on_the_device_of_the_images(run, package, photos, to_tensors, torch):
+    (there,) = to_tensors(photos[0])
     *_, found = run(package, [image[None] for image in photos])
     for name, tensor in found.items():
         assert isinstance(tensor, torch.Tensor), name
@@ -169,12 +172,12 @@ def test_results_are_tensors_on_the_device_of_the_images(run, package, photos, t
 
 @pytest.mark.parametrize("package", ["kornia", "gluefactory"])
 def test_the_pairs_of_a_batch_are_matched_one_by_one(
-    adapter, options, package, tensors, photos, monkeypatch, expected
+    adapter, options, package, to_tensors, photos, monkeypatch, expected
 ):
     """The second pair has fewer matches than the first."""
     pairs = iter([expected, expected[:3]])
     monkeypatch.setattr(Matcher, "match", lambda *_: next(pairs))
-    image0, image1 = tensors(*(np.stack([photo[None]] * 2) for photo in photos))
+    image0, image1 = to_tensors(*(np.stack([photo[None]] * 2) for photo in photos))
     count = len(expected)
     if package == "kornia":
         found = adapter("kornia").ASTR(**options)({"image0": image0, "image1": image1})
@@ -194,21 +197,21 @@ def test_the_pairs_of_a_batch_are_matched_one_by_one(
     assert not found["matching_scores0"].cpu().numpy()[1, 3:].any()
 
 
-def test_kornia_is_refused_batches_of_other_sizes(adapter, options, tensors, photos):
-    one, two = tensors(photos[0][None, None], np.stack([photos[1][None]] * 2))
+def test_kornia_is_refused_batches_of_other_sizes(adapter, options, to_tensors, photos):
+    one, two = to_tensors(photos[0][None, None], np.stack([photos[1][None]] * 2))
     with pytest.raises(ValueError, match="of as many images"):
         adapter("kornia").ASTR(**options)({"image0": one, "image1": two})
 
 
-def test_hloc_is_refused_more_than_a_pair(adapter, options, tensors, photos):
-    images = tensors(*(np.stack([photo[None]] * 2) for photo in photos))
+def test_hloc_is_refused_more_than_a_pair(adapter, options, to_tensors, photos):
+    images = to_tensors(*(np.stack([photo[None]] * 2) for photo in photos))
     with pytest.raises(ValueError, match="one pair at a time; got 2 and 2"):
         adapter("hloc").ASTR(options)({"image0": images[0], "image1": images[1]})
 
 
-def test_hloc_finds_the_registered_matcher_as_it_finds_its_own(adapter, options, weights):
+def test_hloc_finds_the_registered_matcher_as_it_finds_its_own(adapter, options):
     """hloc takes the one class of hloc.matchers.NAME that is defined there."""
-    conf = adapter("hloc").register("astr", **options | {"weights": weights})
+    conf = adapter("hloc").register("astr", **options)
     module = importlib.import_module(f"hloc.matchers.{conf['model']['name']}")
     base = sys.modules["hloc.utils.base_model"].BaseModel
     (found,) = [
@@ -218,7 +221,7 @@ def test_hloc_finds_the_registered_matcher_as_it_finds_its_own(adapter, options,
     ]
     matcher = found(conf["model"])
     assert matcher.net.options.resize == 128
-    assert str(matcher.net.weights) == weights
+    assert str(matcher.net.weights) == options["weights"]
     assert found.default_conf["resize"] == 1024
     with pytest.raises(ValueError, match="unknown options: treshold"):
         adapter("hloc").register("astr", treshold=0.5)
@@ -239,7 +242,8 @@ def test_glue_factory_finds_one_model_in_the_module(adapter, options):
 
 @pytest.mark.parametrize("package", ["hloc", "vismatch", "gluefactory"])
 def test_a_missing_package_is_named(package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
+    for name in {package, *(n for n in sys.modules if n.startswith(f"{package}."))}:
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, f"astr_jax.adapters.{package}", raising=False)
     with pytest.raises(ImportError, match=rf"adapters\.{package} needs .* install"):
         importlib.import_module(f"astr_jax.adapters.{package}")

@@ -30,11 +30,12 @@ def test_vismatch_finds_the_same_points_and_their_homography(options, photos, ex
 
     matcher = AstrMatcher("cpu", ransac_reproj_thresh=30, **options)
     assert matcher.ransac_reproj_thresh == 30
-    found = matcher(*(np.stack([photo] * 3) for photo in photos))
+    found = matcher(*(np.stack([photo] * 3) for photo in photos))  # grey, but for rounding
     inside = ((expected.keypoints1 >= 0) & (expected.keypoints1 < [128, 96])).all(axis=1)
     np.testing.assert_array_equal(found["matched_kpts0"], expected.keypoints0[inside])
-    np.testing.assert_array_equal(found["matched_kpts1"], expected.keypoints1[inside])
-    np.testing.assert_array_equal(found["matched_confidences"], expected.confidence[inside])
+    np.testing.assert_allclose(found["matched_kpts1"], expected.keypoints1[inside], atol=1e-4)
+    confidence = expected.confidence[inside]
+    np.testing.assert_allclose(found["matched_confidences"], confidence, rtol=1e-4)
     assert found["all_kpts0"].shape == found["all_desc0"].shape == (0, 2)
     assert found["H"].shape == (3, 3)
     assert found["num_inliers"] >= 4
