@@ -17,6 +17,14 @@ STRIP = 64  # pixels: what is narrower, and more of them than they are wide, is 
 SHAPES = "[H W], or [H W c] with 1 to 4 channels, or a batch [b ...] of these"
 
 
+def as_array(image, name: str) -> np.ndarray:
+    """What is no file as an array. Raises ValueError for nested lists whose rows differ."""
+    try:
+        return np.asarray(image)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{name} must be {SHAPES}; it is no array ({error}).") from None
+
+
 def axes(shape: tuple[int, ...], name: str) -> tuple[bool, int]:
     """Whether a shape is of a batch, and how many channels its last axis has; 0: it is no axis of
     channels. Raises ValueError where the shape is of no image, or of one that cannot be told."""

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 import numpy as np
 from PIL import Image
 
+from astr_jax.images.arrays import as_array
 from astr_jax.images.files import is_file
 
 
@@ -32,7 +33,7 @@ def content_key(image) -> Hashable:
             image.seek(0)
             return "bytes", hashlib.sha256(image.read()).digest()
         return "bytes", hashlib.sha256(image).digest()
-    return _digest(np.asarray(image))
+    return _digest(as_array(image, "the image or the mask"))
 
 
 def _digest(array: np.ndarray) -> tuple:

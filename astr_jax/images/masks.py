@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from astr_jax.images.arrays import check_array
+from astr_jax.images.arrays import as_array, check_array
 from astr_jax.images.files import is_file, read_image
 
 DROP, MASK = "drop", "mask"
@@ -20,7 +20,7 @@ def to_mask(mask, shape: tuple[int, ...], batched: bool, name: str) -> Bool[np.n
         return np.ones(shape, bool)
     if is_file(mask):
         mask = read_mask(mask, f"the mask of {name}")
-    mask = np.asarray(mask)
+    mask = as_array(mask, f"the mask of {name}")
     wanted = shape if batched else shape[1:]
     if mask.ndim and mask.shape[-1] == 1 and mask.shape[:-1] in (wanted, shape[1:]):
         mask = mask[..., 0]
@@ -49,7 +49,7 @@ def opaque(image, name: str) -> np.ndarray | np.bool_:
         if not image.has_transparency_data:
             return np.True_
         return np.asarray(image.convert("RGBA").getchannel("A"))[None] > 127
-    array = np.asarray(image)
+    array = as_array(image, name)
     batched, channels = check_array(array, name)
     if channels not in (2, 4):
         return np.True_

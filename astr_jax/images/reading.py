@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from astr_jax.images.arrays import check_array, without_alpha
+from astr_jax.images.arrays import as_array, check_array, without_alpha
 from astr_jax.images.files import is_file, read_image
 from astr_jax.images.levels import FULL, grey_of_levels
 
@@ -62,7 +62,7 @@ def _read(image, name: str) -> tuple[np.ndarray, bool, int]:
     if isinstance(image, Image.Image):
         array, name = _unpacked(image, name), f"{name} (Pillow's mode {image.mode})"
     else:
-        array = np.asarray(image)
+        array = as_array(image, name)
     return array, *check_array(array, name)
 
 
