@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+from typing import no_type_check
 
 from astr_jax.images import ALPHAS, DROP
 from astr_jax.matching.scales import AUTO, check_scales
@@ -9,8 +10,10 @@ from astr_jax.matching.turns import check_upright
 from astr_jax.ops.scaling import ESTIMATORS
 
 RESIZE = 640  # default limit of the long side, pixels
+MOST_RESIZE = 2**15  # pixels: one grey image of this size has 4 GiB
 
 
+@no_type_check  # what is wrong is said in words of its own
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatchOptions:
     """How images are matched; the keywords of `astr_jax.match` that are no images."""
@@ -25,20 +28,32 @@ class MatchOptions:
     scales: object = AUTO  # "auto", or how much larger things look in image 1: one number or more
 
     def __post_init__(self):
-        if self.max_matches is not None and self.max_matches < 1:
-            raise ValueError(f"max_matches must be at least 1, or None; got {self.max_matches}.")
-        if self.threshold is not None and not 0 <= self.threshold < 1:
-            raise ValueError(f"threshold must lie in [0, 1); got {self.threshold}.")
-        if not isinstance(self.resize, numbers.Integral):
+        most, least = self.max_matches, self.threshold
+        if most is not None and not (_is_number(most, numbers.Integral) and most >= 1):
             raise ValueError(
-                f"resize must be a whole number of pixels; got {self.resize}. To keep the size of "
-                "your images, give their long side."
+                f"max_matches must be at least 1, a whole number, or None; got {most!r}."
+            )
+        if least is not None and not (_is_number(least, numbers.Real) and 0 <= least < 1):
+            raise ValueError(f"threshold must lie in [0, 1); got {least!r}.")
+        if not _is_number(self.resize, numbers.Integral):
+            raise ValueError(
+                f"resize must be a whole number of pixels; got {self.resize!r}. To keep the size "
+                "of your images, give their long side."
             )
         if self.resize < 64:
             raise ValueError(f"resize must be at least 64 pixels; got {self.resize}.")
-        if self.alpha not in ALPHAS:
+        if self.resize > MOST_RESIZE:
+            raise ValueError(
+                f"resize must be at most {MOST_RESIZE} pixels: every image is padded to it; got "
+                f"{self.resize}."
+            )
+        if not isinstance(self.polish, bool):
+            raise ValueError(f"polish must be True or False; got {self.polish!r}.")
+        if not isinstance(self.alpha, str) or self.alpha not in ALPHAS:
             raise ValueError(f"alpha must be one of {ALPHAS}; got {self.alpha!r}.")
-        if self.estimator not in (None, *ESTIMATORS):
+        if self.estimator is not None and not (
+            isinstance(self.estimator, str) and self.estimator in ESTIMATORS
+        ):
             raise ValueError(
                 f"estimator must be one of {ESTIMATORS} or None; got {self.estimator!r}."
             )
@@ -55,3 +70,7 @@ class MatchOptions:
         if self.estimator == "pose" and K0 is None:
             raise ValueError('estimator="pose" needs the intrinsics K0 and K1.')
         return self.estimator or ("affine" if K0 is None else "pose")
+
+
+def _is_number(value, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

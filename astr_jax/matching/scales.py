@@ -35,7 +35,7 @@ def check_scales(scales) -> tuple[float, ...] | None:
     powers = 2.0 ** np.arange(-3, 4)
     try:
         found = np.atleast_1d(np.asarray(scales, float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = np.empty(0)
     if found.ndim != 1 or not len(found) or not np.isin(found, powers).all():
         raise ValueError(

@@ -22,7 +22,7 @@ SURER = 2.0  # times as much as the image as it lies
 
 def check_upright(upright) -> None:
     """Raises ValueError for what is neither "auto" nor True nor False."""
-    if not (isinstance(upright, bool) or upright == AUTO):
+    if not (isinstance(upright, bool) or (isinstance(upright, str) and upright == AUTO)):
         raise ValueError(f'upright must be "auto", True or False; got {upright!r}.')
 
 
