@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 
@@ -11,6 +12,17 @@ from pallas_kernels.sparse_attention import IMPLEMENTATIONS
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+def _require_odd(name: str, side: int) -> None:
+    _require(
+        side > 0 and side % 2 == 1,
+        f"{name} must be odd, so that it has a centre, and positive; got {side}.",
+    )
+
+
+def _require_heads(head_dim: int) -> None:
+    _require(head_dim >= 1, f"head_dim must be positive; got {head_dim}.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,8 +57,8 @@ class AggregationConfig:
 
     def __post_init__(self):
         for name in ("neighbourhood", "window"):
-            side = getattr(self, name)
-            _require(side % 2 == 1, f"{name} must be odd, so that it has a centre; got {side}.")
+            _require_odd(name, getattr(self, name))
+        _require_heads(self.head_dim)
         _require(self.blocks >= 1, f"at least one spot-guided block is needed; got {self.blocks}.")
         _require(
             self.implementation in (None, *IMPLEMENTATIONS),
@@ -72,7 +84,10 @@ class MatchingConfig:
     block: int = 512  # queries per step of the streamed matrix, at most; no influence on results
 
     def __post_init__(self):
-        _require(self.temperature > 0, f"temperature must be positive; got {self.temperature}.")
+        _require(
+            0 < self.temperature < math.inf,
+            f"temperature must be positive, and finite; got {self.temperature}.",
+        )
         _require(0 <= self.threshold < 1, f"threshold must lie in [0, 1); got {self.threshold}.")
         _require(self.reach >= 0, f"reach must not be negative; got {self.reach}.")
         _require(self.border >= 0, f"border must not be negative; got {self.border}.")
@@ -89,12 +104,14 @@ class FineConfig:
     zooms: tuple[float, ...] = (1.0,)  # of the crops, step by step; one of 1: the paper's
 
     def __post_init__(self):
+        _require_odd("window", self.window)
+        _require_heads(self.head_dim)
         _require(
-            self.window % 2 == 1, f"window must be odd, so that it has a centre; got {self.window}."
+            1 <= self.max_ratio < math.inf,
+            f"max_ratio must be at least 1, and finite; got {self.max_ratio}.",
         )
-        _require(self.max_ratio >= 1, f"max_ratio must be at least 1; got {self.max_ratio}.")
         _require(
-            len(self.zooms) > 0 and min(self.zooms) > 0,
+            len(self.zooms) > 0 and all(0 < zoom < math.inf for zoom in self.zooms),
             f"zooms needs a positive number for each step, one step at least; got {self.zooms}.",
         )
 
@@ -116,6 +133,7 @@ class ModelConfig:
             self.dtype in ("float32", "bfloat16"),
             f"dtype must be 'float32' or 'bfloat16'; got {self.dtype!r}.",
         )
+        _require(self.train_side > 0, f"train_side must be positive; got {self.train_side}.")
         for name, width, head_dim in (
             ("1/8", self.backbone.widths[2], self.aggregation.head_dim),
             ("1/32", self.backbone.widths[4], self.aggregation.head_dim),
@@ -186,13 +204,16 @@ def to_json(config) -> str:
 def from_json(kind, text: str):
     """Reads a configuration of the given class from to_json's text.
 
-    Raises ValueError for unknown fields, so that a file of a later format is not half understood.
+    Raises ValueError for unknown fields, so that a file of a later format is not half understood,
+    and for a value of another type.
     """
     return _from_dict(kind, json.loads(text))
 
 
-def _from_dict(kind, values: dict):
+def _from_dict(kind, values):
     hints = typing.get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise ValueError(f"{kind.__name__} is read from an object of JSON; got {values!r}.")
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}; was it a later version?")
@@ -202,4 +223,20 @@ def _from_dict(kind, values: dict):
             fields[name] = _from_dict(hints[name], value)
         else:
             fields[name] = tuple(value) if isinstance(value, list) else value
+            if not _fits(fields[name], hints[name]):
+                wanted = getattr(hints[name], "__name__", str(hints[name]))
+                raise ValueError(f"{name} of {kind.__name__} must be {wanted}; got {value!r}.")
     return kind(**fields)
+
+
+def _fits(value, kind) -> bool:
+    """Whether a value of JSON, with tuples for lists, is of the type of a field."""
+    if isinstance(kind, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        item = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(_fits(part, item) for part in value)
+    if kind in (int, float):
+        number = int if kind is int else int | float
+        return isinstance(value, number) and not isinstance(value, bool)
+    return isinstance(value, kind)
