@@ -142,6 +142,8 @@ class Experiment:
                 "worlds_share, tracks_share and posed_share must lie in [0, 1], and their sum; got "
                 f"{self.worlds_share}, {self.tracks_share} and {self.posed_share}."
             )
+        if not self.stages:
+            raise ValueError("stages must hold one stage at least; got none.")
         if not 0 <= self.train.start_pairs < self.pairs:
             raise ValueError(
                 f"start_pairs must lie below the run's {self.pairs} pairs; got "

@@ -44,7 +44,7 @@ class WorldConfig:
     def __post_init__(self):
         if min(self.height, self.width) < 32 or self.height % 8 or self.width % 8:
             raise ValueError(
-                "Sides must be multiples of 8, at least 32, as JPEG's blocks are 8 x 8; "
+                "height and width must be multiples of 8, at least 32, as JPEG's blocks are 8 x 8; "
                 f"got {self.height} x {self.width}."
             )
         unknown = [kind for kind in self.kinds if kind not in KINDS]
