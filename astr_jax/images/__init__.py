@@ -5,7 +5,7 @@ One function, read_pixels, reads every form of an image; what is matched is also
 
 from astr_jax.images.arrays import check_photo
 from astr_jax.images.contents import content_key
-from astr_jax.images.files import opened, read_image
+from astr_jax.images.files import UNREADABLE, opened, read_image
 from astr_jax.images.levels import grey_of_levels
 from astr_jax.images.masks import ALPHAS, DROP
 from astr_jax.images.notices import ImageWarning, notice
@@ -16,6 +16,7 @@ from astr_jax.images.reading import read_pixels, to_grey, to_rgb
 __all__ = [
     "ALPHAS",
     "DROP",
+    "UNREADABLE",
     "ImageWarning",
     "Prepared",
     "check_photo",

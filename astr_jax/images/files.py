@@ -19,6 +19,7 @@ HALF = 128  # of 256 levels
 MOST_PAGES = 1000  # that are looked at
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 DAMAGE = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
+UNREADABLE = (*DAMAGE, Image.DecompressionBombError)  # what opening a damaged picture may raise
 
 
 def is_file(image) -> bool:
@@ -80,7 +81,11 @@ def _checked(source, name: str) -> str:
     if isinstance(source, str) and URL.match(source):
         raise ValueError(f"{name}: {source} is an address; download it, and give the file.")
     path = pathlib.Path(source)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"{name}: {str(path)[:80]} is no path ({error.strerror}).") from None
+    if not there:
         raise FileNotFoundError(f"{name}: there is no file {path}.")
     return str(path)
 

@@ -148,7 +148,11 @@ def _image_path(folder: pathlib.Path, entry: dict, key: str) -> pathlib.Path:
     name = entry.get(key)
     if not isinstance(name, str):
         raise ValueError(f"{key} must be a path beside the index; got {name!r}.")
-    if not (folder / name).is_file():
+    try:
+        there = (folder / name).is_file()
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"{key}: {name[:80]!r} is no path ({error.strerror}).") from None
+    if not there:
         raise ValueError(f"{key}: there is no file {folder / name}.")
     return folder / name
 
