@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.images import UNREADABLE, stored_shape
 
 PNG_UNITS = 1000  # of a 16-bit PNG to one unit of the poses: millimetres to metres
+MOST_PIXELS = 100_000_000  # of a depth map
 REACH = 4.0  # pixels of the working image: half a coarse cell
 
 
@@ -94,13 +96,28 @@ def _read_h5(path: pathlib.Path) -> np.ndarray:
 
     try:
         with h5py.File(path, "r") as file:
-            return np.asarray(file["depth"], np.float32)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            depth = file["depth"]
+            if depth.size > MOST_PIXELS:
+                raise ValueError(f"{depth.shape} is no size of a depth map")
+            return np.asarray(depth, np.float32)
+    except (
+        OSError,
+        LookupError,
+        AttributeError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         raise UnreadableFile(path, f"no HDF5 file with the key `depth` ({error})") from None
 
 
 def _read_png(path: pathlib.Path) -> np.ndarray:
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        stored_shape(path)  # by the header: a damaged one may ask for gigabytes
+        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except (*UNREADABLE, cv2.error):
+        raw = None
     if raw is None or raw.dtype != np.uint16:
         came = "nothing that decodes" if raw is None else str(raw.dtype)
         raise UnreadableFile(path, f"depth must be a 16-bit PNG in thousandths; got {came}")
