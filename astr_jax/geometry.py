@@ -94,7 +94,10 @@ def rigid_pose(pose) -> Float[np.ndarray, "4 4"]:
     Raises ValueError, in words that begin with "must", where R^T R is further than
     ROTATION_TOLERANCE from 1, where R mirrors, and where the last row is not 0 0 0 1.
     """
-    pose = np.asarray(pose, float)
+    try:
+        pose = np.asarray(pose, float)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"must be [4 4] or [3 4], of numbers ({error})") from None
     if pose.shape in ((12,), (16,)):
         pose = pose.reshape(-1, 4)
     if pose.shape == (3, 4):

@@ -20,6 +20,21 @@ def checked_pose(pose, name: str | os.PathLike) -> Float[np.ndarray, "4 4"]:
         raise UnreadableFile(name, f"the pose {error}".rstrip(".")) from None
 
 
+def checked_intrinsics(K, name: str | os.PathLike) -> Float[np.ndarray, "3 3"]:
+    """K of a file, which is named: finite, with focal lengths above 0. Raises UnreadableFile."""
+    try:
+        K = np.array(K, float)
+        good = K.shape == (3, 3) and np.isfinite(K).all() and min(K[0, 0], K[1, 1]) > 0
+    except (ValueError, TypeError, OverflowError):
+        good = False
+    if not good:
+        text = K.tolist() if isinstance(K, np.ndarray) else K
+        raise UnreadableFile(
+            name, f"its K must be [3 3], finite, with focal lengths above 0; got {text}"
+        )
+    return K
+
+
 def size_scale(
     calibrated: tuple[int, int], picture: tuple[int, int], name: str | os.PathLike
 ) -> tuple[float, float]:

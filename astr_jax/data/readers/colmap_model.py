@@ -49,6 +49,8 @@ def read_images(folder: pathlib.Path) -> list[ModelImage]:
         pose[:3, :3], pose[:3, 3] = rotation_matrix(np.array(rotation)), translation
         seen = seen[seen["point"] >= 0]
         images.append(ModelImage(name, size, K, pose, seen["xy"] - 0.5, seen["point"]))
+    if not images:
+        raise UnreadableFile(folder, "there is no registered picture in it")
     return images
 
 
@@ -71,6 +73,10 @@ def _intrinsics(folder, number, model, width, height, params):
             f"camera {number} ({model}) has lens distortion; run `colmap image_undistorter` and "
             "read its output",
         )
+    if len(params) != (4 if model == "PINHOLE" else 3):
+        raise UnreadableFile(folder, f"camera {number} ({model}) has {len(params)} parameters")
+    if min(width, height) < 1:
+        raise UnreadableFile(folder, f"camera {number} has {width} x {height} pixels")
     fx, fy, cx, cy = params if model == "PINHOLE" else (params[0], *params)
     return np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]]), (height, width)
 

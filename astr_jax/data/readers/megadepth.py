@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import checked_intrinsics
 from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, chosen_pairs, pairs_of_views
 from astr_jax.data.readers.pickles import read_object_npz
 from astr_jax.data.readers.views import View
@@ -61,13 +62,13 @@ class MegaDepth(PosedDataset):
         try:
             pairs, overlap = self._listed_pairs(index)
             self._check_rows(index, pairs)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise UnreadableFile(path, f"its pairs cannot be read ({error})") from None
 
         kept = {key: index[key] for key in KEYS[:3]}  # the list of all pairs is let go
 
         def view(i: int) -> View:
-            return self._view(kept, i)
+            return self._view(kept, i, path)
 
         return pairs_of_views(scene, view, index["poses"], pairs, overlap)
 
@@ -90,13 +91,14 @@ class MegaDepth(PosedDataset):
             if empty:
                 raise ValueError(f"a pair names picture {i}, which has no {', '.join(empty)}")
 
-    def _view(self, index: dict, i: int) -> View:
+    def _view(self, index: dict, i: int, path: pathlib.Path) -> View:
         image, depth = index["image_paths"][i], index["depth_paths"][i]
+        depth = None if depth is None else str(depth)
         return View(
             name=str(image),
             image=first_existing(self.root, image_candidates(str(image), depth)),
-            depth=None if depth is None else first_existing(self.root, in_archive(str(depth))),
-            K=np.array(index["intrinsics"][i], float),
+            depth=None if depth is None else first_existing(self.root, in_archive(depth)),
+            K=checked_intrinsics(index["intrinsics"][i], f"{path}, picture {i}"),
             K_of_depth=depth is not None,  # where the picture is the undistorted one, the same
         )
 

@@ -6,13 +6,25 @@ any function of any module to be called; here it can name numpy's own four, and 
 
 import collections.abc
 import io
+import lzma
 import os
 import pickle
+import struct
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+
+# What reading a damaged .npz may raise.
+DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, SyntaxError),
+    *(RuntimeError, MemoryError, ArithmeticError, AssertionError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(pickle.UnpicklingError, tokenize.TokenError),
+)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -55,14 +67,20 @@ def read_object_npz(
                 held = held.item() if held.shape == () else None
                 if not isinstance(held, dict):
                     raise ValueError("its one entry is no dict")
-                return {key: held[key] for key in keys if key in held}
+                return {key: _rows(held[key], key) for key in keys if key in held}
             return {key: _read_npy(archive.read(f"{key}.npy")) for key in keys if key in names}
     except FileNotFoundError:
         raise UnreadableFile(path, "there is no such index") from None
     except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, ValueError) as error:
         raise UnreadableFile(path, f"the index cannot be read ({error})") from None
-    except (EOFError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except DAMAGE as error:
         raise UnreadableFile(path, f"the index is damaged ({error!r})") from None
+
+
+def _rows(value, key: str) -> np.ndarray | list:
+    if not isinstance(value, np.ndarray | list):
+        raise ValueError(f"{key} is no array")
+    return value
 
 
 def _read_npy(content: bytes) -> np.ndarray:

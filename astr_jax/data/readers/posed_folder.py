@@ -20,12 +20,13 @@ import pathlib
 import numpy as np
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import checked_intrinsics
 from astr_jax.data.readers.depths import read_depth
 from astr_jax.data.readers.overlap import overlap_from_depth
 from astr_jax.data.readers.pairs import LazyPairs, SceneFolders, chosen_pairs, pairs_of_views
 from astr_jax.data.readers.views import View
 from astr_jax.geometry import rigid_pose
-from astr_jax.images import stored_shape
+from astr_jax.images import UNREADABLE, stored_shape
 
 
 class PosedFolders(SceneFolders):
@@ -45,7 +46,7 @@ class PosedFolders(SceneFolders):
             raise UnreadableFile(path, f"there is no {error} in it") from None
         except UnreadableFile:
             raise
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise UnreadableFile(path, f"it is no description of a scene ({error})") from None
         views = [view for view, _ in frames]
         poses = [np.linalg.inv(world_from_cam) for _, world_from_cam in frames]
@@ -67,11 +68,11 @@ def frame_of(
         world_from_cam = rigid_pose(frame["T_cam_to_world"])
     except ValueError as error:
         raise ValueError(f"T_cam_to_world of {frame['image']} {error}") from None
-    depth = frame.get("depth")
+    depth, name = frame.get("depth"), f"{scene}/{frame['image']}"
     view = View(
-        name=f"{scene}/{frame['image']}",
+        name=name,
         image=folder / frame["image"],
-        K=np.array(frame["K"] if "K" in frame else content["K"], float),
+        K=checked_intrinsics(frame["K"] if "K" in frame else content["K"], name),
         depth=None if depth is None else folder / depth,
     )
     return view, world_from_cam
@@ -81,5 +82,5 @@ def _stored_size(path: pathlib.Path) -> tuple[int, int]:
     """(h, w) of a picture as stored, from its header."""
     try:
         return stored_shape(path)
-    except OSError as error:
+    except UNREADABLE as error:
         raise UnreadableFile(path, f"it cannot be read as an image ({error})") from None

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.data.readers.bad_files import UnreadableFile
-from astr_jax.data.readers.calibration import checked_pose
+from astr_jax.data.readers.calibration import checked_intrinsics, checked_pose
 from astr_jax.data.readers.pairs import LazyPairs, PosedDataset, PosedPair
-from astr_jax.data.readers.pickles import read_object_npz
+from astr_jax.data.readers.pickles import DAMAGE, read_object_npz
 from astr_jax.data.readers.views import View
 from astr_jax.geometry import relative_pose
 
@@ -42,12 +42,12 @@ class ScanNet(PosedDataset):
         self.files = {path.stem: path for path in files if path.name != "intrinsics.npz"}
         if not self.files:
             raise FileNotFoundError(f"Expected {index} or {index}/*.npz; found none.")
-        self.intrinsics = None
+        self.intrinsics, self.intrinsics_file = None, intrinsics
         if intrinsics is not None:
             try:
                 with np.load(intrinsics, allow_pickle=False) as file:
                     self.intrinsics = {name: file[name] for name in file.files}
-            except (OSError, ValueError) as error:
+            except DAMAGE as error:
                 raise UnreadableFile(intrinsics, f"no file of intrinsics ({error})") from None
         super().__init__(list(self.files))
 
@@ -56,10 +56,16 @@ class ScanNet(PosedDataset):
         index = read_object_npz(path, ("name", "score", "rel_pose"))
         if "name" not in index or index["name"].ndim != 2 or index["name"].shape[1] != 4:
             raise UnreadableFile(path, "an index of ScanNet has `name`, [n 4]")
-        names = index["name"].astype(int)
-        score = np.asarray(index.get("score", np.full(len(names), np.nan)), float)
-        rows = np.flatnonzero(~(score <= self.min_overlap))  # without a score, all
+        try:
+            names = index["name"].astype(int)
+            score = np.asarray(index.get("score", np.full(len(names), np.nan)), float)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UnreadableFile(path, f"`name` and `score` must be numbers ({error})") from None
         rel_pose = index.get("rel_pose")
+        for key, given in (("score", score), ("rel_pose", rel_pose)):
+            if given is not None and np.shape(given)[:1] != (len(names),):
+                raise UnreadableFile(path, f"`{key}` must have a row for each of `name`")
+        rows = np.flatnonzero(~(score <= self.min_overlap))  # without a score, all
 
         def make(k: int) -> PosedPair:
             row = rows[k]
@@ -70,8 +76,7 @@ class ScanNet(PosedDataset):
                 cam0_from_world, cam1_from_world = poses
                 cam1_from_cam0 = relative_pose(cam0_from_world, cam1_from_world)
             else:
-                rel = np.asarray(rel_pose[row], float).reshape(-1, 4)[:3]
-                cam1_from_cam0 = checked_pose(rel, f"{path}, rel_pose of row {row}")
+                cam1_from_cam0 = checked_pose(rel_pose[row], f"{path}, rel_pose of row {row}")
             views = (self._view(folder, stem) for stem in (stem0, stem1))
             return PosedPair(folder, *views, cam1_from_cam0, float(score[row]))
 
@@ -85,10 +90,16 @@ class ScanNet(PosedDataset):
 
     def _intrinsics_of(self, folder: str) -> Float[np.ndarray, "3 3"]:
         if self.intrinsics is None:
-            return _read_matrix(self.root / folder / "intrinsic" / "intrinsic_depth.txt")[:3, :3]
+            path = self.root / folder / "intrinsic" / "intrinsic_depth.txt"
+            return checked_intrinsics(_read_matrix(path)[:3, :3], path)
         if folder not in self.intrinsics:
             raise UnreadableFile(self.root / folder, "the file of intrinsics has no such scene")
-        return np.asarray(self.intrinsics[folder], float).reshape(-1)[:9].reshape(3, 3)
+        K = self.intrinsics[folder]
+        if K.shape == (4, 4):
+            K = K[:3, :3]
+        return checked_intrinsics(
+            K.reshape(3, 3) if K.shape == (9,) else K, f"{self.intrinsics_file}, {folder}"
+        )
 
     def _cam_from_world(self, folder: str, stem: int) -> Float[np.ndarray, "4 4"]:
         path = self.root / folder / "pose" / f"{stem}.txt"

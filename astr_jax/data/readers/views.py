@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from astr_jax.data.readers.bad_files import UnreadableFile
-from astr_jax.data.readers.calibration import check_principal_point, size_scale
+from astr_jax.data.readers.calibration import check_principal_point, checked_intrinsics, size_scale
 from astr_jax.data.readers.depths import SparseDepth, nearest, read_depth
 from astr_jax.geometry import camera_turn, shrunk_intrinsics, turned_camera
-from astr_jax.images import check_photo, orientation, read_image, to_grey
+from astr_jax.images import UNREADABLE, check_photo, orientation, read_image, to_grey
 
 # EXIF orientation: quarter turns against the clock that make the picture upright.
 QUARTER_TURNS = {1: 0, 3: 2, 6: 3, 8: 1}
@@ -41,13 +41,7 @@ class View:
     size_of_K: tuple[int, int] | None = None  # (h, w) of the stored picture that K is of, if known
 
     def __post_init__(self):
-        K = np.asarray(self.K)
-        good = K.shape == (3, 3) and np.isfinite(K).all() and min(K[0, 0], K[1, 1]) > 0
-        if not good:
-            raise UnreadableFile(
-                self.name,
-                f"its K must be [3 3], finite, with focal lengths above 0; got {K.tolist()}",
-            )
+        checked_intrinsics(self.K, self.name)
 
 
 class FittedView(NamedTuple):
@@ -130,7 +124,7 @@ def _read_upright(image: os.PathLike | np.ndarray) -> tuple[np.ndarray, int]:
                 f"its EXIF orientation {tag} mirrors it, and a camera cannot follow; remove the tag"
             )
         grey, _ = to_grey(pixels, "the picture")
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise UnreadableFile(image, str(error)) from None
     return np.round(grey[0] * 255).astype(np.uint8), QUARTER_TURNS[tag]
 

@@ -3,7 +3,7 @@
 import pathlib
 
 from astr_jax.data.readers.bad_files import UnreadableFile
-from astr_jax.images import orientation, stored_shape
+from astr_jax.images import UNREADABLE, orientation, stored_shape
 
 FIRST_LYING = 5  # EXIF orientations from here on change rows and columns
 
@@ -12,7 +12,7 @@ def upright_shape(path: pathlib.Path) -> tuple[int, int] | None:
     """(h, w) of a picture as it is seen, by its header alone; None for one that cannot be read."""
     try:
         shape, turned = stored_shape(path), orientation(path)
-    except (OSError, ValueError, SyntaxError):
+    except UNREADABLE:
         return None
     return shape[::-1] if turned >= FIRST_LYING else shape
 
@@ -27,7 +27,7 @@ def picture_size(path: pathlib.Path) -> tuple[int, int]:
         (height, width), turned = stored_shape(path), orientation(path)
     except FileNotFoundError:
         raise UnreadableFile(path, "there is no such picture") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise UnreadableFile(path, f"it is no picture that can be read ({error})") from None
     if turned != 1:
         raise UnreadableFile(

@@ -13,7 +13,7 @@ from astr_jax.geometry import rigid_pose
 
 def wrong_intrinsics(K: Float[np.ndarray, "3 3"]) -> str:
     """What a camera's matrix must have and lacks; "" where it is one."""
-    if not np.allclose(K[2], [0, 0, 1]) or min(K[0, 0], K[1, 1]) <= 0:
+    if not np.allclose(K[2], [0, 0, 1]) or not 0 < min(K[0, 0], K[1, 1]) < np.inf:
         return "must have positive focal lengths and a last row of 0 0 1"
     return ""
 
