@@ -100,15 +100,7 @@ def _read_h5(path: pathlib.Path) -> np.ndarray:
             if depth.size > MOST_PIXELS:
                 raise ValueError(f"{depth.shape} is no size of a depth map")
             return np.asarray(depth, np.float32)
-    except (
-        OSError,
-        LookupError,
-        AttributeError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except (*UNREADABLE, LookupError, AttributeError, RuntimeError, MemoryError) as error:
         raise UnreadableFile(path, f"no HDF5 file with the key `depth` ({error})") from None
 
 

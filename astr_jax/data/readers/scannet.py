@@ -97,9 +97,9 @@ class ScanNet(PosedDataset):
         K = self.intrinsics[folder]
         if K.shape == (4, 4):
             K = K[:3, :3]
-        return checked_intrinsics(
-            K.reshape(3, 3) if K.shape == (9,) else K, f"{self.intrinsics_file}, {folder}"
-        )
+        if K.shape == (9,):
+            K = K.reshape(3, 3)
+        return checked_intrinsics(K, f"{self.intrinsics_file}, {folder}")
 
     def _cam_from_world(self, folder: str, stem: int) -> Float[np.ndarray, "4 4"]:
         path = self.root / folder / "pose" / f"{stem}.txt"
