@@ -4,6 +4,7 @@
 # make adapters   try astr_jax.adapters on torch, kornia and vismatch, in .venv-adapters; and on hloc
 #   and glue-factory, which pip does not have, where PYTHONPATH names folders of their repositories.
 #   Where pip's torch and torchvision are the large ones for GPUs, TORCH='...' names those for CPUs: both of a kind.
+# make fuzz   ask every public door 10,000 odd questions (EXAMPLES=N SEED=N)
 # All need only Python >= 3.11 and make: they create .venv and install into it.
 #
 # make train-gpu PHOTOS=photos.npz RUN=runs/small MINUTES=9
@@ -19,13 +20,15 @@
 PYTHON ?= python3
 RUN ?= runs/small
 MINUTES ?= 9
+EXAMPLES ?= 10000
+SEED := $(or $(SEED),$(shell date +%s))
 BIN := .venv/bin
 TORCH ?= torch torchvision
 ADAPTERS := .venv-adapters
 
 REPORTS := $(foreach name,tiny sift rootsift orb akaze,docs/results/$(name).json)
 
-.PHONY: demo test aot adapters train-gpu measure lint format clean
+.PHONY: demo test aot adapters fuzz train-gpu measure lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
@@ -38,6 +41,10 @@ aot: .venv/installed
 
 adapters: $(ADAPTERS)/installed
 	$(ADAPTERS)/bin/python -m pytest tests/adapters -W default
+
+fuzz: .venv/installed
+	@echo 'seed $(SEED); the same again: make fuzz EXAMPLES=$(EXAMPLES) SEED=$(SEED)'
+	ASTR_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
 
 train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:

@@ -19,6 +19,7 @@ CAMERAS = (
     np.full((3, 3), np.nan),
     "K",
 )
+POLISH = st.booleans() if EXAMPLES else st.just(False)  # each a program of its own
 FILLS = ("texture", "texture", "black", "white", "noise", "step", "nan")
 
 
@@ -53,7 +54,7 @@ def masks(draw, image):
 @examples(12, most=48)
 @given(
     data=st.data(),
-    polish=st.just(False) if not EXAMPLES else st.booleans(),
+    polish=POLISH,
     most=st.sampled_from((None, 1, 7, 0)),
 )
 def test_any_pair_has_finite_matches_or_is_refused_by_a_name(params, data, polish, most):
@@ -61,7 +62,6 @@ def test_any_pair_has_finite_matches_or_is_refused_by_a_name(params, data, polis
     names = ("img0", "img1", "mask", "K0", "K1", "max_matches")
     given_masks = [data.draw(masks(image)) for image in pair]
     cameras = [data.draw(st.sampled_from(CAMERAS)) for _ in range(2)]
-    estimator = None if EXAMPLES else "none"
 
     def door():
         return astr_jax.match(
@@ -71,7 +71,7 @@ def test_any_pair_has_finite_matches_or_is_refused_by_a_name(params, data, polis
             mask1=given_masks[1],
             K0=cameras[0],
             K1=cameras[1],
-            estimator=estimator,
+            estimator=None if EXAMPLES else "none",
             polish=polish,
             max_matches=most,
             resize=64,
