@@ -11,13 +11,12 @@ from evaluation.miniatures import NAMES, STEMS, make_megadepth, make_scannet, ma
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_doors_of_models import read_pairs
-from verdicts import ask, assert_finite, examples
+from verdicts import ask, ask_pairs, assert_finite, examples
 
 from astr_jax.data.readers import MegaDepth, ScanNet
 from astr_jax.data.readers.depths import read_depth
 from astr_jax.evaluation.benchmarks import megadepth1500, scannet1500
-from astr_jax.evaluation.benchmarks.pairs import read_pairs as read_index
+from astr_jax.evaluation.benchmarks.pairs import read_pairs
 
 BAND = "0015_0.1_0.3"
 
@@ -75,7 +74,7 @@ def write_spoiled(path, source, draw):
 def test_any_index_of_megadepth_is_read_or_refused_by_the_file(tmp_path, megadepth, data):
     path = tmp_path / f"{BAND}.npz"
     write_spoiled(path, megadepth / "index" / path.name, data.draw)
-    read_pairs("MegaDepth", MegaDepth(megadepth, tmp_path), path, megadepth)
+    ask_pairs("MegaDepth", MegaDepth(megadepth, tmp_path), path, megadepth)
     names = path, megadepth, BAND, "megadepth1500"
     ask("MegaDepth-1500", lambda: megadepth1500.read(megadepth, tmp_path), *names)
 
@@ -98,7 +97,7 @@ def test_any_index_of_scannet_is_read_or_refused_by_the_file(tmp_path, scannet, 
 
     dataset = ask("ScanNet, opened", opened, *names)
     if dataset is not None:
-        read_pairs("ScanNet", dataset, root, path, intrinsics)
+        ask_pairs("ScanNet", dataset, root, path, intrinsics)
     names = *names, "scannet1500"
     ask("ScanNet-1500", lambda: scannet1500.read(root, path, intrinsics), *names)
 
@@ -120,7 +119,7 @@ def test_any_index_json_is_read_or_refused_by_the_file(tmp_path, shifted, data):
     if data.draw(st.integers(0, 3)) == 0:
         image = folder / "0_0.png"
         image.write_bytes(data.draw(spoiled_bytes(image.read_bytes())))
-    pairs = ask("index.json", lambda: read_index([folder]), path)
+    pairs = ask("index.json", lambda: read_pairs([folder]), path)
     for pair in pairs or ():
         assert_finite(list(pair.truth.matrices.values()))
 

@@ -9,27 +9,12 @@ from damage import spoiled_bytes, spoiled_json, spoiled_text
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from verdicts import ask, assert_finite, examples
+from verdicts import ask, ask_pairs, examples
 
 from astr_jax.data.readers import ColmapModels, PosedFolders
 from astr_jax.evaluation.benchmarks import colmap
 
-SIZE = (64, 64)
 K = [[60.0, 0, 39.5], [0, 60.0, 29.5], [0, 0, 1]]
-
-
-def read_pairs(door, dataset, *names):
-    """Every pair of a data set's only scene, and the arrays of the first three."""
-    (scene,) = dataset.scenes
-    names = *names, scene
-    pairs = ask(door, lambda: dataset.pairs(scene), *names)
-    for k in range(min(3, len(pairs or ()))):
-        pair = ask(f"{door}, pairs", lambda k=k: pairs[k], *names)
-        if pair is not None:
-            arrays = ask(f"{door}, pictures", lambda pair=pair: dataset.load(pair, SIZE), *names)
-            if arrays is not None:
-                assert_finite(arrays)
-    return pairs
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +58,7 @@ def test_any_colmap_model_is_read_or_refused_by_the_file(tmp_path, town, data):
             else:
                 path.write_bytes(data.draw(spoiled_bytes(path.read_bytes())))
     dataset = ColmapModels([folder], min_overlap=0, max_overlap=1)
-    read_pairs("COLMAP models", dataset, folder)
+    ask_pairs("COLMAP models", dataset, folder)
     ask("COLMAP benchmark", lambda: colmap.read([folder], bands=[(0.0, 1.01)]), folder)
 
 
@@ -111,4 +96,4 @@ def test_any_folder_with_poses_is_read_or_refused_by_the_file(tmp_path, kitchen,
     for file in ("depth/1.png", "images/0.png"):
         if data.draw(st.integers(0, 3)) == 0:
             (folder / file).write_bytes(data.draw(spoiled_bytes((folder / file).read_bytes())))
-    read_pairs("folders with poses", PosedFolders([folder]), folder)
+    ask_pairs("folders with poses", PosedFolders([folder]), folder)

@@ -68,6 +68,22 @@ def assert_finite(tree) -> None:
             assert np.isfinite(leaf).all()
 
 
+def ask_pairs(door, dataset, *names):
+    """Every pair of a data set's only scene, and the arrays of the first three."""
+    (scene,) = dataset.scenes
+    names = *names, scene
+    pairs = ask(door, lambda: dataset.pairs(scene), *names)
+    for k in range(min(3, len(pairs or ()))):
+        pair = ask(f"{door}, pairs", lambda k=k: pairs[k], *names)
+        if pair is not None:
+            arrays = ask(
+                f"{door}, pictures", lambda pair=pair: dataset.load(pair, (64, 64)), *names
+            )
+            if arrays is not None:
+                assert_finite(arrays)
+    return pairs
+
+
 def _check_words(door: str, error: Exception, names: list[str]) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
