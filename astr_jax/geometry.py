@@ -11,6 +11,7 @@ number of quarter turns anticlockwise, as in np.rot90.
 import numpy as np
 from jaxtyping import Float, Real
 
+FAR = 1e9  # pixels, and units of a translation: what lies beyond counts as infinite
 ROTATION_TOLERANCE = 0.01  # of R^T R from 1, as files with few digits have it
 _HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # a half pixel on, per axis
 
@@ -102,7 +103,7 @@ def rigid_pose(pose) -> Float[np.ndarray, "4 4"]:
         pose = pose.reshape(-1, 4)
     if pose.shape == (3, 4):
         pose = np.concatenate([pose, [[0.0, 0.0, 0.0, 1.0]]])
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+    if pose.shape != (4, 4) or not (np.abs(pose) < FAR).all():
         raise ValueError(f"must be [4 4] or [3 4] and finite; got {pose.tolist()}")
     R, must = pose[:3, :3], "must be a rotation and a translation above a row of 0 0 0 1"
     if not np.allclose(pose[3], [0, 0, 0, 1], atol=1e-6):

@@ -45,7 +45,9 @@ class HomographyConfig:
 
     def __post_init__(self):
         if min(self.height, self.width) < 32:
-            raise ValueError(f"Images must be at least 32 x 32; got {self.height} x {self.width}.")
+            raise ValueError(
+                f"height and width must be at least 32; got {self.height} x {self.width}."
+            )
         if not 0 <= self.easy_view_angle <= self.max_view_angle <= 80:
             raise ValueError(
                 "View angles are degrees with 0 <= easy_view_angle <= max_view_angle <= 80; "

@@ -45,7 +45,9 @@ class TracksConfig:
 
     def __post_init__(self):
         if min(self.height, self.width) < 32:
-            raise ValueError(f"Images must be at least 32 x 32; got {self.height} x {self.width}.")
+            raise ValueError(
+                f"height and width must be at least 32; got {self.height} x {self.width}."
+            )
         if not 1 <= self.least <= self.capacity:
             raise ValueError(f"least must be in 1 .. capacity {self.capacity}; got {self.least}.")
         if not 0 < self.min_zoom <= self.max_zoom:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -18,7 +19,11 @@ WIDTH, HEIGHT, SUB_DIRECTORIES = 256, 257, 330  # tags of TIFF
 HALF = 128  # of 256 levels
 MOST_PAGES = 1000  # that are looked at
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-DAMAGE = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error)
+# What Pillow and its decoders raise for damaged files.
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, EOFError),
+    *(RuntimeError, ArithmeticError, MemoryError, struct.error, zlib.error),
+)
 UNREADABLE = (*DAMAGE, Image.DecompressionBombError)  # what opening a damaged picture may raise
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from astr_jax.geometry import shrunk_intrinsics, shrunk_points, turned_camera
+from astr_jax.geometry import FAR, shrunk_intrinsics, shrunk_points, turned_camera
 from astr_jax.images import Prepared, notice
 
-FAR = 1e9  # pixels: what lies beyond counts as infinite
 LEAST_SHORT = 40  # pixels of the short side at the working size: below there is hardly a match
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.data.readers.bad_files import UnreadableFile
-from astr_jax.geometry import rigid_pose
+from astr_jax.geometry import FAR, rigid_pose
 
 ROUNDING = 1.0  # pixels: of a side of a picture that was shrunk as a whole
 LEAST_INSIDE = 0.05  # of a side: so far from the border a principal point lies, at least
@@ -24,7 +24,7 @@ def checked_intrinsics(K, name: str | os.PathLike) -> Float[np.ndarray, "3 3"]:
     """K of a file, which is named: finite, with focal lengths above 0. Raises UnreadableFile."""
     try:
         K = np.array(K, float)
-        good = K.shape == (3, 3) and np.isfinite(K).all() and min(K[0, 0], K[1, 1]) > 0
+        good = K.shape == (3, 3) and (np.abs(K) < FAR).all() and min(K[0, 0], K[1, 1]) > 0
     except (ValueError, TypeError, OverflowError):
         good = False
     if not good:

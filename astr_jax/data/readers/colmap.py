@@ -14,6 +14,7 @@ from astr_jax.data.readers.depths import SparseDepth
 from astr_jax.data.readers.overlap import overlap_from_tracks
 from astr_jax.data.readers.pairs import LazyPairs, SceneFolders, chosen_pairs, pairs_of_views
 from astr_jax.data.readers.views import View
+from astr_jax.geometry import FAR
 
 
 class ColmapModels(SceneFolders):
@@ -74,4 +75,5 @@ def sparse_depth(model: pathlib.Path, points: dict, image: ModelImage) -> Sparse
         )
     xyz = np.array([points[point] for point in image.points.tolist()]).reshape(-1, 3)
     z = xyz @ image.cam_from_world[2, :3] + image.cam_from_world[2, 3]
-    return SparseDepth(image.keypoints, np.maximum(z, 0.0), image.size)
+    known = (z > 0) & (z < FAR) & (np.abs(image.keypoints) < FAR).all(axis=-1)
+    return SparseDepth(image.keypoints[known], z[known], image.size)

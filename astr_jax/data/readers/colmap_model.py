@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astr_jax.data.readers.bad_files import UnreadableFile
+from astr_jax.data.readers.calibration import checked_intrinsics
 
 # Camera models without lens distortion, by number and by name. The others have to be undistorted.
 UNDISTORTED = {0: "SIMPLE_PINHOLE", 1: "PINHOLE"}
@@ -49,6 +50,9 @@ def read_images(folder: pathlib.Path) -> list[ModelImage]:
         pose[:3, :3], pose[:3, 3] = rotation_matrix(np.array(rotation)), translation
         seen = seen[seen["point"] >= 0]
         images.append(ModelImage(name, size, K, pose, seen["xy"] - 0.5, seen["point"]))
+    names = [image.name for image in images]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UnreadableFile(folder, f"two pictures are called {min(twice)}")
     if not images:
         raise UnreadableFile(folder, "there is no registered picture in it")
     return images
@@ -78,7 +82,8 @@ def _intrinsics(folder, number, model, width, height, params):
     if min(width, height) < 1:
         raise UnreadableFile(folder, f"camera {number} has {width} x {height} pixels")
     fx, fy, cx, cy = params if model == "PINHOLE" else (params[0], *params)
-    return np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]]), (height, width)
+    K = [[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]]
+    return checked_intrinsics(K, f"{folder}, camera {number}"), (height, width)
 
 
 def _records(folder: pathlib.Path, name: str, binary, text) -> list[tuple]:
@@ -168,6 +173,8 @@ def _text_images(lines: Iterator[str]) -> Iterator[tuple]:
         second = next(lines, None)
         if second is None:
             raise ValueError(f"it ends behind the first line of {name}; a picture has two")
+        if len(pose) != 7:
+            raise ValueError(f"the first line of {name} has {len(pose) + 3} values instead of 10")
         values = np.array(second.split(), float).reshape(-1, 3)
         seen = np.empty(len(values), OBSERVATION)
         seen["xy"], seen["point"] = values[:, :2], values[:, 2]
