@@ -18,10 +18,11 @@ def pytest_terminal_summary(terminalreporter):
     if not (verdicts.EXAMPLES and verdicts.asked):
         return
     write = terminalreporter.write_line
-    write(f"{'door':24}{'examples':>9}{'refused':>9}")
+    write(f"{'door':32}{'examples':>9}{'refused':>9}{'most MiB':>9}")
     for door, count in sorted(verdicts.asked.items()):
-        write(f"{door:24}{count:9}{verdicts.refused[door]:9}")
-    write(f"{'together':24}{verdicts.asked.total():9}{verdicts.refused.total():9}")
+        most = verdicts.most_taken[door] >> 20
+        write(f"{door:32}{count:9}{verdicts.refused[door]:9}{most:9}")
+    write(f"{'together':32}{verdicts.asked.total():9}{verdicts.refused.total():9}")
     write(f"foreign tracebacks, or errors that name nothing: {len(verdicts.foreign)}")
     for door, what in sorted(verdicts.foreign):
         write(f"  {door}: {what}")

@@ -37,7 +37,7 @@ def arrays(draw):
         shape = tuple(min(side, 20) for side in shape)
     kind = draw(COMMON | COMMON | COMMON | st.sampled_from(TYPES))
     whole = np.issubdtype(kind, np.integer)
-    fill = draw(st.just("good") | st.just("good") | st.sampled_from(FILLS))
+    fill = draw(st.sampled_from(("good",) * 15 + FILLS))
     values = np.random.default_rng(draw(st.integers(0, 99))).random(shape) * (255 if whole else 1)
     values = np.asarray(values * {"negative": -1.0, "zeros": 0.0, "huge": 1e30}.get(fill, 1.0))
     if fill in ("nan", "infinity") and values.size:
@@ -48,14 +48,10 @@ def arrays(draw):
     return forms[draw(st.integers(0, 2))]
 
 
-masks = (
-    st.none()
-    | st.none()
-    | st.just("fitting")
-    | st.just("fitting")
-    | arrays()
-    | st.sampled_from(NOT_IMAGES)
+masks = st.sampled_from((None,) * 5 + ("fitting",) * 3 + NOT_IMAGES) | st.sampled_from(
+    (None, "fitting")
 )
+masks |= arrays()
 resizes = st.sampled_from((64, 65, 640))
 alphas = st.sampled_from(ALPHAS)
 

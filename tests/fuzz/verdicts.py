@@ -22,6 +22,7 @@ OURS = ("ValueError", "FileNotFoundError", "UnreadableFile")
 
 asked: collections.Counter = collections.Counter()  # examples by door
 refused: collections.Counter = collections.Counter()
+most_taken: collections.Counter = collections.Counter()  # bytes of one example
 foreign: set[tuple[str, str]] = set()  # door, and where something else than our own words came from
 
 
@@ -54,6 +55,7 @@ def ask(door: str, call, *names):
             refused[door] += 1
             result = None
     taken = peak_memory() - before if peak_memory() > peak else 0
+    most_taken[door] = max(most_taken[door], taken)
     if taken > MOST_MEMORY:
         foreign.add((door, f"took {taken >> 20} MiB"))
         raise AssertionError(f"{door} took {taken >> 20} MiB")
