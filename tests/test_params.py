@@ -166,7 +166,7 @@ def with_nan(path):
 
 
 def without_one(path):
-    rewritten(path, lambda t: {k: v for k, v in t.items() if "spot8_1/q" not in k})
+    rewritten(path, lambda t: {k: v for k, v in t.items() if "spot8_0/q" not in k})
 
 
 def with_one_more(path):
@@ -174,7 +174,7 @@ def with_one_more(path):
 
 
 def of_other_width(path):
-    rewritten(path, lambda t: {k: v[..., :-1] if "spot8_1/q" in k else v for k, v in t.items()})
+    rewritten(path, lambda t: {k: v[..., :-1] if "spot8_0/q" in k else v for k, v in t.items()})
 
 
 def foreign(path):
@@ -211,9 +211,9 @@ def with_broken_json(path):
         (empty, "not a safetensors file"),
         (foreign, "does not hold ASTR weights"),
         (with_nan, "stem/conv/kernel holds NaN"),
-        (without_one, "spot8_1/q/kernel should be .* is nothing"),
+        (without_one, "spot8_0/q/kernel should be .* is nothing"),
         (with_one_more, "extra/kernel should be nothing"),
-        (of_other_width, r"spot8_1/q/kernel should be \(16, 16\), and is \(16, 15\)"),
+        (of_other_width, r"spot8_0/q/kernel should be \(16, 16\), and is \(16, 15\)"),
         (of_a_later_version, "format version 2.*Update astr_jax"),
         (of_a_later_configuration, "ModelConfig has no register_tokens"),
         (without_a_version, "header is damaged"),
