@@ -102,7 +102,7 @@ def test_every_form_of_an_image_is_drawn(image):
 
 
 def test_an_image_with_odd_channels_is_refused():
-    with pytest.raises(ValueError, match=r"\[H W 3\].*got \(3, 48, 64\)"):
+    with pytest.raises(ValueError, match=r"\[H W c\].*got \(3, 48, 64\).*transpose\(1, 2, 0\)"):
         draw_matches(np.moveaxis(LEFT, -1, 0), RIGHT, some_matches(3))
 
 

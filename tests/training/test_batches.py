@@ -18,6 +18,7 @@ from astr_jax.training.experiment import Experiment, Stage, TrainConfig
 from astr_jax.training.step import keys_for_step
 
 STAGE = Stage(pairs=64, height=64, width=96, batch_size=2)
+K = np.array([[90.0, 0, 48], [0, 90, 32], [0, 0, 1]])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,7 +104,7 @@ def test_several_devices_render_the_pairs_that_one_does(experiment, photos, mixe
 
 class TenScenes(PosedDataset):
     def read_scene(self, scene):
-        views = [View(f"{scene}{k}", np.full((64, 96), k, np.uint8), np.eye(3)) for k in range(3)]
+        views = [View(f"{scene}{k}", np.full((64, 96), k, np.uint8), K) for k in range(3)]
         return [PosedPair(scene, views[k], views[k], np.eye(4)) for k in range(3)]
 
 
