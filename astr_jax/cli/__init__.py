@@ -111,16 +111,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def notices(title: str) -> Iterator[None]:
-    """Prints what is said of images as a line each."""
+    """Prints what is said of images as a line each, the same line once."""
     from astr_jax.images import ImageWarning
 
+    said = set()
     with warnings.catch_warnings():
         warnings.simplefilter("default", ImageWarning)
         as_usual = warnings.showwarning
 
         def show(message, category, *place, **options):
             if issubclass(category, ImageWarning):
-                complain(str(message), title)
+                if str(message) not in said:
+                    complain(str(message), title)
+                said.add(str(message))
             else:
                 as_usual(message, category, *place, **options)
 

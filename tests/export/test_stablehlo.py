@@ -23,7 +23,9 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "match_by_jax_alone.p
 
 def a_shift(variables, image0, image1, mask0, mask1, threshold):
     """Three matches in the place of a network's, which would take a minute to compile."""
-    points = jnp.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]) + mask0.sum() - mask0.size
+    points = jnp.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]) + jnp.float32(
+        mask0.sum() - mask0.size
+    )
     bright = (image0.mean() + image1.mean()) / 2
     return {
         "keypoints0": points,

@@ -34,11 +34,11 @@ def photos():
 
 
 @pytest.fixture(scope="module")
-def experiment(nano_config):
+def experiment(micro_config):
     """One homography and no posed pair; a fine stage."""
     return Experiment(
         name="micro",
-        model=nano_config,
+        model=micro_config,
         train=TrainConfig(),
         data=HomographyConfig(),
         stages=(Stage(pairs=2, height=SIZE[0], width=SIZE[1], batch_size=2),),
@@ -72,12 +72,12 @@ def unknown_cameras(batch):
 
 
 @pytest.fixture(scope="module")
-def validated(experiment, photos, nano_variables):
+def validated(experiment, photos, micro_variables):
     """With a posed pair, twice: the two results must be one."""
     wanted = dataclasses.replace(experiment.validation, posed_pairs=1)
     experiment = dataclasses.replace(experiment, validation=wanted)
     validate = make_validation(experiment, experiment.stages[0], photos, Posed())
-    return [validate(nano_variables) for _ in range(2)]
+    return [validate(micro_variables) for _ in range(2)]
 
 
 def test_the_scores_have_their_names_and_lie_in_their_ranges(validated):
@@ -106,10 +106,10 @@ def test_the_picture_has_pixels_of_both_verdicts(validated):
 
 
 def test_without_posed_pairs_there_is_no_pose_and_nothing_is_rendered(
-    experiment, photos, nano_variables, monkeypatch
+    experiment, photos, micro_variables, monkeypatch
 ):
     monkeypatch.setattr(validation_poses, "render_pairs", None)
-    found = make_validation(experiment, experiment.stages[0], photos)(nano_variables)
+    found = make_validation(experiment, experiment.stages[0], photos)(micro_variables)
     assert not [name for name in found.scores if name.startswith("pose")]
     assert "entropy/block2/head1" in found.scores
 
@@ -120,10 +120,10 @@ def test_without_homographies_there_is_no_validation(experiment, photos):
         make_validation(none, none.stages[0], photos)
 
 
-def test_it_matches_as_users_do(experiment, photos, nano_config, nano_variables):
+def test_it_matches_as_users_do(experiment, photos, micro_config, micro_variables):
     batch = unknown_cameras(Posed().stack([1]))
-    found, _ = match_batch(nano_variables, batch, model=nano_config, fine=True)
-    params = Params(nano_variables, nano_config)
+    found, _ = match_batch(micro_variables, batch, model=micro_config, fine=True)
+    params = Params(micro_variables, micro_config)
     images = batch.image0[0], batch.image1[0]
     expected = astr_jax.match(params, *images, resize=128, threshold=0.0, scales=1).compact()
     actual = jax.device_get(found)[0].compact()
@@ -136,9 +136,9 @@ def test_it_matches_as_users_do(experiment, photos, nano_config, nano_variables)
         )
 
 
-def test_a_coarse_stage_is_scored_by_centres_of_cells(nano_config, nano_variables):
+def test_a_coarse_stage_is_scored_by_centres_of_cells(micro_config, micro_variables):
     batch = unknown_cameras(Posed().stack([1]))
-    found, _ = match_batch(nano_variables, batch, model=nano_config, fine=False)
+    found, _ = match_batch(micro_variables, batch, model=micro_config, fine=False)
     matches = jax.device_get(found)[0].compact()
     assert len(matches) > 5
     width = SIZE[1] // 8
