@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from astr_jax import api
 from astr_jax.cli.match import add_weights, read_scales
+from astr_jax.cli.progress import progress_bar
 from astr_jax.matching import RESIZE, Matcher, MatchOptions
 from astr_jax.matching.scales import AUTO
 from astr_jax.params import find_weights
@@ -220,14 +221,8 @@ def run_mapping(options, photos, place, stamp: str) -> None:
 @contextlib.contextmanager
 def progress(words: str, total: int) -> Iterator[tuple[Progress, int]]:
     """A bar with an estimate of the time that is left."""
-    with Progress(
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bar:
-        yield bar, bar.add_task(words, total=total)
+    with progress_bar(Console(stderr=True)) as bar:
+        yield bar, bar.add_task(f"{words:<8}", total=total)
 
 
 def add_mapping(parser: argparse.ArgumentParser) -> None:

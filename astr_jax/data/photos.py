@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from astr_jax.data.readers.bad_files import BadFiles
-from astr_jax.files import replacing
+from astr_jax.files import files_below, replacing
 from astr_jax.images import check_photo, grey_of_levels, to_grey
 
 LONG_SIDE = 640  # pixels
@@ -55,25 +55,12 @@ def list_photos(folder: str | os.PathLike) -> list[pathlib.Path]:
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder of photographs, but {folder} is not a folder.")
-    paths = sorted(p for p in _files_below(folder) if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(p for p in files_below(folder) if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise FileNotFoundError(
             f"{folder} holds no photograph; expected files ending in {', '.join(SUFFIXES)}."
         )
     return paths
-
-
-def _files_below(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """All files below a folder. Links to folders are followed, each folder is entered once."""
-    seen = set()
-    for place, inner, names in os.walk(folder, followlinks=True):
-        state = os.stat(place)
-        if (state.st_dev, state.st_ino) in seen:
-            inner.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        inner.sort()
-        yield from (pathlib.Path(place, name) for name in names)
 
 
 def split_photos(paths, *, every: int = 40) -> tuple[list, list]:

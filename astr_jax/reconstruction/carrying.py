@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from astr_jax.ops.grids import COARSE_STRIDE
-from astr_jax.ops.least_squares_matching import Fitted, Pictures, fit_smoothed, levels_of
+from astr_jax.ops.least_squares_matching import fit_smoothed, levels_of
 from astr_jax.ops.local_affine import MatchGrid, is_mild, local_affine
 from pallas_kernels.arrays import Array
 
@@ -45,22 +45,7 @@ def carry(
     return carried, affine[row], away.min(axis=0) < NEAR**2
 
 
-smooth = jax.jit(levels_of)
-
-
-@jax.jit
-def settle(
-    pictures0: Pictures,
-    pictures1: Pictures,
-    mask0: Bool[Array, "h w"],
-    mask1: Bool[Array, "h w"],
-    points0: Float[Array, "k 2"],
-    points1: Float[Array, "k 2"],
-    affine: Float[Array, "k 2 2"],
-    valid: Bool[Array, " k"],
-) -> Fitted:
-    """Least-squares matching from points of image 0 that were carried to image 1."""
-    return fit_smoothed(pictures0, pictures1, mask0, mask1, points0, points1, affine, valid)
+smooth, settle = jax.jit(levels_of), jax.jit(fit_smoothed)
 
 
 def filled(x: np.ndarray, room: int) -> np.ndarray:

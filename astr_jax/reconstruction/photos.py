@@ -4,9 +4,8 @@ import dataclasses
 import os
 import pathlib
 
-from PIL import Image, UnidentifiedImageError
-
-from astr_jax.images import orientation, stored_shape
+from astr_jax.files import files_below
+from astr_jax.images import UNREADABLE, orientation, stored_shape
 
 ENDINGS = ("bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 
@@ -22,7 +21,8 @@ class Photo:
 
 
 def find_photos(folder: str | os.PathLike) -> tuple[Photo, ...]:
-    """All photographs in a folder and below it, by name; hidden files are left out.
+    """All photographs in a folder and below it, linked folders too, by name; hidden files are left
+    out.
 
     Raises FileNotFoundError without such a folder, ValueError for fewer than two photographs or a
     file that cannot be read.
@@ -30,7 +30,7 @@ def find_photos(folder: str | os.PathLike) -> tuple[Photo, ...]:
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}.")
-    files = [path for path in folder.rglob("*") if path.suffix[1:].lower() in ENDINGS]
+    files = [path for path in files_below(folder) if path.suffix[1:].lower() in ENDINGS]
     names = {path.relative_to(folder).as_posix(): path for path in files}
     names = {
         name: path
@@ -50,5 +50,5 @@ def _read(name: str, path: pathlib.Path) -> Photo:
         raise ValueError(f"{path}: the name holds a tab or a line's end; rename the file.")
     try:
         return Photo(name, path, orientation(path), stored_shape(path))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as an image ({error}); take it away.") from None

@@ -6,7 +6,7 @@ import os
 import numpy as np
 from jaxtyping import Bool
 
-from astr_jax.images import padded, prepare
+from astr_jax.images import padded, prepare, read_image
 from astr_jax.matching.canvases import canvases
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.reconstruction.carrying import smooth
@@ -32,8 +32,9 @@ class Picture:
 
 def make_picture(path: str | os.PathLike, *, resize: int, polish_size: int) -> Picture:
     """Reads an image at both sizes. Raises FileNotFoundError or ValueError."""
-    working = prepare(path, None, resize=resize, name=str(path))
-    large = prepare(path, None, resize=polish_size, name=str(path))
+    image = read_image(path, str(path))
+    working = prepare(image, None, resize=resize, name=str(path))
+    large = prepare(image, None, resize=polish_size, name=str(path))
     square = canvases(polish_size)[-1]
     pixels, mask = (padded(x, square)[0] for x in (large.pixels, large.mask))
     return Picture(

@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import Float
 
-from astr_jax.files import replacing
+from astr_jax.files import check_settings, replacing
 from astr_jax.reconstruction.pairs import Pair
 from astr_jax.types import Matches
 
@@ -139,9 +139,4 @@ def _check_settings(file: pathlib.Path, settings: dict) -> None:
         with replacing(file) as beside:
             beside.write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
     found = json.loads(file.read_text(encoding="utf-8"))
-    other = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
-    if other:
-        raise ValueError(
-            f"{file.parent} was begun with other settings: {', '.join(other)} differ. Give the "
-            "same again, or another folder."
-        )
+    check_settings(found, settings, file.parent)

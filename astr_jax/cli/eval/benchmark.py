@@ -5,8 +5,9 @@ import dataclasses
 
 from rich.console import Console
 
-from astr_jax.cli.eval.matcher import add_matcher, add_size, asked_matcher, progress_bar
+from astr_jax.cli.eval.matcher import add_matcher, add_size, asked_matcher
 from astr_jax.cli.files import check_output
+from astr_jax.cli.progress import progress_bar
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.reading import (
     BENCHMARKS,

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from astr_jax.cli.eval.matcher import progress_bar
 from astr_jax.cli.files import check_output
+from astr_jax.cli.progress import progress_bar
 from astr_jax.evaluation.benchmarks.benchmark import Benchmark
 from astr_jax.evaluation.benchmarks.reading import longest_side, read_benchmark
 from astr_jax.evaluation.benchmarks.resizing import load_pair

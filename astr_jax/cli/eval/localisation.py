@@ -5,7 +5,8 @@ import dataclasses
 
 from rich.console import Console
 
-from astr_jax.cli.eval.matcher import add_matcher, add_size, asked_matcher, progress_bar
+from astr_jax.cli.eval.matcher import add_matcher, add_size, asked_matcher
+from astr_jax.cli.progress import progress_bar
 from astr_jax.evaluation.localisation.export import PROTOCOLS, next_command, write_matches
 
 GOES_ON = "; the same command goes on"

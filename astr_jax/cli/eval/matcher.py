@@ -4,9 +4,6 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from astr_jax.evaluation.matchers.named import NamedMatcher, find_matcher
 
 
@@ -74,15 +71,4 @@ def asked_matcher(arguments: argparse.Namespace, resize: int | None) -> NamedMat
         resize,
         upright=arguments.upright,
         polish=arguments.polish,
-    )
-
-
-def progress_bar(console: Console) -> Progress:
-    """What is done, how much there is, and the time that is left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
     )

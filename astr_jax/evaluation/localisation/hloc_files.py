@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from astr_jax.evaluation.scores.found import FoundMatches
-from astr_jax.files import replacing
+from astr_jax.files import check_settings, replacing
 
 DENSE = ("keypoints0", "keypoints1", "scores")
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError)  # what HDF5 raises on it
@@ -53,13 +53,11 @@ class DenseMatches:
             json.loads(stated),
         )
         self.file.flush()
-        other = sorted(key for key in {*found, *stated} if found.get(key) != stated.get(key))
-        if other:
+        try:
+            check_settings(found, stated, path)
+        except ValueError:
             self.file.close()
-            raise ValueError(
-                f"{path} was begun with other settings: {', '.join(other)} differ. Give the same "
-                "again, or another folder."
-            )
+            raise
 
     @staticmethod
     def _open(path: pathlib.Path) -> tuple[h5py.File, set[str]]:
