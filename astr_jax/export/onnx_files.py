@@ -3,13 +3,11 @@
 Needs the packages `onnx` to write and `onnxruntime` to check and to run; the extra "onnx" has both.
 """
 
-import contextlib
-import dataclasses
 import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +16,12 @@ from jaxtyping import PyTree
 
 from astr_jax.config import to_json
 from astr_jax.export.agreement import Agreement
+from astr_jax.export.exported import (
+    WHOLE,
+    Exported,
+    check_implementation,
+    removed_after_an_error,
+)
 from astr_jax.export.pairs import PreparedPair
 from astr_jax.export.programs import named, programs_of
 from astr_jax.files import replacing
@@ -25,15 +29,6 @@ from astr_jax.params import Params
 
 IMPLEMENTATIONS = ("gather", "dense")  # of the sparse attention, that have an ONNX graph
 FORMAT = "astr_jax onnx 1"
-WHOLE = "match"  # the graph of the whole match
-
-
-@dataclasses.dataclass(frozen=True)
-class Exported:
-    """What was written, and how it compares with JAX."""
-
-    files: tuple[pathlib.Path, ...]
-    agreement: Agreement
 
 
 def export_onnx(
@@ -57,10 +52,7 @@ def export_onnx(
 
     from astr_jax.export.lowering.model import OPSET, to_onnx
 
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}."
-        )
+    check_implementation(implementation, IMPLEMENTATIONS)
     params = named(params, implementation)
     programs = programs_of(params, size)
     about = {
@@ -75,16 +67,15 @@ def export_onnx(
     }
     folder.mkdir(exist_ok=True)
     files = []
-    with _removed_after_an_error(files):
+    with removed_after_an_error(files):
         for name, program in programs.items():
-            model = to_onnx(
-                program.function,
-                params.variables,
-                program.inputs,
-                half=half,
-                name=name,
-                metadata=about,
-            )
+            given = program.function, params.variables, program.inputs
+            try:
+                model = to_onnx(*given, half=half, name=name, metadata=about)
+            except NotImplementedError as error:
+                raise ValueError(
+                    f"these weights have no ONNX graph: in {name}, {error}. --stablehlo takes any."
+                ) from error
             files.append(folder / f"{name}.onnx")
             with replacing(files[-1]) as beside:
                 onnx.save(model, beside)
@@ -173,13 +164,3 @@ class OnnxGraphs:
                 path, options, providers=["CPUExecutionProvider"]
             )
         return self._sessions[name]
-
-
-@contextlib.contextmanager
-def _removed_after_an_error(files: list[pathlib.Path]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        for file in files:
-            file.unlink(missing_ok=True)
-        raise

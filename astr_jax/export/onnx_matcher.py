@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 
-from astr_jax.export.onnx_files import WHOLE, OnnxGraphs, by_stages
+from astr_jax.export.exported import WHOLE
+from astr_jax.export.onnx_files import OnnxGraphs, by_stages
 from astr_jax.export.pairs import PreparedPair
 from astr_jax.types import Matches
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from astr_jax.geometry import enlarged_points
 from astr_jax.images import Prepared, padded, prepare
+from astr_jax.images.reading import loaded
 from astr_jax.types import Matches
 from pallas_kernels.arrays import Array
 
@@ -49,6 +50,7 @@ class PreparedPair:
 
 def fitted(image, mask, size: tuple[int, int], name: str) -> Prepared:
     """An image shrunk so that it fits into height and width."""
+    image = loaded(image, name)  # read once, prepared at two sizes
     whole = prepare(image, mask, resize=2**20, name=name)
     if whole.batched:
         raise ValueError(f"{name} is a batch; an exported graph takes one image at a time.")

@@ -1,6 +1,5 @@
 """StableHLO by jax.export: files that JAX alone reads and runs, on CPUs, NVIDIA's GPUs and TPUs."""
 
-import dataclasses
 import functools
 import importlib.metadata
 import json
@@ -12,6 +11,12 @@ from jax import export
 
 from astr_jax.config import to_json
 from astr_jax.export.agreement import Agreement
+from astr_jax.export.exported import (
+    WHOLE,
+    Exported,
+    check_implementation,
+    removed_after_an_error,
+)
 from astr_jax.export.pairs import PreparedPair
 from astr_jax.export.programs import named, programs_of
 from astr_jax.files import replacing
@@ -19,15 +24,6 @@ from astr_jax.params import Params
 
 IMPLEMENTATIONS = ("gather", "dense", "segment_sum")  # plain XLA, on any device
 PLATFORMS = ("cpu", "cuda", "tpu")
-WHOLE = "match"
-
-
-@dataclasses.dataclass(frozen=True)
-class Exported:
-    """What was written, and how it compares with JAX."""
-
-    files: tuple[pathlib.Path, ...]
-    agreement: Agreement
 
 
 def export_stablehlo(
@@ -44,32 +40,25 @@ def export_stablehlo(
     Each is one function of arrays by name, with the weights inside. pair: two pictures that the
     file read back must match as before. Raises ValueError.
     """
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {implementation!r}."
-        )
+    check_implementation(implementation, IMPLEMENTATIONS)
     params = named(params, implementation)
     programs = programs_of(params, size)
     folder.mkdir(exist_ok=True)
     files = []
-    for name, program in programs.items():
-        closed = functools.partial(program.function, params.variables)
-        exported = export.export(jax.jit(closed), platforms=PLATFORMS)(**program.inputs)
-        files.append(folder / f"{name}.jax")
-        with replacing(files[-1]) as beside:
-            beside.write_bytes(exported.serialize())
-    prepared = PreparedPair.of(*pair, size)
-    threshold = np.float32(params.calibration.threshold)
-    given = dict(prepared.arrays()) | {"threshold": threshold}
-    one = jax.jit(programs[WHOLE].function)(params.variables, **given)
-    other = export.deserialize(files[-1].read_bytes()).call(**given)
-    agreement = Agreement.of(prepared.as_given(other), prepared.as_given(one))
-    try:
-        agreement.check(str(files[-1]))
-    except ValueError:
-        for file in files:
-            file.unlink()
-        raise
+    with removed_after_an_error(files):
+        for name, program in programs.items():
+            closed = functools.partial(program.function, params.variables)
+            exported = export.export(jax.jit(closed), platforms=PLATFORMS)(**program.inputs)
+            files.append(folder / f"{name}.jax")
+            with replacing(files[-1]) as beside:
+                beside.write_bytes(exported.serialize())
+        prepared = PreparedPair.of(*pair, size)
+        threshold = np.float32(params.calibration.threshold)
+        given = dict(prepared.arrays()) | {"threshold": threshold}
+        one = jax.jit(programs[WHOLE].function)(params.variables, **given)
+        other = export.deserialize((folder / f"{WHOLE}.jax").read_bytes()).call(**given)
+        agreement = Agreement.of(prepared.as_given(other), prepared.as_given(one))
+        agreement.check(f"{folder / WHOLE}.jax")
     about = {
         "version": importlib.metadata.version("astr_jax"),
         "jax": jax.__version__,

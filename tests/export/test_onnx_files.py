@@ -90,6 +90,17 @@ def test_an_export_that_does_something_else_is_removed(
     assert list((tmp_path / "graphs").iterdir()) == []
 
 
+def test_a_program_that_has_no_graph_is_refused_in_words(
+    micro_params, pictures, tmp_path, monkeypatch
+):
+    number = jax.ShapeDtypeStruct((3,), np.float32)
+    program = Program(lambda weights, x: {"y": jax.lax.erf_inv(x)}, {"x": number})
+    monkeypatch.setattr(onnx_files, "programs_of", lambda *_: {"match": program})
+    with pytest.raises(ValueError, match=r"no ONNX graph: in match, .*'erf_inv'.*--stablehlo"):
+        export_onnx(micro_params, tmp_path, size=SIZE, pair=pictures)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_matches_by_a_folder_of_graphs(exported, pictures, tmp_path, capsys):
     files = [str(tmp_path / f"{i}.png") for i in (0, 1)]
     for picture, file in zip(pictures, files, strict=True):

@@ -33,6 +33,7 @@ PLAIN = {  # primitive -> operator of ONNX, and the same in NumPy
     "not": ("Not", np.logical_not),
     "or": ("Or", np.logical_or),
     "pow": ("Pow", np.power),
+    "rem": ("Mod", np.fmod),
     "round": ("Round", np.round),  # halves to even numbers, as both do
     "sign": ("Sign", np.sign),
     "sin": ("Sin", np.sin),
@@ -61,10 +62,10 @@ def _integer_pow(graph, params, x):
     power = x
     for _ in range(abs(y) - 1):
         power = plain(graph, "mul", power, x)
-    return power if y > 0 else plain(graph, "div", _like(x, 1), power)
+    return power if y > 0 else plain(graph, "div", like(x, 1), power)
 
 
-def _like(x: Value, number) -> Value:
+def like(x: Value, number) -> Value:
     """A constant that broadcasts with x."""
     ones = (1,) * len(x.shape)
     return constant(np.full(ones, number, x.dtype)).repeated(x.shape)
@@ -93,15 +94,6 @@ def _hides(which, no, yes) -> bool:
     return zero and yes.constant is None and math.prod(which.stored) < math.prod(yes.stored)
 
 
-def _remainder(graph, params, a, b):
-    if all(x.constant is not None for x in (a, b)):
-        array = np.fmod(*(x.constant.reshape(x.stored) for x in (a, b)))
-        stored = np.broadcast_shapes(a.stored, b.stored)
-        return Value(stored, a.shape, a.dtype, constant=array.astype(a.dtype))
-    stored = np.broadcast_shapes(a.stored, b.stored)
-    return graph.node("Mod", [a, b], stored, a.dtype, shape=a.shape, fmod=1)
-
-
 def _clamp(graph, params, least, x, most):
     return plain(graph, "min", plain(graph, "max", x, least), most)
 
@@ -110,16 +102,16 @@ COMPOUND = {
     "clamp": _clamp,
     "convert_element_type": lambda g, p, x: g.cast(x, p["new_dtype"]),
     "copy": lambda g, p, x: x,
-    "expm1": lambda g, p, x: plain(g, "sub", plain(g, "exp", x), _like(x, 1)),
+    "expm1": lambda g, p, x: plain(g, "sub", plain(g, "exp", x), like(x, 1)),
     "integer_pow": _integer_pow,
-    "is_finite": lambda g, p, x: plain(g, "le", plain(g, "abs", x), _like(x, LARGEST)),
+    "is_finite": lambda g, p, x: plain(g, "le", plain(g, "abs", x), like(x, LARGEST)),
     "ne": lambda g, p, a, b: plain(g, "not", plain(g, "eq", a, b)),
-    "rem": _remainder,
-    "rsqrt": lambda g, p, x: plain(g, "div", _like(x, 1), plain(g, "sqrt", x)),
+    "rem": lambda g, p, a, b: plain(g, "rem", a, b, fmod=1),
+    "rsqrt": lambda g, p, x: plain(g, "div", like(x, 1), plain(g, "sqrt", x)),
     "select_n": _select,
     "square": lambda g, p, x: plain(g, "mul", x, x),
     "stop_gradient": lambda g, p, x: x,
 }
-RULES = COMPOUND | {
+RULES = {
     name: lambda graph, params, *values, name=name: plain(graph, name, *values) for name in PLAIN
-}
+} | COMPOUND

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jax.lax import GatherScatterMode
 
-from astr_jax.export.lowering.elementwise import plain
+from astr_jax.export.lowering.elementwise import like, plain
 from astr_jax.export.lowering.graph import Graph, Value, constant
 from astr_jax.export.lowering.shapes import joined, sliced, transposed
 
@@ -18,8 +18,8 @@ def _linear(graph: Graph, places: Value, sizes) -> tuple[Value, Value | None]:
         part = _column(graph, places, axis)
         total = part if total is None else _sum(graph, _times(graph, total, size), part)
         if part.constant is None:
-            least = plain(graph, "ge", part, _number(part, 0))
-            most = plain(graph, "lt", part, _number(part, size))
+            least = plain(graph, "ge", part, like(part, 0))
+            most = plain(graph, "lt", part, like(part, size))
             both = plain(graph, "and", least, most)
             inside = both if inside is None else plain(graph, "and", inside, both)
         elif part.constant.size and not 0 <= part.constant.min() <= part.constant.max() < size:
@@ -39,16 +39,12 @@ def _column(graph: Graph, places: Value, axis: int) -> Value:
     return graph.node("Gather", given, shape, places.dtype, axis=len(shape))
 
 
-def _number(like: Value, number) -> Value:
-    return constant(np.full((1,) * len(like.shape), number, like.dtype)).repeated(like.shape)
-
-
 def _sum(graph, a, b):
     return plain(graph, "add", a, b)
 
 
 def _times(graph, a, size):
-    return plain(graph, "mul", a, _number(a, size))
+    return plain(graph, "mul", a, like(a, size))
 
 
 def _gather(graph, params, x, places):
@@ -75,13 +71,13 @@ def _gather(graph, params, x, places):
     index = graph.whole(index)
     safe = params["mode"] == GatherScatterMode.PROMISE_IN_BOUNDS or inside is None
     if not safe:
-        most = _number(index, x.shape[0] - 1)
-        index = plain(graph, "min", plain(graph, "max", index, _number(index, 0)), most)
+        most = like(index, x.shape[0] - 1)
+        index = plain(graph, "min", plain(graph, "max", index, like(index, 0)), most)
     found = graph.node("Gather", [x, index], (*index.shape, *rest), x.dtype, axis=0)
     if not safe and params["mode"] != GatherScatterMode.CLIP:
         shape = (*inside.stored, *(1,) * len(rest))
         inside = graph.reshaped(inside, shape, found.shape)
-        fill = _number(found, params["fill_value"])
+        fill = like(found, params["fill_value"])
         found = graph.node("Where", [inside, found, fill], found.shape, found.dtype)
     batch = len(index.shape)
     offset = list(numbers.offset_dims)
@@ -113,7 +109,7 @@ def _scatter_numbers(graph: Graph, x: Value, places, updates, reduction: str) ->
     n = math.prod(x.shape)
     index, inside = _linear(graph, places, x.shape)
     if inside is not None:
-        beyond = _number(index, n)
+        beyond = like(index, n)
         index = graph.node("Where", [inside, index, beyond], index.shape, index.dtype)
     line = graph.reshaped(graph.whole(x), (n,))
     longer = joined(graph, [line, constant(np.zeros(1, x.dtype))], 0)
