@@ -61,7 +61,8 @@ class ASTR(BaseModel):
         }
 
     def loss(self, pred, data):
-        """None: astr_jax is trained by its own commands. Raises NotImplementedError."""
+        """glue-factory asks every model for one, and those that it does not train raise
+        NotImplementedError, as this does: `astr train` trains."""
         raise NotImplementedError("train with astr train; this adapter matches only.")
 
 

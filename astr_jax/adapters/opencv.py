@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.types import Matches
 
-CELL = 8.0  # pixels: the side of a coarse cell
+CELL = float(COARSE_STRIDE)  # pixels: the side of a coarse cell
 
 
 def to_opencv(

@@ -125,6 +125,8 @@ def run(options) -> None:
     for path in (options.out, options.grids, options.attention and options.attention_out):
         check_output(path, PICTURES)
     check_output(options.save, ("npz",))
+    if options.max_pixels is not None:
+        Image.MAX_IMAGE_PIXELS = options.max_pixels
     if options.runtime == "onnx":
         run_onnx(options)
         return
@@ -137,8 +139,6 @@ def run(options) -> None:
         )
     K0, K1 = read_intrinsics(options.intrinsics)
     point = read_point(options.attention) if options.attention else None
-    if options.max_pixels is not None:
-        Image.MAX_IMAGE_PIXELS = options.max_pixels
     left, right = read_image(options.left, "LEFT"), read_image(options.right, "RIGHT")
     masks = mask_of(options.mask0, options.left), mask_of(options.mask1, options.right)
     if point and not (0 <= point[0] < left.width and 0 <= point[1] < left.height):

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from astr_jax.geometry import turned_back
+from astr_jax.matching.scales import AUTO
 from astr_jax.ops.grids import COARSE_STRIDE, cell_xy
 from astr_jax.types import Matches
 
-AUTO = "auto"
 TURNS = (0, 1, 2, 3)
 # Of the share of cells whose matches agree with their neighbours in the first look:
 SURE = 0.035  # beyond it, of an image as it lies, no other turn is looked at
-LEAST = 0.017  # of another turn; two pictures with nothing in common reach it in no turn
+LEAST = 0.017  # of another turn, at least
 SURER = 2.0  # times as much as the image as it lies
 
 

@@ -1,4 +1,10 @@
-"""The learning rate over a run, and the optimiser that follows it."""
+"""The learning rate over a run, and the optimiser that follows it.
+
+Both count steps as Optax does, which needs JAX's standard promotion of types; here alone.
+"""
+
+import functools
+from collections.abc import Callable
 
 import jax
 import optax
@@ -8,19 +14,24 @@ from astr_jax.training.experiment import Experiment, TrainConfig
 
 def schedule_of(experiment: Experiment) -> optax.Schedule:
     """The run's learning rate at a step."""
-    schedule = make_schedule(experiment.train, experiment.pairs, experiment.pairs_before)
-
-    def at(step):
-        with jax.numpy_dtype_promotion("standard"):  # which Optax needs for its counts of steps
-            return schedule(step)
-
-    return at
+    return _promoting(make_schedule(experiment.train, experiment.pairs, experiment.pairs_before))
 
 
 def optimizer_of(experiment: Experiment) -> optax.GradientTransformation:
     """One optimiser for the whole run. It counts the steps that it does itself."""
     schedule, first = schedule_of(experiment), experiment.first_step
     return make_optimizer(experiment.train, lambda count: schedule(first + count))
+
+
+def _promoting(function: Callable) -> Callable:
+    """The same function, under standard promotion."""
+
+    @functools.wraps(function)
+    def promoting(*args, **kwargs):
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return promoting
 
 
 def make_schedule(config: TrainConfig, total_pairs: int, pairs_before) -> optax.Schedule:
@@ -54,7 +65,8 @@ def make_optimizer(config: TrainConfig, schedule: optax.Schedule):
     def decayed(params):
         return jax.tree.map(lambda p: p.ndim > 1, params)  # norms and biases are left alone
 
-    return optax.chain(
+    made = optax.chain(
         optax.clip_by_global_norm(config.clip),
         optax.adamw(schedule, weight_decay=config.weight_decay, mask=decayed),
     )
+    return optax.GradientTransformation(made.init, _promoting(made.update))

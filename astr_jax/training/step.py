@@ -63,9 +63,8 @@ def make_train_step(
         keys = keys_for_step(config.seed, state.step, len(batch))
         gradient, scores, batch_stats = gradient_of(state.params, state.batch_stats, batch, keys)
         norm = optax.tree.norm(gradient)
-        with jax.numpy_dtype_promotion("standard"):  # which Optax needs for its counts of steps
-            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(config.ema_decay, (1 + state.step) / (10 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
         good = jnp.isfinite(norm) & jnp.isfinite(scores["loss"])

@@ -187,8 +187,7 @@ def test_weights_alone_go_on_where_they_stood_in_the_schedule(
     expected = [share * usual(1), (1 + share) / 2 * usual(2), usual(3)]
     np.testing.assert_allclose([again(step) for step in (1, 2, 3)], expected, rtol=1e-6)
     optimizer, weight = optimiser.optimizer_of(later), {"w": np.ones((2, 2), np.float32)}
-    with jax.numpy_dtype_promotion("standard"):  # as in the step: Optax needs it
-        update, _ = optimizer.update(weight, optimizer.init(weight), weight)
+    update, _ = optimizer.update(weight, optimizer.init(weight), weight)
     decay = experiment.train.weight_decay
     np.testing.assert_allclose(update["w"], -expected[0] * (1 + decay), rtol=1e-4)
     with pytest.raises(ValueError, match="holds a run with another start_pairs"):
