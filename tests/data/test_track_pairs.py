@@ -151,7 +151,7 @@ def test_a_camera_is_taken_apart_into_intrinsics_and_a_rotation(rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"height": 16}, "at least 32 x 32"),
+        ({"height": 16}, "height and width must be at least 32"),
         ({"least": 0}, "least must be in 1 .. capacity"),
         ({"min_zoom": 3.0}, "min_zoom <= max_zoom"),
         ({"easy_scale": 3.0}, "easy_scale <= max_scale"),

@@ -64,7 +64,8 @@ def refine(params: Params, batches, *, estimator: str, cells: str = "found") -> 
 
 def true_matches(cell1: Int[Array, "b n"]) -> CoarseMatches:
     """At most MOST_MATCHES of the cells that have a true partner, drawn at random."""
-    with_partner_first = jax.random.uniform(jax.random.key(1), cell1.shape) + (cell1 >= 0)
+    chance = jax.random.uniform(jax.random.key(1), cell1.shape)
+    with_partner_first = jnp.where(cell1 >= 0, chance + 1, chance)
     _, cell0 = jax.lax.top_k(with_partner_first, min(MOST_MATCHES, cell1.shape[1]))
     partner = jnp.take_along_axis(cell1, cell0, axis=1)
     valid = partner >= 0
