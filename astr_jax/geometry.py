@@ -43,27 +43,51 @@ def shrunk_intrinsics(
     return np.linalg.inv(_HALF) @ np.diag([1 / scale[0], 1 / scale[1], 1.0]) @ _HALF @ K
 
 
-def turned_back(shape: tuple[int, int], turn: int) -> Float[np.ndarray, "3 3"]:
-    """From pixels of a turned image to pixels of the image before; shape: of the turned one."""
-    back, (height, width) = np.eye(3), shape
-    for _ in range(turn):
-        back = np.array([[0, -1, height - 1], [1, 0, 0], [0, 0, 1]]) @ back
+def turned_shape(shape: tuple[int, int], turn: float) -> tuple[int, int]:
+    """Height and width of an image of that shape after so many quarter turns anticlockwise.
+
+    Between two quarters the corners are cut off: the picture is a square of the longer side.
+    """
+    if turn % 1:
+        return max(shape), max(shape)
+    return shape[::-1] if turn % 2 else shape
+
+
+def turned_back(shape: tuple[int, int], turn: float) -> Float[np.ndarray, "3 3"]:
+    """From pixels of an image after so many quarter turns anticlockwise to pixels of it before.
+
+    shape: (height, width) before. turn: in quarters, whole as in np.rot90, or a half more.
+    """
+    quarters, half = divmod(turn, 1)
+    back = np.eye(3)
+    height, width = turned_shape(shape, half)
+    if half:
+        centre, before = (np.array(size[::-1]) / 2 - 0.5 for size in ((height, width), shape))
+        back[:2, :2] = camera_turn(half)[:2, :2].T
+        back[:2, 2] = before - back[:2, :2] @ centre
+    for _ in range(int(quarters)):
         height, width = width, height
+        back = back @ np.array([[0, -1, height - 1], [1, 0, 0], [0, 0, 1]])
     return back
 
 
-def camera_turn(turn: int) -> Float[np.ndarray, "3 3"]:
+def camera_turn(turn: float) -> Float[np.ndarray, "3 3"]:
     """The rotation of a camera that was turned about its axis together with its image."""
+    quarters, rest = divmod(turn, 1)
     quarter = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])  # X' = Y, Y' = -X
-    return np.linalg.matrix_power(quarter, turn)
+    whole = np.linalg.matrix_power(quarter, int(quarters))
+    if not rest:
+        return whole
+    cos, sin = np.cos(rest * np.pi / 2), np.sin(rest * np.pi / 2)
+    return whole @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]])
 
 
 def turned_camera(
-    K: Float[np.ndarray, "*b 3 3"], shape: tuple[int, int], turn: int
+    K: Float[np.ndarray, "*b 3 3"], shape: tuple[int, int], turn: float
 ) -> Float[np.ndarray, "*b 3 3"]:
     """The intrinsics of a camera that was turned about its axis together with its image.
 
-    K: of the image before. shape: of the turned image.
+    K, shape: of the image before.
     """
     forth = np.linalg.inv(turned_back(shape, turn))
     return forth @ K @ camera_turn(turn).T

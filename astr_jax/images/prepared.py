@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
+from astr_jax.geometry import resize_matrix, turned_back, turned_shape
 from astr_jax.images.masks import DROP, MASK, opaque, to_mask
 from astr_jax.images.reading import loaded, to_grey
 
@@ -15,14 +16,15 @@ class Prepared:
     """One or more images of one shape at the working size.
 
     A point x' of the working image is x = (x' + 0.5) * scale - 0.5 in the image as given; where
-    turn is not 0, in that image turned by so many quarters anticlockwise.
+    turn is not 0, in that image turned by so many quarters anticlockwise, half ones among them.
     """
 
     pixels: Float[np.ndarray, "b h w"]
     mask: Bool[np.ndarray, "b h w"]  # True = usable
     scale: tuple[float, float]  # given / working, of x and y
     batched: bool  # the caller gave a batch
-    turn: int = 0
+    turn: float = 0
+    before: "Prepared | None" = None  # of what was turned: as it was
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -33,17 +35,32 @@ class Prepared:
         """Height and width of the image as given, but turned."""
         return tuple(round(n * s) for n, s in zip(self.shape, self.scale[::-1], strict=True))
 
-    def turned(self, turn: int) -> "Prepared":
-        """The same images, lying turned by so many quarters anticlockwise."""
-        pixels, mask = (np.rot90(x, turn, axes=(1, 2)) for x in (self.pixels, self.mask))
-        scale = self.scale[::-1] if turn % 2 else self.scale
-        return Prepared(pixels, mask, scale, self.batched, (self.turn + turn) % 4)
+    @property
+    def upright(self) -> "Prepared":
+        """The same images before they were turned."""
+        return self.before or self
+
+    def turned(self, turn: float) -> "Prepared":
+        """The same images, lying turned by so many quarters anticlockwise: whole ones, or a half
+        more, which hides what lies beyond the square of the longer side."""
+        upright, turn = self.upright, (self.turn + turn) % 4
+        if turn == 0:
+            return upright
+        pixels, mask, scale = upright.pixels, upright.mask, upright.scale
+        if turn % 1:
+            pixels, mask, scale = _half_turned(upright, turn % 1)
+        pixels, mask = (np.rot90(x, int(turn), axes=(1, 2)) for x in (pixels, mask))
+        if turn // 1 % 2:
+            scale = scale[::-1]
+        return Prepared(pixels, mask, scale, self.batched, turn, upright)
 
     def shrunk(self, times: int) -> "Prepared":
         """The same images, so many times smaller."""
         size = tuple(max(1, round(side / times)) for side in self.shape)
         if size == self.shape:
             return self
+        if self.turn:
+            return self.upright.shrunk(times).turned(self.turn)
         both = zip(self.pixels, self.mask, strict=True)
         pixels = np.stack([_resized(grey, usable, size) for grey, usable in both])
         mask = np.stack([_sampled(usable, size) for usable in self.mask])
@@ -75,6 +92,23 @@ def prepare(image, mask, *, resize: int, name: str, alpha: str = DROP) -> Prepar
         grey = np.stack([_resized(g, u, size) for g, u in zip(grey, usable, strict=True)])
         usable = np.stack([_sampled(u, size) for u in usable])
     return Prepared(grey * usable, usable, (w / size[1], h / size[0]), batched)
+
+
+def _half_turned(upright: Prepared, turn: float) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """Pixels, mask and scale after less than a quarter turn, sampled bilinearly."""
+    given, (side, _) = upright.given_shape, turned_shape(upright.shape, turn)
+    enlarge = resize_matrix((side, side), turned_shape(given, turn))
+    back = resize_matrix(given, upright.shape) @ turned_back(given, turn) @ enlarge
+    back[:2, 2] += 0.5 - back[:2, :2].sum(axis=1) / 2  # Pillow counts from the corner of a pixel
+
+    def sampled(array):
+        image = Image.fromarray(np.ascontiguousarray(array, np.float32))
+        size, how = (side, side), Image.Transform.AFFINE
+        return np.asarray(image.transform(size, how, back[:2].ravel(), Image.Resampling.BILINEAR))
+
+    mask = np.stack([sampled(usable) for usable in upright.mask]) > 0.999
+    pixels = np.stack([sampled(grey) for grey in upright.pixels])
+    return pixels * mask, mask, (max(given) / side,) * 2
 
 
 def _resized(grey: np.ndarray, usable: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -29,9 +29,9 @@ class EncodedImage:
     ):
         self.prepared, self.name = prepared, name
         self._encode = encode
-        self._views: dict[tuple[int, int], EncodedView] = {}
+        self._views: dict[tuple[float, int], EncodedView] = {}
 
-    def at(self, turn: int = 0, shrink: int = 1) -> EncodedView:
+    def at(self, turn: float = 0, shrink: int = 1) -> EncodedView:
         """The image lying turned by so many quarters anticlockwise, so many times smaller."""
         if (turn, shrink) not in self._views:
             self._views[turn, shrink] = self._encode(self.prepared.turned(turn), shrink)

@@ -7,8 +7,8 @@ as few as it needs.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from astr_jax.matching.scales import FIRST_SCALES, chosen_scales, further_scales
-from astr_jax.matching.turns import SURE, TURNS, chosen_turn
+from astr_jax.matching.scales import AUTO, FIRST_SCALES, chosen_scales, further_scales
+from astr_jax.matching.turns import BETWEEN, QUARTERS, SURE, chosen_turn
 
 
 class Look(NamedTuple):
@@ -19,20 +19,22 @@ class Look(NamedTuple):
 
 
 def planned(
-    look: Callable[[int, float], Look], *, upright: object, scales: tuple[float, ...] | None
-) -> tuple[int, tuple[float, ...]]:
+    look: Callable[[float, float], Look], *, upright: object, scales: tuple[float, ...] | None
+) -> tuple[float, tuple[float, ...]]:
     """The turn of image 1, and the scales to match at, the surest first.
 
     look(turn, scale) looks. upright, scales: as in MatchOptions; None for scales="auto". Where
-    upright is "auto", other turns are looked at only if the matches of the images as they lie
-    hardly agree, and at one scale alone.
+    upright is "auto", quarter turns are looked at only if the matches of the images as they lie
+    hardly agree. Those between two quarters follow where no quarter turn agrees well.
     """
     asked = scales or FIRST_SCALES
     seen = {0: {scale: look(0, scale) for scale in asked}}
-    if upright is not True and (upright is False or most_agreeing(seen[0]) < SURE):
+    if upright is False or (upright == AUTO and max(map(agreeing_most, seen.values())) < SURE):
         tried = asked if upright is False else asked[:1]
-        seen |= {turn: {scale: look(turn, scale) for scale in tried} for turn in TURNS[1:]}
-    agreement = {turn: most_agreeing(looks) for turn, looks in seen.items()}
+        seen |= {turn: {scale: look(turn, scale) for scale in tried} for turn in QUARTERS[1:]}
+        if max(map(agreeing_most, seen.values())) < SURE:
+            seen |= {turn: {asked[0]: look(turn, asked[0])} for turn in BETWEEN}
+    agreement = {turn: agreeing_most(looks) for turn, looks in seen.items()}
     turn = chosen_turn(agreement, upright=upright)
     if scales:
         return turn, scales
@@ -42,6 +44,6 @@ def planned(
     return turn, chosen_scales(sure)
 
 
-def most_agreeing(looks: Mapping[float, Look]) -> float:
+def agreeing_most(looks: Mapping[float, Look]) -> float:
     """Of the scale whose matches agree most."""
     return max(look.agreeing for look in looks.values())

@@ -116,7 +116,7 @@ class Matcher:
             return matches
         return polished(matches, image0.prepared, image1.prepared, self.options.resize)
 
-    def plan(self, image0: EncodedImage, image1: EncodedImage) -> tuple[int, tuple[float, ...]]:
+    def plan(self, image0: EncodedImage, image1: EncodedImage) -> tuple[float, tuple[float, ...]]:
         """The turn of image 1 and the scales that the pair is matched at, by a first look: coarse,
         at half the size. Nothing is looked at where the options leave no choice."""
         batched = image0.prepared.batched or image1.prepared.batched
@@ -136,7 +136,7 @@ class Matcher:
         return planned(look, upright=self.options.upright, scales=self.scales)
 
     def candidates(
-        self, image0: EncodedImage, image1: EncodedImage, *, turn: int = 0, scale: float = 1.0
+        self, image0: EncodedImage, image1: EncodedImage, *, turn: float = 0, scale: float = 1.0
     ) -> Candidates:
         """The coarse matches at a turn of image 1 and a scale (`astr_jax.matching.scales`)."""
         shrink0, shrink1 = shrinks(scale)
@@ -234,13 +234,7 @@ class Matcher:
         """Image 1 no longer turned, no image shrunk, and no batch where none was given."""
         (prepared0, features0, _), (prepared1, features1, _) = candidates.view0, candidates.view1
         widths = tuple(features.mask8.shape[2] for features in (features0, features1))
-        found = matches_turned_back(
-            found,
-            prepared1.turn,
-            shape=prepared1.given_shape,
-            working_shape=prepared1.shape,
-            width=widths[1],
-        )
+        found = matches_turned_back(found, prepared1, widths[1])
         full = canvases(self.options.resize)[-1][1] // COARSE_STRIDE
         found = as_at_full_size(found, candidates.scale, widths, full)
         if prepared0.batched or prepared1.batched:
@@ -256,7 +250,7 @@ class Matcher:
         features = programs.run_encode(self.params, pixels, mask, square=square)
         return EncodedView(prepared, features, limit)
 
-    def _look(self, image0: EncodedImage, image1: EncodedImage, turn: int, scale: float) -> Look:
+    def _look(self, image0: EncodedImage, image1: EncodedImage, turn: float, scale: float) -> Look:
         """What the first look says of a turn and a scale."""
         shrink0, shrink1 = (LOOK_SIZE * shrink for shrink in shrinks(scale))
         views = image0.at(0, shrink0), image1.at(turn, shrink1)

@@ -49,7 +49,7 @@ def working_intrinsics(K, prepared: Prepared, name: str) -> Float[np.ndarray, "b
         raise ValueError(f"{name} must be finite; got {K.tolist()}.")
     if (K[..., 0, 0] <= 0).any() or (K[..., 1, 1] <= 0).any():
         raise ValueError(f"{name} must have positive focal lengths, in pixels; got {K.tolist()}.")
-    K = turned_camera(K, prepared.given_shape, prepared.turn)
+    K = turned_camera(K, prepared.upright.given_shape, prepared.turn)
     K = shrunk_intrinsics(K, prepared.scale)
     return np.broadcast_to(K.astype(np.float32), (b, 3, 3))
 

@@ -2,14 +2,16 @@ import pytest
 
 from astr_jax.matching.first_look import Look, planned
 from astr_jax.matching.options import MatchOptions
-from astr_jax.matching.turns import LEAST, SURE, SURER, chosen_turn
+from astr_jax.matching.turns import BETWEEN, LEAST, QUARTERS, SURE, SURER, chosen_turn
 
 
 class Looks:
     """Stands for the first look: knows what each turn and scale gives, and what it was asked."""
 
     def __init__(self, **agreeing):
-        self.agreeing, self.asked = {int(t[1]): a for t, a in agreeing.items()}, []
+        self.agreeing = dict.fromkeys(QUARTERS + BETWEEN, 0.0)
+        self.agreeing |= {float(t[1:].replace("_", ".")): a for t, a in agreeing.items()}
+        self.asked = []
 
     def __call__(self, turn, scale):
         self.asked.append((turn, scale))
@@ -28,6 +30,14 @@ def test_where_they_hardly_agree_another_turn_is_taken_if_it_is_far_better():
     first = [(turn, scale) for turn, scale in looks.asked if turn in (1, 3)]
     assert first == [(1, 1.0), (3, 1.0)]  # at one scale alone
     assert {scale for turn, scale in looks.asked if turn == 2} == {1.0, 2.0, 0.5}
+
+
+def test_turns_between_two_quarters_are_looked_at_where_no_quarter_turn_agrees():
+    looks = Looks(t0=0.2 * SURE, t1_5=0.8 * SURE)
+    assert planned(looks, upright="auto", scales=None) == (1.5, (1.0,))
+    looks = Looks(t0=0.2 * SURE, t1=1.1 * SURE, t1_5=2 * SURE)
+    assert planned(looks, upright="auto", scales=None) == (1, (1.0,))
+    assert {turn for turn, _ in looks.asked} == set(QUARTERS)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from astr_jax.data.readers.bad_files import UnreadableFile
 from astr_jax.data.readers.calibration import check_principal_point, checked_intrinsics, size_scale
 from astr_jax.data.readers.depths import SparseDepth, nearest, read_depth
-from astr_jax.geometry import camera_turn, shrunk_intrinsics, turned_camera
+from astr_jax.geometry import camera_turn, shrunk_intrinsics, turned_camera, turned_shape
 from astr_jax.images import UNREADABLE, check_photo, orientation, read_image, to_grey
 
 # EXIF orientation: quarter turns against the clock that make the picture upright.
@@ -72,7 +72,8 @@ def fit_view(view: View, size: tuple[int, int] | None) -> FittedView:
     _check_camera(view, image.shape[::-1] if turns % 2 else image.shape)
     depth = _upright_depth(read_depth(view.depth), turns, image.shape, view)
     grid = _grid_of_K(view, image.shape, turns, depth)
-    K, upright = turned_camera(np.asarray(view.K, np.float64), grid, turns), np.eye(4)
+    before = turned_shape(grid, -turns % 4)
+    K, upright = turned_camera(np.asarray(view.K, np.float64), before, turns), np.eye(4)
     upright[:3, :3] = camera_turn(turns)
     shape = image.shape if size is None else _fitted_shape(image.shape, size)
     K = shrunk_intrinsics(K, (grid[1] / shape[1], grid[0] / shape[0]))
