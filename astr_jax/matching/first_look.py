@@ -15,7 +15,7 @@ class Look(NamedTuple):
     """What the first look says of a pair at one turn and one scale."""
 
     sure: float  # sum of a power of the confidences
-    agreeing: float  # the same of the matches that agree with their neighbours, a cell
+    agreeing: float  # the same of matches that agree with their neighbours, a cell at scale 1
 
 
 def planned(

@@ -257,7 +257,8 @@ class Matcher:
         if shrink0 > shrink1:
             views = views[::-1]  # P is the same, and so is the program
         features = (view.features for view in views)
-        return Look(*map(float, programs.run_look(self.params, *features, rows=rows_of(*views))))
+        sure, agreeing = programs.run_look(self.params, *features, rows=rows_of(*views))
+        return Look(float(sure), float(agreeing) * min(scale, 1 / scale) ** 2)
 
 
 def limit_at(resize: int, shrink: int) -> int:

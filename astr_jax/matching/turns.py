@@ -17,8 +17,8 @@ from astr_jax.types import Matches
 QUARTERS = (0, 1, 2, 3)
 BETWEEN = (0.5, 1.5, 2.5, 3.5)
 # Of the share of cells whose matches agree with their neighbours in the first look:
-SURE = 0.035  # beyond it, of an image as it lies, no other turn is looked at
-LEAST = 0.017  # of another turn, at least
+SURE = 0.05  # beyond it, of an image as it lies, no other turn is looked at
+LEAST = 0.015  # of another turn, at least
 SURER = 2.0  # times as much as the image as it lies
 
 
