@@ -58,8 +58,9 @@ def match(
       estimator: of the scale ratio, "pose" (needs K0 and K1), "affine", "none". None chooses the
         first that it can.
       upright: True: both images stand the same way up, within some 45 degrees. False looks at img1
-        at four quarter turns first, and takes the one that agrees most; not for batches. "auto"
-        does so where the images as they lie hardly agree, along with scales="auto".
+        at four quarter turns first, and between them where none agrees well, and takes the one that
+        agrees most; not for batches. "auto" does so where the images as they lie hardly agree,
+        along with scales="auto".
       scales: how much larger things look in img1: a power of two from 1/8 to 8, or several, whose
         matches are put together by coarse cell of img0. At 2, img1 is halved first; at 0.5, img0.
         "auto" takes one or two, by a first look at half the size. Of batches it is 1.

@@ -73,7 +73,7 @@ def add_arguments(parser) -> None:
         "--upright",
         action=argparse.BooleanOptionalAction,
         default="auto",
-        help="RIGHT stands as LEFT does; --no-upright looks at four quarter turns of it first "
+        help="RIGHT stands as LEFT does; --no-upright looks at turns of it by quarters first "
         "[only where hardly anything agrees otherwise]",
     )
     parser.add_argument(

@@ -117,6 +117,15 @@ def looked_at_and_found_to_be_of_one_scale(image0, image1, turn, scale):
     return Look(float(scale == 1), 1.0)
 
 
+@pytest.mark.parametrize(("scale", "agreeing"), [(1.0, 0.4), (2.0, 0.1), (0.25, 0.025)])
+def test_a_look_counts_what_agrees_by_the_cells_of_scale_1(params, monkeypatch, scale, agreeing):
+    """A smaller picture has fewer cells, of which a larger share agrees by chance."""
+    monkeypatch.setattr(programs, "run_look", lambda *_, **__: (3.0, 0.4))
+    matcher = Matcher(params, MatchOptions(resize=RESIZE))
+    image = matcher.encode(picture(96, 128))
+    assert matcher._look(image, image, 0, scale) == Look(3.0, pytest.approx(agreeing))
+
+
 def test_the_cache_forgets_what_was_not_used_for_longest():
     encoded, prepared = [], prepare(picture(96, 128), None, resize=RESIZE, name="image")
 
