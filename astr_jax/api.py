@@ -40,7 +40,7 @@ def match(
     estimator: str | None = None,
     upright="auto",
     scales="auto",
-    polish: bool = True,
+    polish=True,
     alpha: str = DROP,
     keypoints0=None,
 ) -> Matches:
@@ -65,7 +65,8 @@ def match(
         matches are put together by coarse cell of img0. At 2, img1 is halved first; at 0.5, img0.
         "auto" takes one or two, by a first look at half the size. Of batches it is 1.
       polish: lay the surroundings of each match upon each other in the end (least-squares
-        matching): where they agree, keypoints1 is true to a fraction of a pixel.
+        matching): where they agree, keypoints1 is true to a fraction of a pixel. Where they do not,
+        the match is left out, unless fewer than 20 would be left; "all" leaves none out.
       alpha: of images that have it. "drop": it counts for nothing; "mask": what is more than half
         transparent is hidden, as by a mask.
       keypoints0: points of img0 to be found in img1, [k 2], of batches [b k 2], in pixels of img0
@@ -107,7 +108,7 @@ def match_pairs(
     estimator: str | None = None,
     upright="auto",
     scales="auto",
-    polish: bool = True,
+    polish=True,
     alpha: str = DROP,
     keep: int = 64,
 ) -> Iterator[Matches]:

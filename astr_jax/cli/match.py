@@ -41,6 +41,7 @@ from astr_jax.geometry import shrunk_points
 from astr_jax.images import ALPHAS, DROP, read_image
 from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
+from astr_jax.matching.polishing import ALL
 from astr_jax.matching.scales import AUTO
 from astr_jax.params import SHIPPED
 from astr_jax.viz import CellFrame, draw_attention, draw_grids
@@ -88,6 +89,14 @@ def add_arguments(parser) -> None:
         dest="polish",
         action="store_false",
         help="without the least-squares matching in the end: a little faster, less exact",
+    )
+    parser.add_argument(
+        "--keep-all",
+        dest="polish",
+        action="store_const",
+        const=ALL,
+        help="also what least-squares matching could not make exact "
+        "[only where fewer than 20 matches would be left]",
     )
     for side in (0, 1):
         parser.add_argument(

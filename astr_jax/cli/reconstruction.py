@@ -13,6 +13,7 @@ from astr_jax import api
 from astr_jax.cli.match import add_weights, read_scales
 from astr_jax.cli.progress import progress_bar
 from astr_jax.matching import RESIZE, Matcher, MatchOptions
+from astr_jax.matching.polishing import ALL
 from astr_jax.matching.scales import AUTO
 from astr_jax.params import find_weights
 from astr_jax.reconstruction import pairs as pair_lists
@@ -151,6 +152,7 @@ def run_matching(options, photos, pairs, place, shard: Shard | None = None) -> M
             threshold=options.threshold,
             upright=options.upright,
             scales=read_scales(options.scales),
+            polish=ALL,  # tracks are polished by themselves, from all that was found
         ),
     )
     with progress("match", len(pairs)) as (bar, task):

@@ -107,7 +107,7 @@ def compared(folder: pathlib.Path, pair: PreparedPair, given, by_jax) -> Agreeme
     )
 
 
-def by_stages(graphs: "OnnxGraphs", given: Mapping[str, np.ndarray], *, polish: bool = True):
+def by_stages(graphs: "OnnxGraphs", given: Mapping[str, np.ndarray], *, polish: object = True):
     """What match.onnx computes, graph by graph."""
     held = dict(given)
     for side in "01":
@@ -118,6 +118,8 @@ def by_stages(graphs: "OnnxGraphs", given: Mapping[str, np.ndarray], *, polish: 
     if polish:
         held["keypoints1"] = held["polished_keypoints1"]
         held["covariance"] = held["polished_covariance"]
+        if polish is True:
+            held["valid"] = held["polished_valid"]
     names = "keypoints0", "keypoints1", "covariance", "scale"
     return {name: held[name] for name in (*names, "cell0", "cell1", "confidence", "valid")}
 

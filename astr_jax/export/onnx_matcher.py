@@ -29,7 +29,7 @@ class OnnxMatcher:
         mask1=None,
         threshold: float | None = None,
         max_matches: int | None = None,
-        polish: bool = True,
+        polish: object = True,
     ) -> Matches:
         """The valid matches as NumPy arrays, in pixels of the pictures as given. Raises ValueError.
 
@@ -38,8 +38,8 @@ class OnnxMatcher:
         pair = PreparedPair.of(left, right, self.graphs.size, mask0, mask1)
         threshold = self.graphs.threshold if threshold is None else threshold
         given = dict(pair.arrays()) | {"threshold": np.float32(threshold)}
-        if polish:
+        if polish is True:
             found = self.graphs.run(WHOLE, **given)
         else:
-            found = by_stages(self.graphs, given, polish=False)
+            found = by_stages(self.graphs, given, polish=polish)
         return pair.as_given(found, max_matches)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from astr_jax.matching import stages
+from astr_jax.matching.polishing import kept
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features
 from pallas_kernels.arrays import Array
@@ -126,7 +127,7 @@ def _polish(
     return {
         "polished_keypoints1": fitted.points1,
         "polished_covariance": jnp.where(settled, fitted.covariance, covariance),
-        "settled": fitted.settled,
+        "polished_valid": kept(valid, fitted.settled),
     }
 
 
@@ -137,11 +138,13 @@ def _match(params: Params, image0, image1, mask0, mask1, threshold) -> Arrays:
     }
     coarse = _coarse(params, threshold, **both)
     fine = _fine(params, **coarse, **both)
-    valid = coarse["valid"]
-    polished = _polish(params, image0, image1, mask0, mask1, **fine, valid=valid)
+    images = image0, image1, mask0, mask1
+    polished = _polish(params, *images, **fine, valid=coarse["valid"])
     return {
         "keypoints0": fine["keypoints0"],
         "keypoints1": polished["polished_keypoints1"],
         "covariance": polished["polished_covariance"],
         "scale": fine["scale"],
-    } | {name: coarse[name] for name in CELLS}
+        **{name: coarse[name] for name in CELLS},
+        "valid": polished["polished_valid"],
+    }

@@ -11,12 +11,11 @@ from jaxtyping import Float
 
 from astr_jax.compiled import check_device, check_process
 from astr_jax.images import Prepared, padded, prepare
-from astr_jax.matching import programs
+from astr_jax.matching import polishing, programs
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, EncodedView
 from astr_jax.matching.first_look import Look, planned
 from astr_jax.matching.options import MatchOptions
-from astr_jax.matching.polishing import polished
 from astr_jax.matching.scales import (
     LOOK_SIZE,
     as_at_full_size,
@@ -114,7 +113,9 @@ class Matcher:
             matches = merged(found, self.options.max_matches)
         if not self.options.polish:
             return matches
-        return polished(matches, image0.prepared, image1.prepared, self.options.resize)
+        keep_all = keypoints0 is not None or self.options.polish == polishing.ALL
+        given = image0.prepared, image1.prepared, self.options.resize
+        return polishing.polished(matches, *given, keep_all=keep_all)
 
     def plan(self, image0: EncodedImage, image1: EncodedImage) -> tuple[float, tuple[float, ...]]:
         """The turn of image 1 and the scales that the pair is matched at, by a first look: coarse,

@@ -5,6 +5,7 @@ import numbers
 from typing import no_type_check
 
 from astr_jax.images import ALPHAS, DROP
+from astr_jax.matching.polishing import check_polish
 from astr_jax.matching.scales import AUTO, check_scales
 from astr_jax.matching.turns import check_upright
 from astr_jax.ops.scaling import ESTIMATORS
@@ -23,7 +24,7 @@ class MatchOptions:
     resize: object = RESIZE  # a whole number: the long side is shrunk to it at most, pixels
     estimator: str | None = None  # of the scale ratio; None: "pose" with intrinsics, else "affine"
     upright: object = AUTO  # True: both images stand the same way up; False: look at four turns
-    polish: bool = True  # least-squares matching of what was found
+    polish: object = True  # least-squares matching in the end; "all": nothing is left out
     alpha: str = DROP  # of images that have it: "drop", or "mask", which hides what is transparent
     scales: object = AUTO  # "auto", or how much larger things look in image 1: one number or more
 
@@ -47,8 +48,7 @@ class MatchOptions:
                 f"resize must be at most {MOST_RESIZE} pixels: every image is padded to it; got "
                 f"{self.resize}."
             )
-        if not isinstance(self.polish, bool):
-            raise ValueError(f"polish must be True or False; got {self.polish!r}.")
+        check_polish(self.polish)
         if not isinstance(self.alpha, str) or self.alpha not in ALPHAS:
             raise ValueError(f"alpha must be one of {ALPHAS}; got {self.alpha!r}.")
         if self.estimator is not None and not (

@@ -7,7 +7,7 @@ import pytest
 
 from astr_jax.geometry import warp_points
 from astr_jax.images import prepare
-from astr_jax.matching.polishing import polished
+from astr_jax.matching.polishing import ENOUGH, kept, polished
 from astr_jax.types import Matches
 
 RESIZE = 128
@@ -68,7 +68,7 @@ def test_points_and_covariance_are_in_pixels_as_given(texture, points0, homograp
     images = images_of(texture, homography, size)
     true = warp_points(homography, points0)
     given = matches_of(points0, true + rng.normal(0, 0.7, true.shape), scale=size[1] / SIZE[1])
-    found = polished(given, *images, RESIZE)
+    found = polished(given, *images, RESIZE, keep_all=True)
     k = len(true)
     error = np.linalg.norm(found.keypoints1[:k] - true, axis=1)
     moved = (found.keypoints1 != given.keypoints1).any(axis=1)[:k]
@@ -96,6 +96,30 @@ def test_more_points_than_cells_are_all_polished(texture, points0):
     many = np.repeat(points0, 10, axis=0) + np.linspace(0, 0.9, 10 * len(points0))[:, None]
     true = warp_points(SLANT, many)
     given = matches_of(many, true + 0.6, rows=len(many))
-    found = polished(given, *images, RESIZE)
+    found = polished(given, *images, RESIZE, keep_all=True)
     assert (found.keypoints1 != given.keypoints1).any(axis=1).mean() > 0.9
     assert np.median(np.linalg.norm(found.keypoints1 - true, axis=1)) < 0.1
+
+
+def test_what_does_not_settle_is_left_out_and_the_order_stays(texture, points0):
+    """Every third match is too far off to settle."""
+    images = images_of(texture, SLANT, SIZE)
+    true = warp_points(SLANT, points0)
+    lost = np.arange(len(true)) % 3 == 0
+    given = matches_of(points0, true + np.where(lost[:, None], 25.0, 0.4))
+    found = polished(given, *images, RESIZE)
+    count = found.valid.sum()
+    assert ENOUGH < count < 0.8 * len(true)
+    assert found.valid[:count].all()
+    assert not lost[found.cell0[:count]].any()
+    assert (np.diff(found.confidence[:count]) < 0).all()
+    np.testing.assert_array_equal(found.keypoints0[:count], given.keypoints0[found.cell0[:count]])
+    assert (found.cell0[count:] == -1).all()
+    assert (found.keypoints1[count:] == 0).all()
+
+
+@pytest.mark.parametrize(("settled", "left"), [(ENOUGH, ENOUGH), (ENOUGH - 1, 30)])
+def test_all_stay_where_too_few_settle(settled, left):
+    valid = np.arange(40) < 30
+    both = np.stack([np.arange(40) < settled, np.zeros(40, bool)])
+    assert kept(np.stack([valid, valid]), both).sum(axis=1).tolist() == [left, 30]

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from astr_jax.evaluation.matchers.named import NamedMatcher, find_matcher
+from astr_jax.matching.polishing import ALL
 
 
 def add_matcher(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,13 @@ def add_size(parser: argparse.ArgumentParser) -> None:
         dest="polish",
         action="store_false",
         help="of astr: without the least-squares matching in the end",
+    )
+    parser.add_argument(
+        "--keep-all",
+        dest="polish",
+        action="store_const",
+        const=ALL,
+        help="of astr: also what least-squares matching could not make exact",
     )
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.scores.found import MatchFunction
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
+from astr_jax.matching.polishing import ALL
 from astr_jax.params import Calibration, find_weights, load_params
 
 
@@ -45,7 +46,7 @@ def astr_matcher(
     calibration: Calibration | None = None,
     *,
     upright="auto",
-    polish: bool = True,
+    polish: object = True,
 ) -> NamedMatcher:
     """The model as a matcher, and its settings for the protocol.
 
@@ -74,7 +75,7 @@ def astr_matcher(
         "match_scales": matcher.options.scales,
         "scale_estimator": "pose with intrinsics, else affine",
     }
-    settings |= {"upright": upright} | ({} if polish else {"polish": False})
+    settings |= {"upright": upright} | ({} if polish is True else {"polish": polish})
     device = jax.local_devices()[0]
     return NamedMatcher(match=astr, settings=settings, device=device, encode=matcher.encode)
 
@@ -135,7 +136,7 @@ def find_matcher(
     resize: int | None,
     *,
     upright="auto",
-    polish: bool = True,
+    polish: object = True,
 ) -> NamedMatcher:
     """A matcher by its name on the command line."""
     if name == "astr":
@@ -144,7 +145,8 @@ def find_matcher(
         "--weights": weights,
         "--resize": resize,
         "--upright" if upright else "--no-upright": None if upright == "auto" else upright,
-        "--no-polish": None if polish else True,
+        "--no-polish": True if polish is False else None,
+        "--keep-all": True if polish == ALL else None,
     }
     for option, value in asked.items():
         if value is not None:
