@@ -118,6 +118,7 @@ def test_the_report_names_the_weights_and_how_they_match(
         (["--matcher", "orb", "--resize", "320"], "--resize is of astr; the matcher orb has none"),
         (["--matcher", "orb", "--no-upright"], "--no-upright is of astr; the matcher orb has none"),
         (["--matcher", "orb", "--no-polish"], "--no-polish is of astr; the matcher orb has none"),
+        (["--matcher", "orb", "--keep-all"], "--keep-all is of astr; the matcher orb has none"),
         (
             ["--matcher", "orb", "--homography-estimators", "usac@1"],
             "no homography estimator 'usac@1'",

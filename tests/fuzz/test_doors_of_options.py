@@ -28,7 +28,7 @@ GOOD = {
     "resize": (64, 65, np.int64(640), 2**15),
     "estimator": (None, "pose", "affine", "none"),
     "upright": ("auto", True, False),
-    "polish": (True, False),
+    "polish": (True, "all", False),
     "alpha": ("drop", "mask"),
     "scales": ("auto", 1, (1, 2), [0.5], np.array([4.0, 0.125])),
 }

@@ -38,7 +38,7 @@ from astr_jax.matching.working import working_intrinsics, working_points
         ({"upright": np.zeros(3)}, "upright must be"),
         ({"alpha": np.zeros(3)}, "alpha must be one of"),
         ({"estimator": np.zeros(3)}, "estimator must be one of"),
-        ({"polish": "no"}, "polish must be True or False; got 'no'"),
+        ({"polish": "no"}, "polish must be True, \"all\" or False; got 'no'"),
         ({"scales": 10**400}, 'scales must be "auto", or numbers'),
     ],
 )
