@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from astr_jax.matching import stages
-from astr_jax.matching.polishing import kept
+from astr_jax.matching.selection import exact
 from astr_jax.params import Params
 from astr_jax.types import CoarseMatches, Features
 from pallas_kernels.arrays import Array
@@ -127,7 +127,7 @@ def _polish(
     return {
         "polished_keypoints1": fitted.points1,
         "polished_covariance": jnp.where(settled, fitted.covariance, covariance),
-        "polished_valid": kept(valid, fitted.settled),
+        "polished_valid": exact(valid, fitted.settled),
     }
 
 

@@ -1,6 +1,5 @@
 """The matcher: weights and options, and what leads from two images to their matches."""
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import no_type_check
@@ -11,11 +10,14 @@ from jaxtyping import Float
 
 from astr_jax.compiled import check_device, check_process
 from astr_jax.images import Prepared, padded, prepare
-from astr_jax.matching import polishing, programs
+from astr_jax.matching import programs
+from astr_jax.matching.candidates import Candidates
 from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
 from astr_jax.matching.encoded import EncodedImage, EncodedView
 from astr_jax.matching.first_look import Look, planned
 from astr_jax.matching.options import MatchOptions
+from astr_jax.matching.polishing import ALL as KEEP_ALL
+from astr_jax.matching.polishing import polished
 from astr_jax.matching.scales import (
     LOOK_SIZE,
     as_at_full_size,
@@ -24,26 +26,15 @@ from astr_jax.matching.scales import (
     shrinks,
     surest,
 )
+from astr_jax.matching.selection import ENOUGH, LESS_SURE, PLENTY, exact, exact_with_less_sure, only
 from astr_jax.matching.turns import matches_turned_back
 from astr_jax.matching.working import say_if_narrow, working_intrinsics, working_points
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
-from astr_jax.types import CoarseMatches, Matches
+from astr_jax.types import Matches
 from pallas_kernels.arrays import Array
 
 ALL = 2**30  # matches: more than there are
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidates:
-    """The coarse matches of a pair, before they are refined."""
-
-    view0: EncodedView
-    view1: EncodedView
-    maps: programs.Maps  # aggregated features [b n c], [b m c] of the square canvas
-    cells: CoarseMatches  # [b n], sorted by confidence
-    count: int  # the largest number of matches of a pair
-    scale: float  # that they were found at
 
 
 class Matcher:
@@ -98,24 +89,42 @@ class Matcher:
         if keypoints0 is not None:
             working_points(keypoints0, image0.prepared)
         turn, scales = self.plan(image0, image1)
-        found = []
-        for scale in scales:
-            candidates = self.candidates(image0, image1, turn=turn, scale=scale)
-            if keypoints0 is None:
-                found.append(self.refine(candidates, K0, K1))
-            else:
-                found.append(self.at_points(candidates, keypoints0, K0, K1))
-        if len(found) == 1:
-            matches = found[0]
-        elif keypoints0 is not None:
-            matches = surest(found)
-        else:
-            matches = merged(found, self.options.max_matches)
+        at = functools.partial(self.candidates, image0, image1, turn=turn)
+        if keypoints0 is not None:
+            found = [self.at_points(at(scale=scale), keypoints0, K0, K1) for scale in scales]
+            matches = found[0] if len(found) == 1 else surest(found)
+            return self._polished(matches, image0, image1)[0] if self.options.polish else matches
         if not self.options.polish:
+            return self._refined([at(scale=scale) for scale in scales], K0, K1)
+        least = self._least_sure(image0, image1)
+        candidates = [at(scale=scale, threshold=least) for scale in scales]
+        matches = self._refined([some.above(self.threshold) for some in candidates], K0, K1)
+        matches, settled = self._polished(matches, image0, image1)
+        if self.options.polish == KEEP_ALL:
             return matches
-        keep_all = keypoints0 is not None or self.options.polish == polishing.ALL
-        given = image0.prepared, image1.prepared, self.options.resize
-        return polishing.polished(matches, *given, keep_all=keep_all)
+        if least < self.threshold and settled.sum() < PLENTY:
+            more, at_rest = self._polished(self._refined(candidates, K0, K1), image0, image1)
+            keep = exact_with_less_sure(more.confidence, at_rest, self.threshold)
+            if keep.sum() >= ENOUGH:
+                return only(more, keep)
+        return only(matches, exact(matches.valid, settled))
+
+    def _least_sure(self, image0: EncodedImage, image1: EncodedImage) -> float:
+        """The confidence of matches that may serve where there are few: below the threshold only
+        where that is the weights' own, and of one pair alone."""
+        batched = image0.prepared.batched or image1.prepared.batched
+        if batched or self.options.threshold is not None or self.options.polish == KEEP_ALL:
+            return self.threshold
+        return min(self.threshold, LESS_SURE)
+
+    def _polished(self, matches: Matches, image0: EncodedImage, image1: EncodedImage):
+        """The matches after least-squares matching, and which settled."""
+        return polished(matches, image0.prepared, image1.prepared, self.options.resize)
+
+    def _refined(self, candidates: Sequence[Candidates], K0, K1) -> Matches:
+        """The matches of all scales."""
+        found = [self.refine(at_scale, K0, K1) for at_scale in candidates]
+        return found[0] if len(found) == 1 else merged(found, self.options.max_matches)
 
     def plan(self, image0: EncodedImage, image1: EncodedImage) -> tuple[float, tuple[float, ...]]:
         """The turn of image 1 and the scales that the pair is matched at, by a first look: coarse,
@@ -137,9 +146,18 @@ class Matcher:
         return planned(look, upright=self.options.upright, scales=self.scales)
 
     def candidates(
-        self, image0: EncodedImage, image1: EncodedImage, *, turn: float = 0, scale: float = 1.0
+        self,
+        image0: EncodedImage,
+        image1: EncodedImage,
+        *,
+        turn: float = 0,
+        scale: float = 1.0,
+        threshold: float | None = None,
     ) -> Candidates:
-        """The coarse matches at a turn of image 1 and a scale (`astr_jax.matching.scales`)."""
+        """The coarse matches at a turn of image 1 and a scale (`astr_jax.matching.scales`).
+
+        threshold: least confidence; None for that of all matches.
+        """
         shrink0, shrink1 = shrinks(scale)
         view0, view1 = image0.at(0, shrink0), image1.at(turn, shrink1)
         sizes = [len(view.prepared.pixels) for view in (view0, view1)]
@@ -151,7 +169,7 @@ class Matcher:
             self.params,
             view0.features,
             view1.features,
-            np.float32(self.threshold),
+            np.float32(self.threshold if threshold is None else threshold),
             rows=rows_of(view0, view1),
         )
         return Candidates(view0, view1, maps, cells, int(count), scale)

@@ -1,9 +1,4 @@
-"""The last stage of a match: least-squares matching of what was found.
-
-Where it settles, a match is true to a fraction of a pixel. Elsewhere (on edges, where texture is
-weak, at the rims of things) it stays as the network had it, a pixel or two off, and a few of these
-spoil what many good ones say: so they are left out where enough are left without them.
-"""
+"""The last stage of a match: least-squares matching of what was found."""
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +11,8 @@ from astr_jax.matching import programs
 from astr_jax.matching.canvases import canvases, capacity_for, with_rows
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.types import Matches
-from pallas_kernels.arrays import Array
 
 ALL = "all"  # of the matches stay, whether they settle or not
-ENOUGH = 20  # settled matches of a pair: then the others are left out
 
 
 def check_polish(polish) -> None:
@@ -28,19 +21,13 @@ def check_polish(polish) -> None:
         raise ValueError(f'polish must be True, "all" or False; got {polish!r}.')
 
 
-def kept(valid: Bool[Array, "*b k"], settled: Bool[Array, "*b k"]) -> Bool[Array, "*b k"]:
-    """The matches that stay: the settled ones, or all where fewer than ENOUGH settle."""
-    return valid & (settled | (settled.sum(axis=-1, keepdims=True) < ENOUGH))
-
-
 def polished(
-    matches: Matches, image0: Prepared, image1: Prepared, resize: int, *, keep_all: bool = False
-) -> Matches:
-    """The matches that stay, of images as given, with keypoints1 and covariance from least-squares
-    matching where the surroundings agree; at the working size.
+    matches: Matches, image0: Prepared, image1: Prepared, resize: int
+) -> tuple[Matches, Bool[np.ndarray, "*b k"]]:
+    """The same matches, of images as given, with keypoints1 and covariance from least-squares
+    matching where they settle; and which do. At the working size.
 
-    matches: at whatever scales and turn they were found; [k], of batches [b k]. keep_all: every
-    row stays where it is.
+    matches: at whatever scales and turn they were found; [k], of batches [b k].
     """
     square = canvases(resize)[-1]
     batched = matches.valid.ndim == 2
@@ -66,20 +53,6 @@ def polished(
         keypoints1=np.where(settled, points1, matches.keypoints1),
         covariance=np.where(settled[..., None], covariance, matches.covariance),
     )
-    if not keep_all:
-        matches = only(matches, kept(matches.valid, fitted.settled))
-    return jax.tree.map(jnp.asarray if batched else lambda x: x[0], matches)
-
-
-def only(matches: Matches, keep: Bool[np.ndarray, "b k"]) -> Matches:
-    """The rows to keep, in their order; the others become padding behind them."""
-    order = np.argsort(~keep, axis=1, kind="stable")
-    keep = np.take_along_axis(keep, order, axis=1)
-
-    def rows(x, empty=0):
-        beyond = (1,) * (x.ndim - 2)
-        x = np.take_along_axis(x, order.reshape(order.shape + beyond), axis=1)
-        return np.where(keep.reshape(keep.shape + beyond), x, np.asarray(empty, x.dtype))
-
-    cells = {name: rows(getattr(matches, name), -1) for name in ("cell0", "cell1")}
-    return jax.tree.map(rows, matches).replace(**cells)
+    if batched:
+        return jax.tree.map(jnp.asarray, matches), fitted.settled
+    return jax.tree.map(lambda x: x[0], matches), fitted.settled[0]

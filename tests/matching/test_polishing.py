@@ -2,12 +2,14 @@
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from astr_jax.geometry import warp_points
 from astr_jax.images import prepare
-from astr_jax.matching.polishing import ENOUGH, kept, polished
+from astr_jax.matching.polishing import polished
+from astr_jax.matching.selection import ENOUGH, PLENTY, exact, exact_with_less_sure, only
 from astr_jax.types import Matches
 
 RESIZE = 128
@@ -68,7 +70,7 @@ def test_points_and_covariance_are_in_pixels_as_given(texture, points0, homograp
     images = images_of(texture, homography, size)
     true = warp_points(homography, points0)
     given = matches_of(points0, true + rng.normal(0, 0.7, true.shape), scale=size[1] / SIZE[1])
-    found = polished(given, *images, RESIZE, keep_all=True)
+    found = polished(given, *images, RESIZE)[0]
     k = len(true)
     error = np.linalg.norm(found.keypoints1[:k] - true, axis=1)
     moved = (found.keypoints1 != given.keypoints1).any(axis=1)[:k]
@@ -82,12 +84,12 @@ def test_points_and_covariance_are_in_pixels_as_given(texture, points0, homograp
 def test_rows_that_are_no_matches_stay_empty(texture, points0):
     images = images_of(texture, SLANT, SIZE)
     given = matches_of(points0, warp_points(SLANT, points0) + 0.5)
-    found = polished(given, *images, RESIZE)
+    found, _ = polished(given, *images, RESIZE)
     for name, value in vars(found).items():
         empty = -1 if name.startswith("cell") else 0
         assert (np.asarray(value)[len(points0) :] == empty).all(), name
     nothing = jax.tree.map(lambda x: x[:0], given)
-    assert len(polished(nothing, *images, RESIZE)) == 0
+    assert len(polished(nothing, *images, RESIZE)[0]) == 0
 
 
 def test_more_points_than_cells_are_all_polished(texture, points0):
@@ -96,7 +98,7 @@ def test_more_points_than_cells_are_all_polished(texture, points0):
     many = np.repeat(points0, 10, axis=0) + np.linspace(0, 0.9, 10 * len(points0))[:, None]
     true = warp_points(SLANT, many)
     given = matches_of(many, true + 0.6, rows=len(many))
-    found = polished(given, *images, RESIZE, keep_all=True)
+    found = polished(given, *images, RESIZE)[0]
     assert (found.keypoints1 != given.keypoints1).any(axis=1).mean() > 0.9
     assert np.median(np.linalg.norm(found.keypoints1 - true, axis=1)) < 0.1
 
@@ -107,7 +109,8 @@ def test_what_does_not_settle_is_left_out_and_the_order_stays(texture, points0):
     true = warp_points(SLANT, points0)
     lost = np.arange(len(true)) % 3 == 0
     given = matches_of(points0, true + np.where(lost[:, None], 25.0, 0.4))
-    found = polished(given, *images, RESIZE)
+    matches, settled = polished(given, *images, RESIZE)
+    found = only(matches, exact(matches.valid, settled))
     count = found.valid.sum()
     assert ENOUGH < count < 0.8 * len(true)
     assert found.valid[:count].all()
@@ -122,4 +125,26 @@ def test_what_does_not_settle_is_left_out_and_the_order_stays(texture, points0):
 def test_all_stay_where_too_few_settle(settled, left):
     valid = np.arange(40) < 30
     both = np.stack([np.arange(40) < settled, np.zeros(40, bool)])
-    assert kept(np.stack([valid, valid]), both).sum(axis=1).tolist() == [left, 30]
+    assert exact(np.stack([valid, valid]), both).sum(axis=1).tolist() == [left, 30]
+
+
+def test_less_sure_matches_fill_up_what_is_exact():
+    confidence = np.linspace(1, 0.3, 701)
+    settled = np.arange(701) % 3 > 0
+    keep = exact_with_less_sure(confidence, settled, 0.9)  # 67 of 100 settle above it
+    assert keep.sum() == PLENTY
+    assert (keep[:150] == settled[:150]).all()
+    assert not keep[150:].any()
+    keep = exact_with_less_sure(confidence, settled, 0.5)
+    assert (keep == settled & (confidence > 0.5)).all()
+
+
+def test_the_rows_of_a_batch_are_chosen_pair_by_pair(points0):
+    given = matches_of(points0, points0)
+    keep = np.stack([given.cell0 % 2 == 0, given.cell0 == 5])
+    both = only(jax.tree.map(lambda x: jnp.stack([x, x]), given), keep)
+    assert isinstance(both.valid, jax.Array)
+    for k, rows in enumerate(keep):
+        alone = only(given, rows)
+        assert (alone.cell0[: rows.sum()] == np.flatnonzero(rows)).all()
+        jax.tree.map(np.testing.assert_array_equal, both[k], alone)
