@@ -153,17 +153,21 @@ def images(make_images):
     return picture[:, :192], picture[:, 8:]
 
 
-SIDE = 192  # that they are matched at
+SIDE = 128  # that they are matched at
 FOUND = Calibration(temperature=0.5, sigma_factor=3.0, threshold=0.005)
 
 
 def test_weights_match_by_the_calibration_they_were_written_with(weights, images, tmp_path):
     path = tmp_path / "calibrated.safetensors"
     write_calibrated(weights, path, FOUND)
-    plain = api.match(api.load(weights), *images, resize=SIDE, threshold=0.0).compact()
-    everything = api.match(api.load(path), *images, resize=SIDE, threshold=0.0).compact()
+    plain = api.match(
+        api.load(weights), *images, resize=SIDE, scales=1, polish=False, threshold=0.0
+    ).compact()
+    everything = api.match(
+        api.load(path), *images, resize=SIDE, scales=1, polish=False, threshold=0.0
+    ).compact()
     assert np.median(everything.confidence) > 1.5 * np.median(plain.confidence)
     assert np.median(everything.sigma) == pytest.approx(3 * np.median(plain.sigma), rel=0.05)
-    above = api.match(api.load(path), *images, resize=SIDE).compact()
+    above = api.match(api.load(path), *images, resize=SIDE, scales=1, polish=False).compact()
     assert 0 < len(above.confidence) < len(everything.confidence)
     assert above.confidence.min() > FOUND.threshold

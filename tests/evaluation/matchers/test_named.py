@@ -10,9 +10,9 @@ from astr_jax.params import Calibration, Params, save_params
 
 
 @pytest.fixture
-def weights(tmp_path, micro_config, micro_variables):
+def weights(tmp_path, nano_config, nano_variables):
     path = tmp_path / "micro.safetensors"
-    save_params(path, Params(micro_variables, micro_config), note="of noise, CC0", dtype="bfloat16")
+    save_params(path, Params(nano_variables, nano_config), note="of noise, CC0", dtype="bfloat16")
     return path
 
 
@@ -23,7 +23,7 @@ def images(make_images):
     return picture[:, :192], picture[:, 8:]
 
 
-SIDE = 192  # that they are matched at
+SIDE = 128  # that they are matched at
 FOUND = Calibration(temperature=0.5, sigma_factor=3.0, threshold=0.005)
 
 
