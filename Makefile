@@ -5,6 +5,9 @@
 #   and glue-factory, which pip does not have, where PYTHONPATH names folders of their repositories.
 #   Where pip's torch and torchvision are the large ones for GPUs, TORCH='...' names those for CPUs: both of a kind.
 # make fuzz   ask every public door 10,000 odd questions (EXAMPLES=N SEED=N)
+# make web    build the page that matches two pictures in a browser, into astr_jax/page: astr demo --web
+#   serves it, and wheels bring it. Needs Node.js 20 or newer with npm. WEB='--float16' or '--size 640x480'.
+# make web-test   the same, and the tests of the page; those in a browser need chromium (CHROMIUM=...)
 # All need only Python >= 3.11 and make: they create .venv and install into it.
 #
 # make train-gpu PHOTOS=photos.npz RUN=runs/small MINUTES=9
@@ -25,10 +28,11 @@ SEED := $(or $(SEED),$(shell date +%s))
 BIN := .venv/bin
 TORCH ?= torch torchvision
 ADAPTERS := .venv-adapters
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 REPORTS := $(foreach name,tiny sift rootsift orb akaze,docs/results/$(name).json)
 
-.PHONY: demo test aot adapters fuzz train-gpu measure lint format clean
+.PHONY: demo test aot adapters fuzz web web-test train-gpu measure lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
@@ -45,6 +49,12 @@ adapters: $(ADAPTERS)/installed
 fuzz: .venv/installed
 	@echo 'seed $(SEED); the same again: make fuzz EXAMPLES=$(EXAMPLES) SEED=$(SEED)'
 	ASTR_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
+
+web: astr_jax/page/index.html
+
+web-test: astr_jax/page/index.html
+	cd web && npm test
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/web
 
 train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:
@@ -89,6 +99,21 @@ format: .venv/installed
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
+.venv/with-onnx: .venv/installed
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[dev,onnx]'
+	touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web/public/model/about.json: .venv/with-onnx $(wildcard astr_jax/export/*.py astr_jax/export/lowering/*.py astr_jax/weights/*.safetensors)
+	$(BIN)/astr export --web web/public/model $(WEB)
+
+astr_jax/page/index.html: web/public/model/about.json web/node_modules/.package-lock.json web/index.html $(wildcard web/*.ts web/build/* web/public/* web/src/*.ts web/src/*/*)
+	cd web && npm run build
+	touch $@
+
 # Of vismatch the class that its matchers derive from is enough, without the packages of its models.
 $(ADAPTERS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(ADAPTERS)
@@ -99,4 +124,4 @@ $(ADAPTERS)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv $(ADAPTERS) .gpu_compiler build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv $(ADAPTERS) astr_jax/page web/node_modules web/public/model .gpu_compiler build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ examples:
   astr demo town                         a painted town instead
   astr demo photo.jpg                    your own photograph instead
   astr demo --weights run/weights.safetensors --out run/demo.png
+  astr demo --web                        instead a page to match any two in a browser
 
 The portrait is matplotlib's sample photograph (Grace Hopper, by the US Navy, public domain).
 
@@ -21,6 +22,7 @@ from PIL import Image
 from astr_jax import api
 from astr_jax.cli.files import PICTURES, check_output, save_figure
 from astr_jax.cli.match import add_weights, compiling, match_pair
+from astr_jax.cli.served_page import serve_page
 from astr_jax.data.demo import DemoPair, covisible, demo_pair, errors
 from astr_jax.data.town import paint_town
 from astr_jax.images import to_rgb
@@ -28,6 +30,8 @@ from astr_jax.matching import Matcher, MatchOptions
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.types import Matches
 from astr_jax.viz import draw_matches
+
+PORT = 8000
 
 
 def add_arguments(parser) -> None:
@@ -41,10 +45,19 @@ def add_arguments(parser) -> None:
         help="portrait, town, or a file [portrait]",
     )
     parser.add_argument("--out", default="demo.png", metavar="PNG", help="[demo.png]")
+    parser.add_argument(
+        "--web",
+        action="store_true",
+        help="serve the page that matches in a browser",
+    )
+    parser.add_argument("--port", type=int, default=PORT, metavar="N", help=f"of --web [{PORT}]")
 
 
 def run(options) -> None:
-    """Makes the pair, matches it, prints the shares and draws."""
+    """Makes the pair, matches it, prints the shares and draws; or serves the page."""
+    if options.web:
+        serve_page(options.port)
+        return
     check_output(options.out, PICTURES)
     photo = read_photo(options.photo)
     if min(photo.shape[:2]) < 64:

@@ -8,15 +8,17 @@ examples:
   astr export --onnx graphs                          the weights that ship, for ONNX Runtime
   astr export small.safetensors --onnx graphs --size 320x256 --float16
   astr export --stablehlo programs                   for JAX without this package
+  astr export --web web/public/model                 for the page in web/, as make web does
 
 `astr_jax.load`, and --weights of the other commands, read the weights file. The best checkpoint is
 that with the highest score on held-back data. Batch norm is merged into the convolutions, for
 inference alone, unless --unfolded. With --dtype bfloat16 kernels are rounded to 8 bits; they are
 float32 again when loaded.
 
---onnx and --stablehlo take weights: a shipped name or a .safetensors file. They write the stages of
-a match, and the whole match, for one size of pictures, and compare them with JAX on the portrait of
-astr demo: at least 99.5 % of the matches must be the same within 0.02 px (docs/export.md).
+--onnx, --stablehlo and --web take weights: a shipped name or a .safetensors file. They write the
+stages of a match, and the whole match, for one size of pictures, and compare them with JAX on the
+portrait of astr demo: at least 99.5 % of the matches must be the same within 0.02 px
+(docs/export.md). --web writes the stages alone, and an example with the matches found in it.
 """
 
 import argparse
@@ -38,6 +40,7 @@ from astr_jax.params import (
 
 OF_A_RUN = ("step", "best", "unfolded", "note")  # options that programs do not take
 SIZE = (480, 640)  # height, width
+WEB_SIZE = (352, 480)  # in a browser a match takes three times the time
 
 
 def add_arguments(parser) -> None:
@@ -46,13 +49,14 @@ def add_arguments(parser) -> None:
         "source",
         nargs="?",
         metavar="RUN",
-        help="the --workdir of astr train; with --onnx or --stablehlo "
+        help="the --workdir of astr train; with --onnx, --stablehlo or --web "
         f"{' or '.join(SHIPPED)}, or a .safetensors file [the best that ships]",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", metavar="FILE", help="weights: a .safetensors file")
     what.add_argument("--onnx", metavar="DIR", help="ONNX graphs, into this folder")
     what.add_argument("--stablehlo", metavar="DIR", help="files of jax.export, into this folder")
+    what.add_argument("--web", metavar="DIR", help="what the page in web/ needs, into this folder")
     which = parser.add_argument_group("weights of a run").add_mutually_exclusive_group()
     which.add_argument("--step", type=int, metavar="N", help="the checkpoint of this step")
     which.add_argument(
@@ -68,7 +72,8 @@ def add_arguments(parser) -> None:
         "--size",
         type=read_size,
         metavar="WxH",
-        help="of the pictures, multiples of 32; others are shrunk to it, and padded [640x480]",
+        help="of the pictures, multiples of 32; others are shrunk to it, and padded [640x480, of "
+        "--web 480x352]",
     )
     programs.add_argument(
         "--implementation",
@@ -96,7 +101,7 @@ def run(options) -> None:
     if options.out:
         for name in ("size", "implementation", "float16"):
             if getattr(options, name):
-                raise ValueError(f"--{name} belongs to --onnx and --stablehlo, not to --out.")
+                raise ValueError(f"--{name} is of --onnx, --stablehlo and --web, not of --out.")
         if options.source is None:
             raise ValueError("--out needs a RUN: the --workdir of astr train.")
         write_weights(options)
@@ -108,15 +113,15 @@ def run(options) -> None:
 
 
 def write_programs(options) -> None:
-    """Writes ONNX or StableHLO."""
+    """Writes ONNX, StableHLO, or what the page needs."""
     from astr_jax.cli.demo import read_photo
     from astr_jax.data.demo import demo_pair
 
-    folder = check_folder(options.onnx or options.stablehlo)
+    folder = check_folder(options.onnx or options.stablehlo or options.web)
     weights = find_weights(options.source)
     pair = demo_pair(read_photo("portrait"))
     given = {
-        "size": options.size or SIZE,
+        "size": options.size or (WEB_SIZE if options.web else SIZE),
         "pair": (pair.image0, pair.image1),
         "implementation": options.implementation or "gather",
         "note": read_header(weights).note,
@@ -126,9 +131,17 @@ def write_programs(options) -> None:
             from astr_jax.export.onnx_files import export_onnx
 
             done = export_onnx(load_params(weights), folder, half=options.float16, **given)
+        elif options.web:
+            from astr_jax.data.town import paint_town
+            from astr_jax.export.web_files import export_web
+
+            town = demo_pair(paint_town())
+            example = town.image0, town.image1
+            params = load_params(weights)
+            done = export_web(params, folder, example=example, half=options.float16, **given)
         else:
             if options.float16:
-                raise ValueError("--float16 belongs to --onnx.")
+                raise ValueError("--float16 belongs to --onnx and --web.")
             from astr_jax.export.stablehlo import export_stablehlo
 
             done = export_stablehlo(load_params(weights), folder, **given)
