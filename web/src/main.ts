@@ -41,7 +41,6 @@ async function take(side: number, file: Blob, name: string): Promise<void> {
 
 async function showExample(): Promise<void> {
   results.clear();
-  say(error, "");
   try {
     await Promise.all(
       slots.map(async (slot) => {
@@ -143,7 +142,10 @@ for (const event of ["dragover", "drop"]) {
 }
 button("match").addEventListener("click", () => void match());
 button("swap").addEventListener("click", () => void swap());
-button("example").addEventListener("click", () => void showExample());
+button("example").addEventListener("click", () => {
+  say(error, "");
+  void showExample();
+});
 within(byId("slot0", HTMLElement), "img", HTMLImageElement).tabIndex = 0;
 
 const loading = load();

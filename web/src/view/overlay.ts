@@ -6,8 +6,8 @@ import { onPage, placedIn, sharp, type Placed, type Point } from "./layout";
 
 export type Drawing = "lines" | "dots";
 
-const MOST_LINES = 300; // more hide the pictures
-const DOT = 2.2; // CSS pixels
+const MOST_LINES = 120; // more hide the pictures
+const DOT = 1.9; // CSS pixels
 const TAU = 2 * Math.PI;
 
 export interface Shown {
@@ -57,6 +57,11 @@ export class Overlay {
   }
 }
 
+/** Where a confidence stands on the ramp: most are near 1, and take half of it. */
+export function shareOf(confidence: number, threshold: number): number {
+  return 1 - Math.sqrt(Math.max(0, 1 - confidence) / (1 - threshold));
+}
+
 export function pointOf(points: Float32Array, row: number): Point {
   return [points[2 * row]!, points[2 * row + 1]!];
 }
@@ -69,7 +74,7 @@ export function spread(rows: readonly number[], most: number): number[] {
 
 function colour({ matches, threshold, inliers }: Shown, row: number): string {
   if (inliers && !inliers[row]) return DISAGREEING;
-  return colourOf((matches.confidence[row]! - threshold) / (1 - threshold));
+  return colourOf(shareOf(matches.confidence[row]!, threshold));
 }
 
 function line(context: CanvasRenderingContext2D, from: Point, to: Point): void {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { colourOf } from "../../src/view/colours";
 import { fittedInto, inPicture, onPage } from "../../src/view/layout";
-import { spread } from "../../src/view/overlay";
+import { shareOf, spread } from "../../src/view/overlay";
 
 test("a picture lies in the middle of its box, and points come back", () => {
   const placed = fittedInto({ left: 10, top: 20, width: 200, height: 200 }, 400, 200);
@@ -20,4 +20,8 @@ test("lines are spread over all rows", () => {
   const rows = [...Array(1000).keys()];
   expect(spread(rows, 4)).toEqual([0, 250, 500, 750]);
   expect(spread([3, 1], 4)).toEqual([3, 1]);
+});
+
+test("a confidence near 1 has room on the ramp", () => {
+  expect([0.9, 0.975, 1].map((x) => Number(shareOf(x, 0.9).toFixed(6)))).toEqual([0, 0.5, 1]);
 });
