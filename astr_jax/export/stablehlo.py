@@ -3,7 +3,9 @@
 import functools
 import importlib.metadata
 import json
+import os
 import pathlib
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -72,3 +74,17 @@ def export_stablehlo(
     with replacing(files[-1]) as beside:
         beside.write_text(json.dumps(about, indent=1) + "\n")
     return Exported(tuple(files), agreement)
+
+
+def read_stablehlo(folder: str | os.PathLike) -> tuple[tuple[int, int], Callable[..., Mapping]]:
+    """Height and width of the programs of a folder, and the whole match, a function of image0,
+    image1, mask0, mask1 and threshold. Raises FileNotFoundError."""
+    folder = pathlib.Path(folder)
+    for file in (folder / "about.json", folder / f"{WHOLE}.jax"):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"There is no {file}: astr export --stablehlo {folder} writes it."
+            )
+    height, width = json.loads((folder / "about.json").read_text())["size"]
+    program = export.deserialize((folder / f"{WHOLE}.jax").read_bytes())
+    return (height, width), jax.jit(program.call)

@@ -12,7 +12,7 @@ const QUIET = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const PATIENCE = 90_000; // milliseconds, for a slow machine
+export const PATIENCE = 240_000; // milliseconds, for a slow machine
 
 export function launched(): Promise<Browser> {
   const executablePath = process.env["CHROMIUM"] || "/usr/bin/chromium";

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { launched, matched, opened, ready, table } from "./browsing";
+import { launched, matched, opened, PATIENCE, ready, table } from "./browsing";
 import { PAGE, served, type Served } from "./serving";
 
 const PICTURES = process.env["ASTR_SCREENSHOTS"]; // a folder, where pictures of the page are wanted
@@ -174,7 +174,7 @@ test("on a phone it fits the screen, and works offline after the first visit", a
   await opened(page, server.url);
   await page.evaluate(() => navigator.serviceWorker.ready);
   await expect
-    .poll(() => page.evaluate(() => Boolean(navigator.serviceWorker.controller)), { timeout: 60_000 })
+    .poll(() => page.evaluate(() => Boolean(navigator.serviceWorker.controller)), { timeout: 240_000 })
     .toBe(true);
   await context.setOffline(true);
   await page.reload();
@@ -201,6 +201,7 @@ test("a server without the headers for threads gets one thread first", async () 
 
 test("without WebAssembly it says so", async () => {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   await page.addInitScript(() => Reflect.deleteProperty(window, "WebAssembly"));
   await page.goto(server.url);
   await page.getByRole("alert").waitFor();
