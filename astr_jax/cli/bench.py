@@ -10,7 +10,8 @@ examples:
 A size is the long side of both pictures. Each task is called once to compile, then --repeat times
 in turns with the others; the table has medians, by the clock and of CPU time of all threads. The
 peak memory of a match is that of a process of its own. OpenCV's SIFT and ORB are timed beside it if
-cv2 is there, and kornia's LoFTR, with random weights and up to 960 pixels, if kornia and torch are.
+cv2 is there, and kornia's LoFTR, with random weights and up to 960 pixels, if kornia and torch are;
+ONNX Runtime if onnx and onnxruntime are, beside a match with scales=1.
 
 Programs are compiled anew, for some minutes at each size. Close other programs first.
 """
@@ -35,7 +36,7 @@ from astr_jax.files import replacing
 from astr_jax.images import to_rgb
 from astr_jax.instruments.machine import describe_machine
 from astr_jax.instruments.peak_memory import Peak, peak_of_match
-from astr_jax.instruments.rivals import RIVALS, rival_tasks
+from astr_jax.instruments.rivals import ONNX, RIVALS, is_installed, rival_tasks
 from astr_jax.instruments.speed_table import (
     MATCHES,
     STAGES,
@@ -44,8 +45,8 @@ from astr_jax.instruments.speed_table import (
     row_of,
     screen_table,
 )
-from astr_jax.instruments.timing import compiled_anew, in_turns, match_tasks, matched_at
-from astr_jax.params import find_weights
+from astr_jax.instruments.timing import Task, compiled_anew, in_turns, match_tasks, matched_at
+from astr_jax.params import Params, find_weights
 from astr_jax.viz.growth import draw_growth
 
 SIZES = "320,640,960,1280,1600"
@@ -155,10 +156,20 @@ def time_pair(weights: pathlib.Path, pair, repeat: int) -> dict:
     """All about one size."""
     params = api.load(weights)
     with compiled_anew() as folder:
-        timings = in_turns(match_tasks(params, *pair) | rival_tasks(*pair), repeat)
+        tasks = match_tasks(params, *pair) | rival_tasks(*pair) | onnx_tasks(params, *pair)
+        timings = in_turns(tasks, repeat)
         scales, matches = matched_at(params, *pair)
         peak = peak_or_none(weights, pair, folder)
     return row_of(pair, timings, scales, matches, peak)
+
+
+def onnx_tasks(params: Params, image0, image1) -> dict[str, Task]:
+    """The task of ONNX Runtime, where its packages are installed."""
+    if not (is_installed("onnx") and is_installed("onnxruntime")):
+        return {}
+    from astr_jax.export.onnx_matcher import onnx_task
+
+    return {ONNX: onnx_task(params, image0, image1)}
 
 
 def peak_or_none(weights: pathlib.Path, pair, compiled: pathlib.Path) -> Peak | None:

@@ -1,4 +1,5 @@
-"""Other matchers, to be timed beside the model, where their packages are installed."""
+"""Other matchers, to be timed beside the model, where their packages are installed; and what they
+are called in the table, with ONNX Runtime, whose task `astr_jax.export` makes."""
 
 import importlib.util
 
@@ -11,7 +12,9 @@ Picture = UInt8[np.ndarray, "_ _"]
 FEATURES = 4096  # of an image, at most
 RATIO = 0.8  # of Lowe's test
 LOFTR_LARGEST = 960  # long side; its matching matrix has a number for every two cells
+ONNX = "ONNX Runtime"
 RIVALS = {
+    ONNX: "the same match at scale 1 as a graph, on the CPU",
     "SIFT": f"OpenCV, at most {FEATURES} features, all compared, ratio test at {RATIO}",
     "ORB": f"OpenCV, at most {FEATURES} features, all compared, ratio test at {RATIO}",
     "LoFTR": "kornia, random weights: hardly any match, so hardly any refinement",

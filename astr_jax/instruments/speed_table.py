@@ -9,7 +9,7 @@ from rich.table import Table
 
 from astr_jax.instruments.machine import machine_words
 from astr_jax.instruments.peak_memory import Peak
-from astr_jax.instruments.rivals import RIVALS
+from astr_jax.instruments.rivals import ONNX, RIVALS
 from astr_jax.instruments.timing import (
     DEFAULT,
     FINE,
@@ -32,6 +32,7 @@ STAGES = {  # and what the table calls them
 }
 MATCHES = {name: f"match, {name}" for name in WHOLE}
 LABELS = STAGES | MATCHES | {name: name for name in RIVALS}
+BESIDE = {ONNX: "scales=1"}  # the match that a rival is compared with, where not the default
 HEAD = "seconds / CPU seconds"
 
 
@@ -84,7 +85,8 @@ def _seconds(found: Mapping[str, dict], name: str) -> str:
     seconds = Seconds(**found[name])
     words = f"{seconds.wall:.3f} / {seconds.cpu:.3f}"
     if name in RIVALS:
-        words += f" ({seconds.wall / found[DEFAULT]['wall']:.2f} x)"
+        own = found[BESIDE.get(name, DEFAULT)]
+        words += f" ({seconds.wall / own['wall']:.2f} x)"
     return words
 
 
@@ -114,7 +116,8 @@ def notes_of(report: dict) -> list[str]:
         "JAX, weights, programs that are compiled already); before: the same before the match.",
     ]
     notes += [f"{name}: {RIVALS[name]}." for name in there]
-    return notes + [f"(x): times as long as a match, {DEFAULT}."] * bool(there)
+    beside = f", {ONNX} of one, {BESIDE[ONNX]}" if ONNX in there else ""
+    return notes + [f"(x): times as long as a match, {DEFAULT}{beside}."] * bool(there)
 
 
 def screen_table(report: dict) -> Table:

@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch, nano_config, nano_variables):
     quick = dict.fromkeys((*WHOLE, "encode", "first look", "coarse", REFINE, FINE), lambda: None)
     monkeypatch.setattr(bench, "match_tasks", lambda params, *pair: quick)
     monkeypatch.setattr(bench, "matched_at", lambda params, *pair: ((1.0, 2.0), pair[0].size))
+    monkeypatch.setattr(bench, "onnx_tasks", lambda params, *pair: {"ONNX Runtime": lambda: None})
     monkeypatch.setattr(bench, "compiled_anew", lambda: contextlib.nullcontext(tmp_path))
     return tmp_path
 
@@ -52,7 +53,9 @@ def test_every_size_is_timed_printed_written_and_drawn(folder, capsys):
     assert [row["pictures"] for row in report["sizes"]] == [[[48, 64]] * 2, [[96, 128]] * 2]
     assert report["settings"]["repeat"] == 1
     for row in report["sizes"]:
-        assert {"encode", "coarse", "scale ratio", "fine", "SIFT", "ORB"} <= set(row["seconds"])
+        assert {"encode", "coarse", "scale ratio", "fine", "SIFT", "ONNX Runtime"} <= set(
+            row["seconds"]
+        )
         assert all(len(runs["after"]) == 1 for runs in row["runs"].values())
         assert row["memory_mib"]["process"] == 500
         assert row["matches"] == row["pixels"]

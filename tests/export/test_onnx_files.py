@@ -19,7 +19,7 @@ from astr_jax.cli import main  # noqa: E402
 from astr_jax.export import onnx_files  # noqa: E402
 from astr_jax.export.agreement import Agreement  # noqa: E402
 from astr_jax.export.onnx_files import export_onnx  # noqa: E402
-from astr_jax.export.onnx_matcher import OnnxMatcher  # noqa: E402
+from astr_jax.export.onnx_matcher import OnnxMatcher, onnx_task  # noqa: E402
 from astr_jax.export.programs import Program  # noqa: E402
 
 SIZE = (64, 96)  # of the pictures
@@ -53,6 +53,12 @@ def test_every_graph_says_what_it_is(exported):
         assert model.opset_import[0].version == 18
         named = [x.name for x in [*model.graph.input, *model.graph.output]]
         assert len(named) == len({*named})
+
+
+def test_a_task_to_be_timed_matches_as_the_graphs_of_a_folder_do(exported, micro_params, pictures):
+    expected = OnnxMatcher(exported[0]).match(*pictures)
+    found = onnx_task(micro_params, *pictures)()
+    np.testing.assert_allclose(found.keypoints1, expected.keypoints1, atol=1e-3)
 
 
 def test_the_threshold_and_the_most_are_kept_to(exported, pictures):

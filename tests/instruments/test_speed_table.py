@@ -21,6 +21,7 @@ def report():
     """Two sizes: of the first all is known, of the second neither LoFTR nor the memory."""
     tasks = [*WHOLE, "encode", "first look", "coarse", REFINE, FINE]
     timings = {name: timing(1.0 + number) for number, name in enumerate(tasks)}
+    rivals = {"LoFTR": timing(0.5), "ONNX Runtime": timing(3.0)}
     pair = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
     other = np.zeros((96, 128), np.uint8), np.zeros((100, 128), np.uint8)
     peak = Peak(1234.5, 300.0, 50.0)
@@ -31,7 +32,7 @@ def report():
         },
         "settings": {"weights": "tiny", "pictures": "a drawn town", "repeat": 3},
         "sizes": [
-            row_of(pair, timings | {"LoFTR": timing(0.5)}, (1.0, 2.0), 1500, peak),
+            row_of(pair, timings | rivals, (1.0, 2.0), 1500, peak),
             row_of(other, timings, (0.5,), 0, None),
         ],
     }
@@ -45,6 +46,7 @@ def test_every_task_is_a_line(report):
     assert cells["scale ratio"] == ["-1.000 / -2.000"] * 2  # refine 7 s, fine 8 s
     assert cells[f"match, {DEFAULT}"] == ["1.000 / 2.000"] * 2
     assert cells["LoFTR"] == ["0.500 / 1.000 (0.50 x)", "-"]
+    assert cells["ONNX Runtime"] == ["3.000 / 6.000 (1.50 x)", "-"]  # beside scales=1, 2 s
     assert cells["compiling the default match"] == ["10.0", "10.0"]
     assert cells["peak memory, MiB"] == ["1,234 (300 before), device 50", "-"]
     assert cells["matches, at scales"] == ["1,500, at 1, 2", "0, at 0.5"]
@@ -58,6 +60,7 @@ def test_it_is_written_as_json_and_as_markdown(report):
     assert "A Fast One, 2 cores, JAX on cpu" in notes
     assert "random weights" in notes
     assert "OpenCV" not in notes
+    assert f"a match, {DEFAULT}, ONNX Runtime of one, scales=1." in notes
 
 
 def test_it_is_shown_on_a_terminal(report):

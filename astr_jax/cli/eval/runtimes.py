@@ -1,11 +1,10 @@
 """Compare JAX, ONNX Runtime and StableHLO on the same pairs: matches and time.
 
 examples:
-  astr export --onnx graphs
-  astr export --stablehlo programs
-  astr eval runtimes PAIRS --onnx graphs --stablehlo programs
+  astr eval runtimes PAIRS --onnx graphs --stablehlo programs      20 pairs of PAIRS
   astr eval runtimes PAIRS --onnx graphs --into docs/export.md     between <!-- runtimes --> marks
 
+astr export --onnx graphs and astr export --stablehlo programs write the folders.
 PAIRS is a folder of pairs as astr eval pairs takes it; of each set one pair is taken in turn. All
 match at one size and at scale 1. Seconds are medians over the pairs, which every runtime matches in
 turns; CPU seconds are of all threads. Close other programs first.

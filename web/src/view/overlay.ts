@@ -6,8 +6,9 @@ import { onPage, placedIn, sharp, type Placed, type Point } from "./layout";
 
 export type Drawing = "lines" | "dots";
 
-const MOST_LINES = 120; // more hide the pictures
-const DOT = 1.9; // CSS pixels
+const MOST_LINES = 200; // more hide the pictures
+const DOT = 2.2; // CSS pixels
+const WIDE = 900; // of a page where dots have that size
 const TAU = 2 * Math.PI;
 
 export interface Shown {
@@ -32,18 +33,20 @@ export class Overlay {
   draw(shown: Shown): void {
     const context = sharp(this.canvas);
     const ends = this.ends(shown.matches);
-    const rows = Array.from({ length: shown.count }, (_, i) => shown.count - 1 - i); // surest last
+    const all = Array.from({ length: shown.count }, (_, i) => shown.count - 1 - i); // surest last
+    const rows = shown.drawing === "lines" ? spread(all, MOST_LINES) : all;
     if (shown.drawing === "lines") {
       context.lineWidth = 1;
       context.globalAlpha = 0.8;
-      for (const row of spread(rows, MOST_LINES)) {
+      for (const row of rows) {
         context.strokeStyle = colour(shown, row);
         line(context, ...ends(row));
       }
       context.globalAlpha = 1;
     }
+    const radius = Math.min(DOT, Math.max(1, DOT * (this.canvas.clientWidth / WIDE)));
     for (const row of rows) {
-      for (const end of ends(row)) dot(context, end, DOT, colour(shown, row));
+      for (const end of ends(row)) dot(context, end, radius, colour(shown, row));
     }
     if (shown.picked !== null) mark(context, ends(shown.picked), colour(shown, shown.picked));
   }

@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 async function pictured(page: Page, name: string): Promise<void> {
-  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.jpg`), quality: 62, type: "jpeg" });
+  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.jpg`), quality: 42, type: "jpeg" });
 }
 
 describe("on a desk", () => {
@@ -34,7 +34,7 @@ describe("on a desk", () => {
   const said: string[] = [];
 
   beforeAll(async () => {
-    context = await browser.newContext({ viewport: { width: 1180, height: 1000 }, colorScheme: "light" });
+    context = await browser.newContext({ viewport: { width: 1000, height: 940 }, colorScheme: "light" });
     context.on("request", (request) => {
       if (request.method() !== "GET" || request.postData()) sent.push(`${request.method()} ${request.url()}`);
       if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(server.url)) sent.push(request.url());
@@ -183,7 +183,7 @@ test("on a phone it fits the screen, and works offline after the first visit", a
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   await page.evaluate(() => window.scrollTo(0, 0));
   if (PICTURES) {
-    await page.screenshot({ path: join(PICTURES, "browser_phone.jpg"), quality: 60, type: "jpeg", fullPage: true });
+    await page.screenshot({ path: join(PICTURES, "browser_phone.jpg"), quality: 42, type: "jpeg", fullPage: true });
   }
   await context.close();
 });
