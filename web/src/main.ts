@@ -117,7 +117,9 @@ async function load(): Promise<Loaded | undefined> {
   }
   matcher = new Matcher();
   try {
-    const loaded = await matcher.ask({ kind: "load", page: document.baseURI }, (said) => working || progress(said));
+    const threads = Number(new URLSearchParams(location.search).get("threads")) || 0;
+    const request = { kind: "load", page: document.baseURI, threads } as const;
+    const loaded = await matcher.ask(request, (said) => working || progress(said));
     const { about, runtime } = loaded;
     const [height, width] = about.size;
     byId("about", HTMLElement).textContent =

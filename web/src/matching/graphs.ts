@@ -20,13 +20,18 @@ export class Graphs implements Runner<ort.Tensor> {
     private readonly sessions: Sessions,
   ) {}
 
-  /** page: the address of the page, whose folder model/ has the graphs. */
-  static async load(page: string, say: (progress: Progress) => void): Promise<Graphs> {
+  /** page: the address of the page, whose folder model/ has the graphs. wanted: threads, 0 for as
+   * many as there are cores. */
+  static async load(
+    page: string,
+    wanted: number,
+    say: (progress: Progress) => void,
+  ): Promise<Graphs> {
     if (typeof WebAssembly !== "object") {
       throw new Error("This browser has no WebAssembly, which matching needs. A newer one has it.");
     }
     const threads = self.crossOriginIsolated
-      ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1)
+      ? Math.min(MOST_THREADS, wanted || navigator.hardwareConcurrency || 1)
       : 1;
     Object.assign(ort.env.wasm, { numThreads: threads, wasmPaths: { mjs: scriptUrl, wasm: wasmUrl } });
     ort.env.logLevel = "error";

@@ -23,7 +23,11 @@ export interface Picture {
 }
 
 export type Request =
-  | { readonly kind: "load"; readonly page: string } // the address of the page
+  | {
+      readonly kind: "load";
+      readonly page: string; // the address of the page
+      readonly threads: number; // 0: as many as there are cores
+    }
   | { readonly kind: "match"; readonly left: Picture; readonly right: Picture }
   | {
       readonly kind: "geometry";

@@ -37,15 +37,15 @@ async function answer(call: Call): Promise<void> {
 }
 
 function done(call: Call, say: Say): Promise<Answers[keyof Answers]> {
-  if (call.kind === "load") return load(call.page, say);
+  if (call.kind === "load") return load(call.page, call.threads, say);
   if (call.kind === "match") return match(call.left, call.right, say);
   const { matches, count, model, tolerance } = call;
   return Promise.resolve(estimated(matches.points0, matches.points1, count, model, tolerance));
 }
 
-async function load(page: string, say: Say): Promise<Answers["load"]> {
+async function load(page: string, threads: number, say: Say): Promise<Answers["load"]> {
   const start = performance.now();
-  const graphs = await (loading = Graphs.load(page, say));
+  const graphs = await (loading = Graphs.load(page, threads, say));
   const runtime = `WebAssembly, ${graphs.threads === 1 ? "one thread" : `${graphs.threads} threads`}`;
   return { about: graphs.about, runtime, seconds: since(start) };
 }

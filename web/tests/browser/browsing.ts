@@ -1,7 +1,7 @@
 /** Chromium, and what a person does on the page. */
 
-import { readFileSync } from "node:fs";
 import { chromium, type Browser, type Page } from "playwright-core";
+import { usageOf } from "./processes";
 
 const QUIET = [
   "--no-sandbox",
@@ -14,9 +14,21 @@ const QUIET = [
 ];
 export const PATIENCE = 240_000; // milliseconds, for a slow machine
 
-export function launched(): Promise<Browser> {
+export interface Launched {
+  readonly browser: Browser;
+  /** What Chromium has used so far. */
+  readonly usage: () => ReturnType<typeof usageOf>;
+  close(): Promise<void>;
+}
+
+export async function launched(): Promise<Launched> {
   const executablePath = process.env["CHROMIUM"] || "/usr/bin/chromium";
-  return chromium.launch({ executablePath, args: QUIET });
+  const server = await chromium.launchServer({ executablePath, args: QUIET });
+  return {
+    browser: await chromium.connect(server.wsEndpoint()),
+    usage: () => usageOf(server.process().pid ?? 0),
+    close: () => server.close(),
+  };
 }
 
 /** Opens the page and waits until it can match. */
@@ -31,20 +43,32 @@ export async function ready(page: Page): Promise<void> {
   await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#match")!.disabled);
 }
 
-/** Presses the button and waits for the matches; returns the seconds by the clock. */
-export async function matched(page: Page): Promise<number> {
-  const start = performance.now();
+/** Presses the button and waits for the matches. */
+export async function matched(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Match these two" }).click();
   await page.locator("#results").waitFor();
-  return (performance.now() - start) / 1000;
+}
+
+/** Puts the example anew, so that nothing of it is encoded yet. */
+export async function exampleAnew(page: Page): Promise<void> {
+  const sources = () => [...document.querySelectorAll<HTMLImageElement>(".frame img")].map((x) => x.src);
+  const before = await page.evaluate(sources);
+  await page.getByRole("button", { name: "Example" }).click();
+  await page.waitForFunction(
+    (old) => [...document.querySelectorAll<HTMLImageElement>(".frame img")].every((x, i) => x.src !== old[i]),
+    before,
+  );
+  await page.waitForTimeout(500); // both are decoded by then
 }
 
 /** The table that the download button gives: a row of numbers for each match. */
 export async function table(page: Page): Promise<number[][]> {
   const download = page.waitForEvent("download");
   await page.getByRole("button", { name: "Download CSV" }).click();
-  const text = readFileSync(await (await download).path(), "utf8");
-  return text
+  const pieces: Buffer[] = [];
+  for await (const piece of await (await download).createReadStream()) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces)
+    .toString("utf8")
     .trim()
     .split("\r\n")
     .slice(1)

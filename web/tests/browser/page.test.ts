@@ -4,27 +4,40 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { launched, matched, opened, PATIENCE, ready, table } from "./browsing";
+import { exampleAnew, launched, matched, opened, PATIENCE, ready, table, type Launched } from "./browsing";
 import { PAGE, served, type Served } from "./serving";
 
 const PICTURES = process.env["ASTR_SCREENSHOTS"]; // a folder, where pictures of the page are wanted
+const THREADS = process.env["ASTR_THREADS"]; // how many, where not as many as there are cores
 const SAME = 0.1; // pixels
 const MOST_AWAY = 0.01; // share of the matches
 
+let chromium: Launched;
 let browser: Browser;
 let server: Served;
 
 beforeAll(async () => {
-  [browser, server] = await Promise.all([launched(), served(true)]);
+  [chromium, server] = await Promise.all([launched(), served(true)]);
+  browser = chromium.browser;
 });
 
 afterAll(async () => {
-  await browser?.close();
+  await chromium?.close();
   server?.close();
 });
 
+/** Does something and says how long it took; returns the seconds by the clock. */
+async function timed(what: string, work: () => Promise<void>): Promise<number> {
+  const [start, before] = [performance.now(), chromium.usage()];
+  await work();
+  const [seconds, after] = [(performance.now() - start) / 1000, chromium.usage()];
+  const cpu = (after.cpu - before.cpu).toFixed(1);
+  console.log(`${what}: ${seconds.toFixed(1)} s, CPU ${cpu} s; the tab has ${after.largest.toFixed(0)} MiB`);
+  return seconds;
+}
+
 async function pictured(page: Page, name: string): Promise<void> {
-  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.jpg`), quality: 42, type: "jpeg" });
+  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.jpg`), quality: 36, type: "jpeg" });
 }
 
 describe("on a desk", () => {
@@ -42,15 +55,13 @@ describe("on a desk", () => {
     page = await context.newPage();
     page.on("console", (message) => message.type() === "error" && said.push(message.text()));
     page.on("pageerror", (error) => said.push(error.message));
-    const start = performance.now();
-    await opened(page, server.url);
-    console.log(`ready after ${((performance.now() - start) / 1000).toFixed(2)} s`);
+    await timed("loading", () => opened(page, server.url + (THREADS ? `?threads=${THREADS}` : "")));
   });
 
   afterAll(() => context?.close());
 
   test("it matches the example as Python does", async () => {
-    console.log(`first match ${(await matched(page)).toFixed(2)} s`);
+    await timed("first match", () => matched(page));
     const rows = await table(page);
     const python = JSON.parse(readFileSync(join(PAGE, "model", "example.json"), "utf8"));
     const expected: [number, number][][] = python.keypoints0.map((point: number[], i: number) => [
@@ -70,6 +81,7 @@ describe("on a desk", () => {
   });
 
   test("the page goes on while it matches", async () => {
+    await exampleAnew(page);
     await page.evaluate(() => {
       const state = { last: performance.now(), longest: 0 };
       Object.assign(window, { pauses: state });
@@ -78,9 +90,10 @@ describe("on a desk", () => {
         state.last = performance.now();
       }, 20);
     });
-    const seconds = await matched(page);
+    const seconds = await timed("second match", () => matched(page));
     const longest = await page.evaluate(() => (window as unknown as { pauses: { longest: number } }).pauses.longest);
-    console.log(`second match ${seconds.toFixed(2)} s, the page's longest pause ${longest.toFixed(0)} ms`);
+    console.log(`the page's longest pause: ${longest.toFixed(0)} ms`);
+    await timed("the same again, nothing encoded", () => matched(page));
     expect(longest / 1000).toBeLessThan(Math.max(0.25, seconds / 4));
   });
 
@@ -183,7 +196,7 @@ test("on a phone it fits the screen, and works offline after the first visit", a
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   await page.evaluate(() => window.scrollTo(0, 0));
   if (PICTURES) {
-    await page.screenshot({ path: join(PICTURES, "browser_phone.jpg"), quality: 42, type: "jpeg", fullPage: true });
+    await page.screenshot({ path: join(PICTURES, "browser_phone.jpg"), quality: 36, type: "jpeg", fullPage: true });
   }
   await context.close();
 });
