@@ -54,7 +54,7 @@ web: astr_jax/page/index.html
 
 web-test: astr_jax/page/index.html
 	cd web && npm test
-	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/web
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/web -s
 
 train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:

@@ -1,12 +1,14 @@
 /** The page in Chromium: it matches as Python does, and says in words what goes wrong. */
 
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { exampleAnew, launched, matched, opened, PATIENCE, ready, table, type Launched } from "./browsing";
 import { PAGE, served, type Served } from "./serving";
 
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const PICTURES = process.env["ASTR_SCREENSHOTS"]; // a folder, where pictures of the page are wanted
 const THREADS = process.env["ASTR_THREADS"]; // how many, where not as many as there are cores
 const SAME = 0.1; // pixels
@@ -37,7 +39,7 @@ async function timed(what: string, work: () => Promise<void>): Promise<number> {
 }
 
 async function pictured(page: Page, name: string): Promise<void> {
-  if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.jpg`), quality: 36, type: "jpeg" });
+  if (PICTURES) await page.screenshot({ path: resolve(ROOT, PICTURES, `${name}.jpg`), quality: 30, type: "jpeg" });
 }
 
 describe("on a desk", () => {
@@ -196,7 +198,7 @@ test("on a phone it fits the screen, and works offline after the first visit", a
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   await page.evaluate(() => window.scrollTo(0, 0));
   if (PICTURES) {
-    await page.screenshot({ path: join(PICTURES, "browser_phone.jpg"), quality: 36, type: "jpeg", fullPage: true });
+    await page.screenshot({ path: resolve(ROOT, PICTURES, "browser_phone.jpg"), quality: 30, type: "jpeg", fullPage: true });
   }
   await context.close();
 });
