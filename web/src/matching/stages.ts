@@ -78,6 +78,6 @@ function foundIn<T>(runner: Runner<T>, held: Named<T>): Found {
     covariance: floats("polished_covariance"),
     confidence: floats("confidence"),
     scale: floats("scale"),
-    valid: runner.values(held["valid"]!) as Uint8Array,
+    valid: runner.values(held["polished_valid"]!) as Uint8Array,
   };
 }

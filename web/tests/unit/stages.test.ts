@@ -14,7 +14,11 @@ class Recorder implements Runner<Value> {
     if (graph === "encode") return { coarse8: one, fine: one };
     if (graph === "coarse") return { cell0: one, confidence: one, valid: Uint8Array.of(1) };
     if (graph === "fine") return { keypoints0: one, keypoints1: one, scale: one };
-    return { polished_keypoints1: Float32Array.of(5, 6), polished_covariance: new Float32Array(4) };
+    return {
+      polished_keypoints1: Float32Array.of(5, 6),
+      polished_covariance: new Float32Array(4),
+      polished_valid: Uint8Array.of(1),
+    };
   }
   floats = (values: Float32Array) => values;
   truths = (values: Uint8Array) => values;
