@@ -42,6 +42,13 @@ gpu_device_info {
 """
 
 
+GPUS = {  # by name: what XLA is told. An H100 differs in memory alone: of 80 GB, and slower
+    "h200": _H200,
+    "h100": _H200.replace("NVIDIA H200", "NVIDIA H100 80GB HBM3")
+    .replace("device_memory_size: 150000000000", "device_memory_size: 85000000000")
+    .replace("memory_bandwidth: 4800000000000", "memory_bandwidth: 3350000000000"),
+}
+
 # XLA chooses the tiles of its own matrix products by trying them on the device. Without one, its
 # first choice can be one that it cannot compile, so such products go to cuBLAS.
 _UNTUNED = {"xla_gpu_enable_triton_gemm": False}
@@ -57,13 +64,18 @@ def target_platform() -> str:
 
 
 def h200_mesh(shared_memory: int = SHARED_MEMORY) -> Mesh:
-    """A mesh of one H200 that exists on paper, with the axis "data".
+    """gpu_mesh of an H200."""
+    return gpu_mesh("h200", shared_memory)
+
+
+def gpu_mesh(name: str, shared_memory: int = SHARED_MEMORY) -> Mesh:
+    """A mesh of one GPU that exists on paper, of GPUS, with the axis "data".
 
     shared_memory: bytes that a program may take; an H100 and an H200 have SHARED_MEMORY. Programs
     compile for it and cannot run. Needs `gpu_compiler.start`.
     """
-    config = _H200.replace(str(SHARED_MEMORY), str(shared_memory))
-    topology = topologies.get_topology_desc("h200", "cuda", target_config=config, topology="1x1x1")
+    config = GPUS[name].replace(str(SHARED_MEMORY), str(shared_memory))
+    topology = topologies.get_topology_desc(name, "cuda", target_config=config, topology="1x1x1")
     return Mesh(np.array(topology.devices), ("data",))
 
 

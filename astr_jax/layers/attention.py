@@ -13,7 +13,7 @@ from astr_jax.layers.backbone import convolution, masked
 from astr_jax.layers.dtypes import layer_norm, widened
 from astr_jax.ops.per_pair import per_pair
 from pallas_kernels.arrays import Array
-from pallas_kernels.sparse_attention import Spots, spot_attention
+from pallas_kernels.sparse_attention import Index, attend
 
 
 def vanilla_attention(
@@ -53,19 +53,19 @@ def linear_attention(
     return (value / (norm + 1e-6)).astype(v.dtype)
 
 
-def spot_guided_attention(q, k, v, spots: Spots, implementation: str | None):
-    """Softmax attention of each query over its spot; zero for an empty one."""
+def sparse_attention(q, k, v, index: Index, implementation: str | None):
+    """Softmax attention of each query over the keys that the index lists; zero for no key."""
 
-    def one_pair(q, k, v, spots):
-        return spot_attention(q, k, v, **spots.arguments(), implementation=implementation)
+    def one_pair(q, k, v, index):
+        return attend(q, k, v, index, implementation=implementation)
 
-    return per_pair(one_pair)(q, k, v, spots)
+    return per_pair(one_pair)(q, k, v, index)
 
 
 class CrossAttention(nn.Module):
     """One layer: message from the source, LayerNorm, 3x3 convolution of [x, message], residual.
 
-    kind is "vanilla", "linear" or "spot"; the last looks only at each cell's spot.
+    kind is "vanilla", "linear" or "spot"; the last looks only where `looks` says.
     """
 
     kind: str
@@ -80,7 +80,7 @@ class CrossAttention(nn.Module):
         source: Float[Array, "b h1 w1 c"],
         mask: Bool[Array, "b h w"],
         source_mask: Bool[Array, "b h1 w1"],
-        spots: Spots | None = None,
+        looks: Index | None = None,
     ) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
 
@@ -90,7 +90,7 @@ class CrossAttention(nn.Module):
 
         q, k, v = project("q", x), project("k", source), project("v", source)
         if self.kind == "spot":
-            message = spot_guided_attention(q, k, v, spots, self.implementation)
+            message = sparse_attention(q, k, v, looks, self.implementation)
         else:
             attend = {"vanilla": vanilla_attention, "linear": linear_attention}[self.kind]
             message = attend(q, k, v, source_mask.reshape(b, -1))

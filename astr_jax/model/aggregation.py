@@ -13,8 +13,9 @@ from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.types import Features
+from pallas_kernels import sparse_attention
 from pallas_kernels.arrays import Array
-from pallas_kernels.sparse_attention import Spots, spot_dual_softmax
+from pallas_kernels.sparse_attention import Spots
 
 Map8 = Float[Array, "b h8 w8 c8"]
 Map32 = Float[Array, "b h32 w32 c32"]
@@ -115,9 +116,8 @@ class Aggregation(nn.Module):
         implementation = self.config.implementation
 
         def one_pair(f0, f1, spots):
-            return spot_dual_softmax(
-                f0, f1, **spots.arguments(), scale=scale, implementation=implementation
-            )
+            knobs = {"scale": scale, "implementation": implementation}
+            return sparse_attention.dual_softmax(f0, f1, spots, **knobs)
 
         return per_pair(one_pair)(f0, f1, spots)
 

@@ -1,6 +1,6 @@
-"""Compiles every kernel for an H200 that is not there.
+"""Compiles every kernel for an H200, or an H100, that is not there.
 
-    python -m pallas_kernels.sparse_attention.aot
+    python -m pallas_kernels.sparse_attention.aot --gpu h200
 
 A machine without a GPU can thus see that the kernels lower, compile, and fit the shared memory;
 it cannot see whether they are right or fast. The table has the time of compiling and the
@@ -20,12 +20,15 @@ import jax.numpy as jnp
 
 from pallas_kernels import gpu_compiler
 from pallas_kernels.sparse_attention.api import (
+    attend,
     sparse_attention,
     sparse_dual_softmax,
     spot_attention,
     spot_dual_softmax,
 )
-from pallas_kernels.target import compile_for, h200_mesh, one_line
+from pallas_kernels.sparse_attention.pairs import Pairs
+from pallas_kernels.sparse_attention.spans import Spans
+from pallas_kernels.target import GPUS, compile_for, gpu_mesh, one_line
 
 SLOTS = 125  # of a spot: five windows of 5 x 5
 DTYPES = ("float32", "bfloat16")
@@ -80,6 +83,30 @@ def spots(implementation: str | None, size: Size, dtype: str) -> tuple:
     return masked, (*[features(size, dtype)] * 3, *spot_shapes(size))
 
 
+def weighted_pairs(implementation: str, size: Size, dtype: str) -> tuple:
+    """Attention over pairs in any order, with weights: a fifth as many as in lists."""
+
+    def function(q, k, v, weights, m_q, m_k):
+        pairs = Pairs(m_q, m_k, size.cells, size.cells, weights)
+        return attend(q, k, v, pairs, implementation=implementation)
+
+    pairs = jax.ShapeDtypeStruct((size.cells * SLOTS // 5,), jnp.int32)
+    weights = jax.ShapeDtypeStruct(pairs.shape, dtype)
+    return function, (*[features(size, dtype)] * 3, weights, pairs, pairs)
+
+
+def spans(implementation: str, size: Size, dtype: str) -> tuple:
+    """Attention over spans of 5 x 5 bilinear samples, with gradients of centres and sizes."""
+
+    def function(q, k, v, centres, halves, valid):
+        index = Spans(centres, halves, valid, valid, size.grid, size.grid, samples=5)
+        return attend(q, k, v, index, implementation=implementation)
+
+    places = jax.ShapeDtypeStruct((size.cells, 2), dtype)
+    valid = jax.ShapeDtypeStruct((size.cells,), bool)
+    return function, (*[features(size, dtype)] * 3, places, places, valid)
+
+
 def dual_lists(implementation: str, size: Size, dtype: str) -> tuple:
     """The sparse dual softmax over lists; it is float32 whatever the features are."""
 
@@ -118,6 +145,8 @@ def spot_shapes(size: Size) -> tuple:
 CASES = {  # name: (size, dtype) -> the function and the shapes of its arguments; sizes; dtypes
     "segment_sum": (functools.partial(lists, "segment_sum"), SIZES[1:2], DTYPES),  # plain XLA
     "pallas_lists": (functools.partial(lists, "pallas_lists"), SIZES, DTYPES),
+    "pairs_weighted": (functools.partial(weighted_pairs, "pallas_lists"), SIZES[1:2], DTYPES[:1]),
+    "spans": (functools.partial(spans, "pallas_lists"), SIZES[1:2], DTYPES),
     "pallas_tiles": (functools.partial(spots, "pallas_tiles"), SIZES, DTYPES),
     "tiles_or_lists": (functools.partial(spots, None), SIZES[1:2], DTYPES[1:]),  # by a condition
     "dual_lists": (functools.partial(dual_lists, "pallas_lists"), SIZES[:2], DTYPES[:1]),
@@ -178,10 +207,11 @@ def compile_all(cases: dict, mesh) -> collections.Counter:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, metavar="NAME")
+    parser.add_argument("--gpu", choices=GPUS, default="h200", help="what to compile for")
     gpu_compiler.add_argument(parser)
     options = parser.parse_args()
     gpu_compiler.start(__spec__.name, options.env)
-    mesh = h200_mesh(ROOM)
+    mesh = gpu_mesh(options.gpu, ROOM)
     print(f"for {mesh.devices[0].device_kind}, jax {jax.__version__}\n{HEADER}")
     begin = time.perf_counter()
     count = compile_all({name: CASES[name] for name in options.only}, mesh)

@@ -98,6 +98,48 @@ def check_pair_lists(m_q, m_k, num_queries: int, num_keys: int, checked: bool) -
         check_pairs(m_q, m_k, num_queries, num_keys)
 
 
+def check_num_keys(own: int, num_keys: int) -> None:
+    """Raises unless an index is made for as many keys as there are features."""
+    if own != num_keys:
+        raise ValueError(f"num_keys must be that of the features, {num_keys}; got {own}.")
+
+
+@no_type_check
+def check_weights(weights: Float[Array, "..."], shape: tuple[int, ...], checked: bool) -> None:
+    """The door's check of the weights of pairs: shape always, values outside jit or by checkify."""
+    if weights.shape != shape or not jnp.issubdtype(weights.dtype, jnp.floating):
+        raise ValueError(
+            f"weights must be floating, one for each of {shape}; got {weights.dtype} "
+            f"{weights.shape}."
+        )
+    _check_not_negative("weights", weights, checked)
+
+
+@no_type_check
+def check_spans(spans, numbers: tuple[int, int], checked: bool) -> None:
+    """The door's check of spans. numbers: of queries and keys."""
+    for name, x in (("centres", spans.centres), ("halves", spans.halves)):
+        if x.shape != (numbers[0], 2) or not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(
+                f"{name} must be floating, (x, y) of {numbers[0]} queries; got {x.dtype} {x.shape}."
+            )
+    grids, valid = (spans.grid0, spans.grid1), (spans.valid0, spans.valid1)
+    check_grids(numbers, grids, valid)
+    if spans.samples is not None and spans.samples < 1:
+        raise ValueError(f"samples must be positive, or None for cells; got {spans.samples}.")
+    if spans.reach < 0:
+        raise ValueError(f"reach must not be negative; got {spans.reach}.")
+    _check_not_negative("halves", spans.halves, checked)
+
+
+def _check_not_negative(name: str, x: Float[Array, "..."], checked: bool) -> None:
+    if checked:
+        checkify.check((x >= 0).all(), f"{name} must not be negative.")
+    elif not isinstance(x, jax.core.Tracer) and not (np.asarray(x) >= 0).all():
+        at = tuple(int(i) for i in np.argwhere(~(np.asarray(x) >= 0))[0])
+        raise ValueError(f"{name} must not be negative; got {np.asarray(x)[at]} at {list(at)}.")
+
+
 def check_scale(scale: float) -> None:
     """Raises unless the scale of a dual softmax is positive."""
     if not scale > 0:
@@ -111,6 +153,17 @@ def check_spots(numbers, centres, grids, window, valid, checked: bool) -> None:
         raise ValueError(
             f"centres must have one row per query: {centres.shape=}, {numbers[0]} queries."
         )
+    check_grids(numbers, grids, valid)
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window must be odd, so that it has a centre, got {window}.")
+    if checked:
+        _checkify_range("centres", centres, numbers[1])
+    elif not isinstance(centres, jax.core.Tracer):
+        _check_range("centres", np.asarray(centres), numbers[1], "keys")
+
+
+def check_grids(numbers, grids, valid) -> None:
+    """Raises unless both grids have as many cells as there are features, and both masks too."""
     for i, (n, grid, mask) in enumerate(zip(numbers, grids, valid, strict=True)):
         if len(grid) != 2 or grid[0] * grid[1] != n:
             raise ValueError(f"grid{i} must be (h, w) with h * w = {n} cells, got {grid}.")
@@ -119,12 +172,6 @@ def check_spots(numbers, centres, grids, window, valid, checked: bool) -> None:
                 f"valid{i} must be boolean with one value for each of {n} cells, "
                 f"got {mask.dtype} {mask.shape}."
             )
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"window must be odd, so that it has a centre, got {window}.")
-    if checked:
-        _checkify_range("centres", centres, numbers[1])
-    elif not isinstance(centres, jax.core.Tracer):
-        _check_range("centres", np.asarray(centres), numbers[1], "keys")
 
 
 def _checkify_range(name: str, indices: Int[Array, "..."], end: int) -> None:

@@ -20,15 +20,18 @@ def dense_attention(
     k: Float[Array, "nk h d"],
     v: Float[Array, "nk h d"],
     cells: Int[Array, "nq s"],
+    bias: Float[Array, "nq s"] | None = None,
 ) -> Float[Array, "nq h d"]:
-    """Attention of each query over its list; -1 is an empty slot [S 1]."""
-    return in_tiles(_attend, _TILE)(q, k, v, cells)
+    """Attention of each query over its list; -1 is an empty slot [S 1]. bias: the logarithms of the
+    weights; None: all are 1."""
+    return in_tiles(_attend, _TILE)(q, k, v, bias, cells)
 
 
 def _attend(
     q: Float[Array, "t h d"],
     k: Float[Array, "nk h d"],
     v: Float[Array, "nk h d"],
+    bias: Float[Array, "t s"] | None,
     cells: Int[Array, "t s"],
 ) -> Float[Array, "t h d"]:
     """One tile: all scores, then the softmax over the keys in the lists."""
@@ -36,6 +39,8 @@ def _attend(
     # q is scaled, not the scores: their scaling would be fused with the difference below and
     # rounded otherwise than in top, and the difference of huge scores would overflow exp.
     attn = jnp.einsum("thd,mhd->htm", q * q.shape[-1] ** -0.5, k, precision="highest")
+    if bias is not None:
+        attn = attn + _of_keys(bias, cells, k.shape[0])[None]
     top = jnp.max(jax.lax.stop_gradient(attn), axis=-1, keepdims=True, where=seen, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(seen, attn - top, -jnp.inf))
@@ -50,3 +55,14 @@ def _seen_keys(cells: Int[Array, "t s"], num_keys: int) -> Bool[Array, "t nk"]:
     columns = jnp.where(cells >= 0, cells, num_keys)  # beyond the last column: dropped
     mask = jnp.zeros((cells.shape[0], num_keys), bool)
     return mask.at[rows, columns].set(True, mode="drop")
+
+
+def _of_keys(
+    bias: Float[Array, "t s"], cells: Int[Array, "t s"], num_keys: int
+) -> Float[Array, "t nk"]:
+    """One number a key, from one a slot; 0 for the keys that are not listed."""
+    rows = jnp.arange(cells.shape[0])[:, None]
+    columns = jnp.where(cells >= 0, cells, num_keys)
+    return (
+        jnp.zeros((cells.shape[0], num_keys), bias.dtype).at[rows, columns].set(bias, mode="drop")
+    )

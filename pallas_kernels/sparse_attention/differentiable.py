@@ -29,6 +29,29 @@ def differentiable(forward: Callable, backward: Callable) -> Callable:
     return jax.jit(attention)
 
 
+def differentiable_with_bias(forward: Callable, backward: Callable) -> Callable:
+    """Returns (q, k, v, bias, index) -> out, differentiable in q, k, v and bias in reverse mode.
+
+    bias: one number a pair, added to its score: the logarithm of its weight. forward: (q, k, v,
+    index, bias) -> out, lse. backward: (q, k, v, out, lse, g, index, bias) -> dq, dk, dv, dbias.
+    """
+
+    @jax.custom_vjp
+    def attention(q, k, v, bias, index):
+        return forward(q, k, v, index, bias)[0]
+
+    def run(q, k, v, bias, index):
+        out, lse = forward(q, k, v, index, bias)
+        return out, (q, k, v, out, lse, bias, index)
+
+    def pull(saved, g):
+        *arrays, bias, index = saved
+        return *backward(*arrays, g, index, bias), None
+
+    attention.defvjp(run, pull)
+    return jax.jit(attention)
+
+
 def differentiable_log_sum_exps(forward: Callable, backward: Callable) -> Callable:
     """Returns (f0, f1, index) -> (lse0, lse1), differentiable in f0 and f1 in reverse mode.
 

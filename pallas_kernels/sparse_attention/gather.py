@@ -16,15 +16,18 @@ def gather_attention(
     k: Float[Array, "nk h d"],
     v: Float[Array, "nk h d"],
     cells: Int[Array, "nq s"],
+    bias: Float[Array, "nq s"] | None = None,
 ) -> Float[Array, "nq h d"]:
-    """Attention of each query over its list; -1 is an empty slot [S 1]."""
-    return in_tiles(_attend, _TILE)(q, k, v, cells)
+    """Attention of each query over its list; -1 is an empty slot [S 1]. bias: the logarithms of the
+    weights; None: all are 1."""
+    return in_tiles(_attend, _TILE)(q, k, v, bias, cells)
 
 
 def _attend(
     q: Float[Array, "t h d"],
     k: Float[Array, "nk h d"],
     v: Float[Array, "nk h d"],
+    bias: Float[Array, "t s"] | None,
     cells: Int[Array, "t s"],
 ) -> Float[Array, "t h d"]:
     """One tile: softmax over the slots that are filled."""
@@ -39,6 +42,8 @@ def _attend(
     alone = jnp.einsum("thd,hg->thdg", q * d**-0.5, jnp.eye(h, dtype=q.dtype))
     alone = alone.reshape(-1, h * d, h)
     attn = jnp.einsum("tsc,tch->tsh", keys, alone, precision="highest")
+    if bias is not None:
+        attn = attn + bias[:, :, None]
     top = jnp.max(jax.lax.stop_gradient(attn), axis=1, keepdims=True, where=filled, initial=-1e30)
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(filled, attn - top, -jnp.inf))

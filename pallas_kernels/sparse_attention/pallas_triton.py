@@ -110,6 +110,17 @@ def store_number(ref, row: Int[Array, ""], head, value: Array) -> None:
     ref[row, head] = value.astype(ref.dtype)
 
 
+def load_places(ref, place) -> Float[Array, " c"]:
+    """One number for each of some places of ref [l], as `walk` gives them; 0 for another row's."""
+    return _load(ref, (place[0],), place[1], 0.0)
+
+
+def store_places(ref, place, head, value: Float[Array, " c"]) -> None:
+    """Writes one number of a head into each of some places of ref [l h], but for another row's."""
+    index = jnp.broadcast_arrays(place[0], head)
+    triton.store(ref.at[tuple(index)], value.astype(ref.dtype), mask=place[1])
+
+
 def _load(ref, index: tuple, mask, other) -> Array:
     """ref[index] where the mask is True. index: integer arrays or scalars, broadcast together."""
     index = jnp.broadcast_arrays(*index)

@@ -18,8 +18,12 @@ def segment_sum_attention(
     v: Float[Array, "nk h d"],
     m_q: Int[Array, " l"],
     m_k: Int[Array, " l"],
+    bias: Float[Array, " l"] | None = None,
 ) -> Float[Array, "nq h d"]:
-    """Softmax attention over the pairs (m_q[p], m_k[p]); a pair with a -1 is left out [S 1]."""
+    """Softmax attention over the pairs (m_q[p], m_k[p]); a pair with a -1 is left out [S 1].
+
+    bias: the logarithm of each pair's weight, added to its score; None: all weights are 1.
+    """
     nq, _, d = q.shape
     dtype = np.promote_types(q.dtype, np.float32)
     filled = (m_q >= 0) & (m_k >= 0)
@@ -29,6 +33,8 @@ def segment_sum_attention(
     qi, kj, vj = q.astype(dtype)[i], k.astype(dtype)[j], v.astype(dtype)[j]  # [l h d]
 
     attn = jnp.sum(qi * kj, axis=-1) * d**-0.5  # eq. 1, [l h]
+    if bias is not None:
+        attn = attn + bias.astype(dtype)[:, None]
     top = jax.ops.segment_max(jax.lax.stop_gradient(attn), segment, nq)  # -inf without a pair
     # Masked before exp: a number too large for it would give the gradient 0 * inf.
     weight = jnp.exp(jnp.where(filled[:, None], attn - top[i], -jnp.inf))
@@ -42,8 +48,10 @@ def segment_sum_lists(
     k: Float[Array, "nk h d"],
     v: Float[Array, "nk h d"],
     cells: Int[Array, "nq s"],
+    bias: Float[Array, "nq s"] | None = None,
 ) -> Float[Array, "nq h d"]:
     """The same for padded lists: l = nq * s pairs, row by row."""
     nq, s = cells.shape
     m_q = jnp.broadcast_to(jnp.arange(nq, dtype=cells.dtype)[:, None], (nq, s)).reshape(-1)
-    return segment_sum_attention(q, k, v, m_q, cells.reshape(-1))
+    bias = None if bias is None else bias.reshape(-1)
+    return segment_sum_attention(q, k, v, m_q, cells.reshape(-1), bias)

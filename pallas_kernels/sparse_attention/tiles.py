@@ -15,22 +15,22 @@ from pallas_kernels.target import target_platform
 
 
 def in_tiles(attend: Callable, tile: int) -> Callable:
-    """Returns (q, k, v, cells) -> out that runs `attend` on `tile` queries at a time.
+    """Returns (q, k, v, bias, cells) -> out that runs `attend` on `tile` queries at a time.
 
-    attend: (q [tile h d], k [nk h d], v [nk h d], cells [tile s]) -> [tile h d], all float32 or
-    finer. The result has the dtype of q. On a CPU a vmapped batch runs one problem after the
-    other: all at once would spill out of the cache and takes twice the time. Differentiable in
-    reverse mode, once.
+    attend: (q [tile h d], k [nk h d], v [nk h d], bias [tile s], cells [tile s]) -> [tile h d], all
+    float32 or finer. bias: the logarithms of the weights, or None. The result has the dtype of q.
+    On a CPU a vmapped batch runs one problem after the other: all at once would spill out of the
+    cache and takes twice the time. Differentiable in reverse mode, once.
     """
     per_problem = sequential_vmap if target_platform() == "cpu" else lambda f: f
 
     @per_problem
-    def forward(q, k, v, cells):
-        return _map_tiles(attend, tile, q, k, v, cells)
+    def forward(q, k, v, bias, cells):
+        return _map_tiles(attend, tile, q, k, v, bias, cells)
 
     @per_problem
-    def backward(q, k, v, cells, g):
-        _, pull = jax.vjp(lambda *x: _map_tiles(attend, tile, *x, cells), q, k, v)
+    def backward(q, k, v, bias, cells, g):
+        _, pull = jax.vjp(lambda *x: _map_tiles(attend, tile, *x, cells), q, k, v, bias)
         return pull(g)
 
     attention = jax.custom_vjp(forward)
@@ -41,13 +41,17 @@ def in_tiles(attend: Callable, tile: int) -> Callable:
     return attention
 
 
-def _map_tiles(attend: Callable, tile: int, q: Array, k: Array, v: Array, cells: Array) -> Array:
+def _map_tiles(attend: Callable, tile: int, q, k, v, bias: Array | None, cells: Array) -> Array:
     """Cuts the queries into tiles, the last one filled up with empty lists, and maps attend."""
     dtype = q.dtype if jnp.finfo(q.dtype).bits > 32 else jnp.float32
     # Cast before the loop, so that the tiles' gradients of k and v are summed in float32 too.
     k, v = k.astype(dtype), v.astype(dtype)
     tiles = _cut(q.astype(dtype), tile, empty=0), _cut(cells, tile, empty=-1)
-    out = jax.lax.map(jax.checkpoint(lambda t: attend(t[0], k, v, t[1])), tiles)
+    if bias is None:
+        out = jax.lax.map(jax.checkpoint(lambda t: attend(t[0], k, v, None, t[1])), tiles)
+    else:
+        tiles += (_cut(bias.astype(dtype), tile, empty=0),)
+        out = jax.lax.map(jax.checkpoint(lambda t: attend(t[0], k, v, t[2], t[1])), tiles)
     return out.reshape(-1, *q.shape[1:])[: q.shape[0]].astype(q.dtype)
 
 

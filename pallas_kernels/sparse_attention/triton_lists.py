@@ -14,9 +14,11 @@ from pallas_kernels.target import target_platform
 CHUNK = 32  # slots at a time
 
 
-def triton_lists_attention(q, k, v, lists: Lists):
+def triton_lists_attention(q, k, v, lists: Lists, bias=None):
     """(q [nq h d], k [nk h d], v, lists) -> out [nq h d]. Raises ImportError without jax-triton,
-    and RuntimeError where there is no NVIDIA GPU."""
+    RuntimeError where there is no NVIDIA GPU, and ValueError for a bias, the way of weights."""
+    if bias is not None:
+        raise ValueError('implementation="triton" takes no weights. Use None or "pallas_lists".')
     if target_platform() != "gpu":
         raise RuntimeError(
             'implementation="triton" needs an NVIDIA GPU; this is '

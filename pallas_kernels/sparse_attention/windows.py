@@ -5,17 +5,20 @@ of the grid, not shifted; a centre of -1 is no window.
 """
 
 import dataclasses
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Int
 
 from pallas_kernels.arrays import Array
-from pallas_kernels.sparse_attention.pairs import Lists
+from pallas_kernels.sparse_attention import checks
+from pallas_kernels.sparse_attention.pairs import Lists, Pairs, with_a_slot
 
 Grid = tuple[int, int]  # h, w
 
 
+@no_type_check  # ready() checks it, in words
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Spots:
@@ -31,6 +34,17 @@ class Spots:
     def arguments(self) -> dict:
         """As spot_attention and spot_dual_softmax take them."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def ready(self, num_queries: int, num_keys: int, checked: bool) -> "Spots":
+        numbers, valid = (num_queries, num_keys), (self.valid0, self.valid1)
+        given = self.centres, (self.grid0, self.grid1), self.window, valid
+        checks.check_spots(numbers, *given, checked)
+        centres, _ = with_a_slot(self.centres)
+        valid = (jnp.reshape(mask, n) for mask, n in zip(valid, numbers, strict=True))
+        return Spots(centres, *valid, tuple(self.grid0), tuple(self.grid1), self.window)
+
+    def pairs(self) -> Pairs:
+        return self.lists().pairs()
 
     def used_centres(self) -> Int[Array, "n k"]:
         """The centres, none where a query does not look."""

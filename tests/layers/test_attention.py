@@ -8,7 +8,7 @@ import pytest
 from astr_jax.layers.attention import (
     CrossAttention,
     linear_attention,
-    spot_guided_attention,
+    sparse_attention,
     vanilla_attention,
 )
 from pallas_kernels.sparse_attention import Spots
@@ -68,13 +68,13 @@ def test_attention_agrees_with_a_plain_loop_over_the_valid_keys(rng, attend, wei
     )
 
 
-def test_spot_guided_attention_looks_only_at_its_spot(rng):
+def test_sparse_attention_looks_only_at_its_spot(rng):
     q, k, v = inputs(rng)
     cells = np.stack([rng.permuted(np.arange(9)) for _ in range(B * 7)]).reshape(B, 7, 9)[..., :5]
     cells = np.where(rng.random(cells.shape) < 0.4, -1, cells).astype(np.int32)
     cells[0, 3] = -1
     seen = (cells[..., None] == np.arange(9)).any(axis=2)
-    attend = jax.jit(functools.partial(spot_guided_attention, implementation=None))
+    attend = jax.jit(functools.partial(sparse_attention, implementation=None))
     expected = reference(q, k, v, softmax_weight, seen)
     np.testing.assert_allclose(attend(q, k, v, spots_of(cells, 9)), expected, atol=2e-5)
     assert (expected[0, 3] == 0).all()
@@ -116,7 +116,7 @@ def test_huge_scores_of_listed_keys_stay_finite(rng, implementation):
     spots = Spots(middle, yes[:, :60], yes[:, :90], grid0=(6, 10), grid1=(9, 10), window=11)
 
     def total(q, k, v):
-        return spot_guided_attention(q, k, v, spots, implementation).sum()
+        return sparse_attention(q, k, v, spots, implementation).sum()
 
     found = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(q, k, v)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))

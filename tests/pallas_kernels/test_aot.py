@@ -99,7 +99,7 @@ def test_a_case_that_does_not_compile_is_told_in_one_line_and_the_others_go_on(m
 @pytest.mark.parametrize(("case", "code"), [(broken, 1), (doubled, 0)])
 def test_the_command_exits_with_1_when_a_case_fails(case, code, mesh, monkeypatch):
     monkeypatch.setattr(aot, "CASES", {"case": (case, (SMALL,), aot.DTYPES)})
-    monkeypatch.setattr(aot, "h200_mesh", lambda room: mesh)
+    monkeypatch.setattr(aot, "gpu_mesh", lambda gpu, room: mesh)
     monkeypatch.setattr(gpu_compiler, "start", lambda module, folder: None)
     monkeypatch.setattr(sys, "argv", ["aot"])
     with pytest.raises(SystemExit) as end:

@@ -246,5 +246,5 @@ def test_the_examples_of_the_readme_run():
     names = {}
     for example in examples:
         exec(compile(example, "README.md", "exec"), names)
-    doors = {"sparse_attention", "sparse_attention_pairs", "sparse_dual_softmax"}
+    doors = {"attend", "dual_softmax", "sparse_attention", "sparse_dual_softmax"}
     assert doors | {"spot_attention", "spot_dual_softmax"} <= set(names)

@@ -94,7 +94,7 @@ LISTS = {"f0": F0, "f1": F1, "cells": CELLS, "scale": 1.0}
         ({"cells": CELLS[:3]}, "cells must have one row per query"),
         ({"cells": CELLS + 5}, r"cells must lie in \[0, 5\).*got 5 at \[0, 0\]"),
         ({"implementation": "cuda"}, "got 'cuda'"),
-        ({"implementation": "pallas_tiles"}, "needs windows: call spot_dual_softmax"),
+        ({"implementation": "pallas_tiles"}, "one of .*, pallas_lists, triton; got 'pallas_tiles'"),
     ],
 )
 def test_bad_input_of_the_dual_softmax_is_named_at_the_door(change, message):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import sys
 
 import jax
@@ -22,11 +23,11 @@ from references import (
 from pallas_kernels.sparse_attention import (
     Lists,
     Spots,
-    dual_softmax,
     sparse_dual_softmax,
     spot_dual_softmax,
 )
 from pallas_kernels.sparse_attention.dispatch import TILES_OR_LISTS
+from pallas_kernels.sparse_attention.dual_softmax import matrix_by
 from pallas_kernels.sparse_attention.pairs import NOTHING
 
 SCALE, CHANNELS = 0.25, 6
@@ -61,7 +62,7 @@ def seen_by(index):
 def make_matrix(implementation, f0, f1, index):
     """P by the door, and by what None runs on a GPU, which has no name there."""
     if implementation == TILES_OR_LISTS:
-        return dual_softmax.dual_softmax(f0, f1, index, SCALE, implementation)
+        return matrix_by(implementation, f0, f1, index, SCALE)
     knobs = {"scale": SCALE, "implementation": implementation}
     if isinstance(index, Spots):
         return spot_dual_softmax(f0, f1, **index.arguments(), **knobs)
@@ -218,7 +219,9 @@ def test_bfloat16_features_are_taken_as_float32_numbers():
 
 
 def test_the_scores_of_large_problems_are_gathered_with_the_same_result(monkeypatch):
-    monkeypatch.setattr(dual_softmax, "_DENSE_PAIRS", 0)
+    # The module, whose name the package gives to its door.
+    module = importlib.import_module("pallas_kernels.sparse_attention.dual_softmax")
+    monkeypatch.setattr(module, "_DENSE_PAIRS", 0)
     inputs = make_inputs(make_index(LISTS, 2), 2)
     gathered = jax.jit(everything.__wrapped__, static_argnums=0)("gather", *inputs)
     assert_agrees(gathered, *inputs)
