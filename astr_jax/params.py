@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from astr_jax.config import ModelConfig, from_json, to_json
 from astr_jax.files import replacing
 from astr_jax.layers.backbone import MaskedBatchNorm
-from astr_jax.model.astr import init_variables
+from astr_jax.models.kinds import init_variables
 from pallas_kernels.arrays import Array
 
 SHIPPED = ("tiny",)  # weights that come with the package, the best last

@@ -1,12 +1,15 @@
 """The types that stages pass to each other. Shapes: b pairs, n/m coarse cells of image 0/1."""
 
+from typing import NamedTuple
+
 import flax.struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pallas_kernels.arrays import Array
-from pallas_kernels.sparse_attention import Spots
+from pallas_kernels.sparse_attention import Index
 
 
 @flax.struct.dataclass
@@ -21,17 +24,54 @@ class Features:
     fine_mask: Bool[Array, "b hs ws"]
 
 
+class BlockMatrices(NamedTuple):
+    """P of one block, to be supervised: of image 0 looking at 1, and back."""
+
+    forward: object  # SparseDualSoftmax, or a DualSoftmax over all pairs, which holds both ways
+    backward: object | None
+
+
+@flax.struct.dataclass
+class Flow:
+    """Where each coarse cell of an image lies in the other one: a Gaussian, its axes apart."""
+
+    points: Float[Array, "*b n 2"]  # means (x, y), pixels of the other working image
+    log_variance: Float[Array, "*b n 2"]  # of x and of y; of pixels squared
+
+    @property
+    def sigma(self) -> Float[Array, "*b n 2"]:
+        """Standard deviations of x and y, pixels."""
+        return jnp.exp(self.log_variance / 2)
+
+
+class BlockFlows(NamedTuple):
+    """The flows of one block, to be supervised: from image 0 to image 1, and back."""
+
+    forward: Flow
+    backward: Flow
+
+
 @flax.struct.dataclass
 class CoarseOutput:
-    """Aggregated features, flattened, and the matching matrices to supervise."""
+    """Aggregated features, flattened, and what is supervised of them, by type."""
 
     features0: Float[Array, "b n c"]
     features1: Float[Array, "b m c"]
     mask0: Bool[Array, "b n"]
     mask1: Bool[Array, "b m"]
     matrix: object  # DualSoftmax of the final features
-    spot_matrices: tuple  # per block (P01, P10): two SparseDualSoftmax, or one DualSoftmax and None
-    spots: tuple[tuple[Spots, Spots], ...]  # per block: where image 0 looks in 1, and 1 in 0
+    supervised: tuple[BlockMatrices | BlockFlows, ...]  # beside the final P, block by block
+    spots: tuple[tuple[Index, Index], ...]  # per block: where image 0 looks in 1, and 1 in 0
+
+    @property
+    def spot_matrices(self) -> tuple[BlockMatrices, ...]:
+        """The matrices among what is supervised."""
+        return tuple(part for part in self.supervised if isinstance(part, BlockMatrices))
+
+    @property
+    def flows(self) -> tuple[BlockFlows, ...]:
+        """The flows among what is supervised."""
+        return tuple(part for part in self.supervised if isinstance(part, BlockFlows))
 
     @property
     def maps(self) -> tuple:

@@ -20,7 +20,7 @@ from astr_jax.config import (
     MatchingConfig,
     ModelConfig,
 )
-from astr_jax.model.astr import init_variables
+from astr_jax.models.kinds import init_variables
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.layers.attention import CrossAttention
-from astr_jax.model.astr import ASTR
+from astr_jax.models.kinds import network
 from astr_jax.types import CoarseOutput, Features
 from pallas_kernels.arrays import Array
 
@@ -24,7 +24,7 @@ def coarse_with_calls(
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        coarse = ASTR(config).apply(variables, features0, features1, method="coarse")
+        coarse = network(config).apply(variables, features0, features1, method="coarse")
     return coarse, calls
 
 

@@ -10,8 +10,8 @@ from jax.extend import core
 
 from astr_jax.config import ModelConfig
 from astr_jax.matching import stages
-from astr_jax.model.astr import ASTR
 from astr_jax.model.fine import in_steps
+from astr_jax.models.kinds import network
 from astr_jax.params import Params
 
 MATCHES_PER_CELL = 1 / 8  # that the fine stage is counted with
@@ -36,7 +36,7 @@ def abstract_variables(config: ModelConfig) -> dict:
     """Shapes of the variables, without making them."""
     image = jax.ShapeDtypeStruct((1, 64, 64, 1), jnp.float32)
     mask = jax.ShapeDtypeStruct((1, 64, 64), jnp.bool_)
-    return jax.eval_shape(ASTR(config).init, jax.random.key(0), image, image, mask, mask)
+    return jax.eval_shape(network(config).init, jax.random.key(0), image, image, mask, mask)
 
 
 def num_parameters(config: ModelConfig) -> int:
@@ -63,7 +63,7 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     def fine(params, features0, features1, maps, points, ratio):
         def step(points1, zoom):
             given = features0, features1, *maps, points, points1, ratio, zoom
-            return ASTR(params.config).apply(params.variables, *given, method="fine")
+            return network(params.config).apply(params.variables, *given, method="fine")
 
         return in_steps(step, points, params.config.fine.zooms)
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from astr_jax.config import MatchingConfig
-from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.model.astr import coarse_matches
 from astr_jax.model.fine import in_steps
+from astr_jax.models.kinds import network
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, nearest_cells
 from astr_jax.ops.least_squares_matching import Fitted, fit_patches
 from astr_jax.ops.local_affine import MatchGrid, is_mild, local_affine
@@ -37,12 +38,13 @@ CELL_SIGMA = COARSE_STRIDE / 12**0.5  # standard deviation of a point within its
 
 def encode(params: Params, images: Float[Array, "b h w"], mask: Bool[Array, "b h w"]) -> Features:
     """One backbone pass of grey images in [0, 1], whose sides are multiples of 32."""
-    return ASTR(params.config).apply(params.variables, images[..., None], mask, method="encode")
+    model = network(params.config)
+    return model.apply(params.variables, images[..., None], mask, method="encode")
 
 
 def aggregate(params: Params, features0: Features, features1: Features) -> CoarseOutput:
     """What the two images know together, and P at the calibrated temperature."""
-    model = ASTR(params.config)
+    model = network(params.config)
     coarse = model.apply(params.variables, features0, features1, method="coarse")
     factor, given = params.calibration.temperature, (*coarse.maps, coarse.mask0, coarse.mask1)
     if factor == 1.0:
@@ -138,7 +140,7 @@ def refine(
     None: at the centre. scales: given / working size of both images, (x, y), where points and
     covariance are wanted in pixels of the images as given.
     """
-    model, zooms = ASTR(params.config), params.config.fine.zooms
+    model, zooms = network(params.config), params.config.fine.zooms
 
     def some(points0, points1, ratio):
         def step(points1, zoom):

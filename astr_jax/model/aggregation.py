@@ -12,7 +12,7 @@ from astr_jax.layers.dtypes import layer_norm, widened
 from astr_jax.model.spots import select_centres
 from astr_jax.ops.matching import BestMatches, DualSoftmax, best_matches, dual_softmax
 from astr_jax.ops.per_pair import per_pair
-from astr_jax.types import Features
+from astr_jax.types import BlockMatrices, Features
 from pallas_kernels import sparse_attention
 from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Spots
@@ -60,7 +60,8 @@ class FuseDown(nn.Module):
 
 
 class Aggregation(nn.Module):
-    """Exchanges what the two images know: returns both F8 maps, each block's P and spots."""
+    """Exchanges what the two images know: returns both F8 maps, what of each block is supervised
+    (its P), and where each block looks (its spots)."""
 
     config: AggregationConfig
     matching: MatchingConfig
@@ -94,7 +95,7 @@ class Aggregation(nn.Module):
             x32 = cross(cross32, x32, m32)
             matrix, best = self.match(x8, m8, spots)
             spots = self.look(x8, m8, best)
-            matrices.append(matrix)
+            matrices.append(BlockMatrices(*matrix))
             looks.append(spots)
             x8 = cross(spot8, x8, m8, spots)
         x8 = tuple(map(self.up[-1], x8, x32, m8, m32))

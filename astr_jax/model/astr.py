@@ -3,7 +3,6 @@
 from typing import no_type_check
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
@@ -75,15 +74,15 @@ class ASTR(nn.Module):
     def coarse(self, features0: Features, features1: Features) -> CoarseOutput:
         """Aggregation and the matching matrix P."""
         masks = features0.mask8, features1.mask8
-        maps, spot_matrices, spots = self.aggregation(features0, features1)
+        maps, supervised, looks = self.aggregation(features0, features1)
         return CoarseOutput(
             features0=flat(maps[0]),
             features1=flat(maps[1]),
             mask0=flat(masks[0]),
             mask1=flat(masks[1]),
             matrix=final_matrix(maps, masks, self.config.matching),
-            spot_matrices=spot_matrices,
-            spots=spots,
+            supervised=supervised,
+            spots=looks,
         )
 
     def fine(
@@ -151,9 +150,3 @@ def coarse_matches(
 
     cells, confidence = per_pair(of_pair)(coarse.matrix, mask0, mask1)
     return padded_cells(cells, confidence, capacity)
-
-
-def init_variables(config: ModelConfig, key: Array) -> dict:
-    """Fresh variables: {"params": ..., "batch_stats": ...}."""
-    image, mask = jnp.zeros((1, 64, 64, 1)), jnp.ones((1, 64, 64), bool)
-    return jax.jit(ASTR(config).init)(key, image, image, mask, mask)

@@ -2,11 +2,13 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, PyTree
 
-from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.model.astr import coarse_matches
+from astr_jax.models.kinds import network
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.supervision import GroundTruth, PairBatch, Truth
@@ -19,7 +21,7 @@ from pallas_kernels.arrays import Array
 
 def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, fine, train):
     """The whole loss of a batch; also its parts, scores, and the new batch statistics."""
-    model = ASTR(model_config)
+    model = network(model_config)
     variables = {"params": params, "batch_stats": batch_stats}
     f0, f1, batch_stats = encode_both(model, variables, batch, train=train)
     truth = jax.lax.stop_gradient(within_masks(ground_truth(batch.truth), f0, f1))
@@ -53,7 +55,7 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
 
 
 def encode_both(
-    model: ASTR, variables: PyTree, batch: PairBatch, *, train: bool
+    model: nn.Module, variables: PyTree, batch: PairBatch, *, train: bool
 ) -> tuple[Features, Features, PyTree]:
     """Features of both images by one backbone pass, so that batch norm sees them together; and the
     batch statistics, updated if `train`."""

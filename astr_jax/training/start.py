@@ -7,7 +7,7 @@ from jaxtyping import PyTree
 from rich import print as say
 
 from astr_jax.config import architecture
-from astr_jax.model.astr import init_variables
+from astr_jax.models.kinds import init_variables
 from astr_jax.params import Params
 from astr_jax.training import devices
 from astr_jax.training.experiment import Experiment

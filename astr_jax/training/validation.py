@@ -13,7 +13,7 @@ from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyPairs
 from astr_jax.instruments.attention_entropy import coarse_with_entropy
 from astr_jax.matching import stages
-from astr_jax.model.astr import ASTR
+from astr_jax.models.kinds import network
 from astr_jax.ops.grids import COARSE_STRIDE
 from astr_jax.params import Params
 from astr_jax.supervision import PairBatch
@@ -132,7 +132,7 @@ def match_batch(
     points are centres of cells.
     """
     params = Params(variables, model)
-    features0, features1, _ = encode_both(ASTR(model), variables, batch, train=False)
+    features0, features1, _ = encode_both(network(model), variables, batch, train=False)
     coarse, entropy = coarse_with_entropy(model, variables, features0, features1)
     least = model.matching.threshold
     cells = stages.pick(params, coarse, features0, features1, threshold=least)

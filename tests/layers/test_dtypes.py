@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from astr_jax.layers.dtypes import widened
-from astr_jax.model.astr import init_variables
+from astr_jax.models.kinds import init_variables
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -9,7 +9,8 @@ import pytest
 
 from astr_jax.config import ModelConfig
 from astr_jax.layers.position import normalised_positional_encoding
-from astr_jax.model.astr import ASTR, coarse_matches, init_variables
+from astr_jax.model.astr import ASTR, coarse_matches
+from astr_jax.models.kinds import init_variables
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.matching import dual_softmax
 from astr_jax.types import CoarseOutput

@@ -21,7 +21,7 @@ from astr_jax.config import to_json
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.readers import PosedDataset, PosedPair
 from astr_jax.data.readers.views import View
-from astr_jax.model.astr import init_variables
+from astr_jax.models.kinds import init_variables
 from astr_jax.params import Params, load_params, read_header, save_params
 from astr_jax.training import devices, loop, optimiser, watching
 from astr_jax.training import start as start_of_run

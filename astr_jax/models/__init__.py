@@ -1,0 +1,1 @@
+"""The matchers that there are, and what a matcher is (`contract`)."""
