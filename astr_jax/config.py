@@ -152,6 +152,47 @@ class ModelConfig:
         return self.backbone.widths[{2: 0, 4: 1}[self.backbone.fine_stride]]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpanConfig(AggregationConfig):
+    """Flow-guided spans (docs/spans.md). The fields of spots count where `spots` is on."""
+
+    deviations: float = 2.0  # of the flow, that a span reaches from its centre
+    least_half: float = 2.0  # half-side of a span, cells
+    most_half: float = 12.0
+    samples: int = 5  # along a side of a span; 0: every cell inside, up to reach
+    reach: int = 4  # half-side of a span of all cells, cells
+    spots: bool = False  # look at the spots too; needs samples 0
+    self_attention: bool = False  # linear, before each look; else the convolution alone
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(
+            0 <= self.least_half <= self.most_half < math.inf and 0 < self.deviations < math.inf,
+            "spans need 0 <= least_half <= most_half and deviations > 0, all finite; got "
+            f"{self.least_half}, {self.most_half} and {self.deviations}.",
+        )
+        _require(
+            min(self.samples, self.reach) >= 0,
+            f"samples and reach must not be negative; got {self.samples} and {self.reach}.",
+        )
+        _require(
+            not (self.spots and self.samples),
+            f"spots and samples exclude each other: samples are weighted; got {self.samples}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AspanConfig(ModelConfig):
+    """The span model (docs/spans.md): ASTR's but for how the coarse stage looks."""
+
+    aggregation: SpanConfig = SpanConfig()
+    kind: str = "aspan"  # by it from_json tells the kinds of model apart; ASTR's has none
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(self.kind == "aspan", f"kind of a span model is 'aspan'; got {self.kind!r}.")
+
+
 def architecture(config: ModelConfig) -> ModelConfig:
     """The part of a configuration that weights belong to: without how it is computed."""
     aggregation = dataclasses.replace(config.aggregation, implementation=None)
@@ -211,6 +252,9 @@ def from_json(kind, text: str):
 
 
 def _from_dict(kind, values):
+    if kind is ModelConfig and isinstance(values, dict) and "kind" in values:
+        _require(values["kind"] == "aspan", f"there is no kind of model {values['kind']!r}.")
+        kind = AspanConfig
     hints = typing.get_type_hints(kind)
     if not isinstance(values, dict):
         raise ValueError(f"{kind.__name__} is read from an object of JSON; got {values!r}.")

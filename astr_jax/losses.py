@@ -87,6 +87,20 @@ def refinement_loss(
     return jnp.where(valid, each, 0.0).sum() / jnp.maximum(valid.sum(dtype=jnp.float32), 1)
 
 
+def flow_loss(
+    points: Float[Array, "*b n 2"],
+    log_variance: Float[Array, "*b n 2"],
+    true: Float[Array, "*b n 2"],
+    seen: Bool[Array, "*b n"],
+) -> Float[Array, ""]:
+    """Mean negative log-likelihood of true places under Gaussians, axes apart, without its
+    constant: (d^2 / sigma^2 + log sigma^2) / 2, in a unit that points and sigma share."""
+    error = jnp.where(seen[..., None], points - true, 0.0)  # what is not seen may be far
+    each = (error**2 * jnp.exp(-log_variance) + log_variance) / 2
+    each = jnp.where(seen[..., None], each, 0.0).sum(axis=-1)
+    return each.sum() / jnp.maximum(seen.sum(dtype=jnp.float32), 1)
+
+
 def fine_loss(
     delta: Float[Array, "*b k 2"],
     true_delta: Float[Array, "*b k 2"],

@@ -9,7 +9,7 @@ from astr_jax.config import ModelConfig
 from astr_jax.instruments.coarse_calls import attention_logits, coarse_with_calls
 from astr_jax.types import CoarseOutput, Features
 from pallas_kernels.arrays import Array
-from pallas_kernels.sparse_attention import Spots
+from pallas_kernels.sparse_attention import Index
 
 QUERIES = 256  # cells of image 0 that are looked at, spread evenly over it
 
@@ -40,7 +40,7 @@ def coarse_with_entropy(
 
 
 def _entropies(
-    layer: PyTree, x: Array, source: Array, spots: Spots, queries: Int[Array, " q"], head_dim: int
+    layer: PyTree, x: Array, source: Array, spots: Index, queries: Int[Array, " q"], head_dim: int
 ) -> Float[Array, " heads"]:
     """Of one pair and one layer."""
     logits = attention_logits(layer, x, source, queries, head_dim)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from astr_jax.config import ModelConfig
+from astr_jax.config import ModelConfig, SpanConfig
 from astr_jax.matching import stages
 from astr_jax.model.fine import in_steps
 from astr_jax.models.kinds import network
@@ -90,9 +90,18 @@ def _counted(config: ModelConfig) -> ModelConfig:
 
 def _spot_attention_flops(config: ModelConfig, channels: int) -> float:
     """Scores and their mixture of all blocks; channels: of all queries together."""
-    spot = config.aggregation
-    keys = (spot.supporters + 1) * spot.window**2
-    return 2.0 * 2 * spot.blocks * keys * channels
+    return 2.0 * 2 * config.aggregation.blocks * keys_of_query(config) * channels
+
+
+def keys_of_query(config: ModelConfig) -> int:
+    """How many keys a query of the coarse stage looks at, at most, in each block."""
+    look = config.aggregation
+    spots = (look.supporters + 1) * look.window**2
+    if not isinstance(look, SpanConfig):
+        return spots
+    if look.samples:
+        return (2 * look.samples) ** 2
+    return (2 * look.reach + 1) ** 2 + (spots if look.spots else 0)
 
 
 def _inputs(height: int, width: int):

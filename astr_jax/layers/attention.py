@@ -81,7 +81,9 @@ class CrossAttention(nn.Module):
         mask: Bool[Array, "b h w"],
         source_mask: Bool[Array, "b h1 w1"],
         looks: Index | None = None,
+        context: Float[Array, "b h w c1"] | None = None,
     ) -> Float[Array, "b h w c"]:
+        """context: what else the convolution hears, beside x and the message."""
         b, h, w, c = x.shape
 
         def project(name, y):
@@ -98,7 +100,8 @@ class CrossAttention(nn.Module):
             message.reshape(b, h, w, c)
         )
         message = layer_norm(message, dtype=self.dtype, name="message_norm")
-        y = jnp.concatenate(widened(x, message), axis=-1)
+        heard = (x, message) if context is None else (x, context, message)
+        y = jnp.concatenate(widened(*heard), axis=-1)
         y = convolution(c, 3, dtype=self.dtype, name="mix")(masked(y, mask))
         y = layer_norm(y, dtype=self.dtype, name="norm")
         return masked(jnp.add(*widened(x, y)), mask)

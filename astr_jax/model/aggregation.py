@@ -137,11 +137,11 @@ class Aggregation(nn.Module):
         )
 
 
-def cross(layer, maps, masks, spots=(None, None)):
+def cross(layer, maps, masks, looks=(None, None), contexts=(None, None)):
     """Each image attends to the other with the same weights, from the features before."""
     return (
-        layer(maps[0], maps[1], masks[0], masks[1], spots[0]),
-        layer(maps[1], maps[0], masks[1], masks[0], spots[1]),
+        layer(maps[0], maps[1], masks[0], masks[1], looks[0], context=contexts[0]),
+        layer(maps[1], maps[0], masks[1], masks[0], looks[1], context=contexts[1]),
     )
 
 

@@ -4,11 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from astr_jax.config import ModelConfig
+from astr_jax.config import AspanConfig, ModelConfig
 from astr_jax.model.astr import ASTR
+from astr_jax.models.aspan.network import Aspan
 from pallas_kernels.arrays import Array
 
-NETWORKS = {ModelConfig: ASTR}  # each as `astr_jax.models.contract` says
+NETWORKS = {ModelConfig: ASTR, AspanConfig: Aspan}  # each as `astr_jax.models.contract` says
 
 
 def network(config: ModelConfig) -> nn.Module:

@@ -13,7 +13,13 @@ from astr_jax.ops.grids import COARSE_STRIDE, cell_centres
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.supervision import GroundTruth, PairBatch, Truth
 from astr_jax.supervision.sampling import random_share
-from astr_jax.training.coarse_losses import hard_loss, soft_losses, spot_losses, wrong_part
+from astr_jax.training.coarse_losses import (
+    flow_losses,
+    hard_loss,
+    soft_losses,
+    spot_losses,
+    wrong_part,
+)
 from astr_jax.training.fine_losses import fine_part
 from astr_jax.types import CoarseMatches, Features
 from pallas_kernels.arrays import Array
@@ -29,7 +35,7 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
     share = config.coarse_share if batch.truth.DENSE else 1.0  # what is rare all counts
     share = functools.partial(random_share, share=share)
     selected = per_pair(share)(keys["coarse"], truth.cell1 >= 0)
-    parts = spot_losses(coarse, truth, selected)
+    parts = spot_losses(coarse, truth, selected) | flow_losses(coarse, truth)
     if config.soft_labels:
         parts |= soft_losses(coarse, truth, f0.mask8, f1.mask8, keys["coarse"], share)
     else:
@@ -37,7 +43,9 @@ def loss_and_scores(params, batch_stats, batch, keys, model_config, config, *, f
     n = truth.cell1.shape[1]
     matches = jax.lax.stop_gradient(coarse_matches(coarse, f0.mask8, f1.mask8, model_config, n))
     parts |= coarse_scores(matches, truth, f1.mask8.shape[2])
-    loss = parts["coarse"] + config.spot_weight * parts["spot"]
+    loss = parts["coarse"]
+    for part, weight in (("spot", config.spot_weight), ("flow", config.flow_weight)):
+        loss = loss + weight * parts[part] if part in parts else loss
     loss += config.place_weight * parts.get("place", 0.0)
     if config.wrong_weight:
         grids = f0.mask8.shape[1:], f1.mask8.shape[1:]

@@ -1,10 +1,12 @@
 """The losses on P: of the final features and of every spot-guided block (docs/paper.md §8)."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from astr_jax.losses import focal_loss, place_loss, wrong_match_loss
+from astr_jax.losses import flow_loss, focal_loss, place_loss, wrong_match_loss
 from astr_jax.ops.grids import COARSE_STRIDE, cell_centres, cells_around
 from astr_jax.ops.matching import EMPTY, log_prob_at, log_share_at
 from astr_jax.ops.neighbourhoods import log_confidence_at
@@ -68,7 +70,29 @@ def spot_losses(coarse, truth: GroundTruth, selected: Bool[Array, "b n"]) -> dic
             log_prob, held = at(backward, cell1, cell0)
             loss = (loss + focal_loss(log_prob, held)) / 2
         blocks.append(loss)
-    return losses | {"spot": sum(blocks) / len(blocks)}
+    return losses | ({"spot": sum(blocks) / len(blocks)} if blocks else {})
+
+
+def flow_losses(coarse, truth: GroundTruth) -> dict[str, Array]:
+    """The likelihoods of the true places under every block's flows, both ways, in cells; the
+    median error of each block's flow in pixels, and the share of its errors within one sigma."""
+    losses, blocks = {}, []
+    sides = (truth.points1, truth.visible), (truth.points0, truth.back_visible)
+    for number, flows in enumerate(coarse.flows, start=1):
+        both = []
+        for flow, (true, seen), mask in zip(
+            flows, sides, (coarse.mask0, coarse.mask1), strict=True
+        ):
+            log_variance = flow.log_variance - 2 * math.log(COARSE_STRIDE)
+            in_cells = flow.points / COARSE_STRIDE, log_variance, true / COARSE_STRIDE
+            both.append(flow_loss(*in_cells, seen & mask))
+        blocks.append(sum(both) / 2)
+        error, seen = jnp.abs(flows[0].points - truth.points1), truth.visible
+        within = (error < flows[0].sigma) & seen[..., None]
+        losses[f"flow_in_sigma{number}"] = within.sum() / jnp.maximum(2 * seen.sum(), 1)
+        distance = jnp.where(seen, jnp.linalg.norm(error, axis=-1), jnp.nan)
+        losses[f"flow_px{number}"] = jnp.nanmedian(distance)
+    return losses | ({"flow": sum(blocks) / len(blocks)} if blocks else {})
 
 
 def wrong_part(coarse, matches: CoarseMatches, truth: Truth, grids, reach: int) -> Array:

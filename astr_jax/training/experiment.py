@@ -16,7 +16,7 @@ _AT_LEAST_ONE = [
     (name, 1) for name in ("log_every", "validate_every", "milestone_every", "checkpoint_every")
 ]
 _NOT_NEGATIVE = [
-    *((f"{part}_weight", 0) for part in ("spot", "wrong", "place", "fine")),
+    *((f"{part}_weight", 0) for part in ("spot", "flow", "wrong", "place", "fine")),
     *((name, 0) for name in ("warmup_pairs", "warmup_from", "least_learning_rate", "clip")),
     *((name, 0) for name in ("weight_decay", "start_jitter", "ratio_jitter", "ema_decay")),
 ]
@@ -74,6 +74,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     clip: float = 0.5  # global norm of the gradient
     spot_weight: float = 1.0  # of the loss on the blocks' P; the paper states none
+    flow_weight: float = 0.1  # of the loss on the blocks' flows, in a model that has them
     wrong_weight: float = 0.0  # of the loss on matches that are surely wrong; 0, as the paper
     soft_labels: bool = False  # the truth: the cells about a point; else the paper's nearest one
     place_weight: float = 0.1  # of the loss on how the softmax divides among the cells of the truth

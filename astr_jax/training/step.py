@@ -107,8 +107,11 @@ def make_gradient(model_config: ModelConfig, config: TrainConfig, *, fine: bool,
             add, (zero, batch_stats), jax.tree.map(in_parts, (batch, keys))
         )
         gradient = jax.tree.map(lambda x: x / parts, carry[0])
-        # The fine error of a micro-batch without a fine match is no number; the others must be.
-        means = {k: (jnp.nanmean if k == "fine_px" else jnp.mean)(v) for k, v in scores.items()}
+        # A median error of a micro-batch without a match is no number; the others must be.
+        medians = ("fine_px", "flow_px")
+        means = {
+            k: (jnp.nanmean if k.startswith(medians) else jnp.mean)(v) for k, v in scores.items()
+        }
         return gradient, means, carry[1]
 
     return of_one if parts == 1 else of_all
