@@ -4,9 +4,9 @@ params = astr_jax.load()
 matches = astr_jax.match(params, "left.jpg", "right.jpg").compact()
 """
 
-from astr_jax.api import load, match, match_pairs
+from astr_jax.api import flow, load, match, match_pairs
 from astr_jax.params import Calibration, Params
-from astr_jax.types import Matches
+from astr_jax.types import FlowMap, Matches
 
 __version__ = "0.1.0"
-__all__ = ["Calibration", "Matches", "Params", "load", "match", "match_pairs"]
+__all__ = ["Calibration", "FlowMap", "Matches", "Params", "flow", "load", "match", "match_pairs"]

@@ -7,8 +7,9 @@ from typing import no_type_check
 from astr_jax.compiled import check_device, keep_compiled
 from astr_jax.images import DROP, notice
 from astr_jax.matching import RESIZE, EncodedImages, Matcher, MatchOptions
+from astr_jax.matching.flow import flow_of
 from astr_jax.params import Params, find_weights, load_params
-from astr_jax.types import Matches
+from astr_jax.types import FlowMap, Matches
 
 RAISE, SKIP = ON_ERROR = ("raise", "skip")  # what match_pairs does with a pair that fails
 
@@ -92,6 +93,39 @@ def match(
     image0 = matcher.encode(img0, mask0, name="img0")
     image1 = matcher.encode(img1, mask1, name="img1")
     return matcher.match(image0, image1, K0, K1, keypoints0=keypoints0)
+
+
+@no_type_check
+def flow(
+    params: Params,
+    img0,
+    img1,
+    *,
+    mask0=None,
+    mask1=None,
+    threshold: float | None = None,
+    resize: int = RESIZE,
+    refine: bool = False,
+    alpha: str = DROP,
+) -> FlowMap:
+    """Where every cell of img0 lies in img1, and how surely: for warping, stereo and tracking.
+
+    Args:
+      img0, img1, mask0, mask1, resize, alpha: as in match, of one pair, upright and of like scale.
+      threshold: least confidence of a cell's match, in a model that knows matches alone.
+      refine: let the fine stage refine each cell's point, and say how sure it is.
+
+    Returns FlowMap [h w], a cell for 8 pixels of the working image, in pixels of the images as
+    given. A model with flow heads (`aspan_tiny`) knows every cell that is not masked; of another
+    the cells that have a match. Raises ValueError for input it cannot read, and for batches.
+    """
+    options = MatchOptions(
+        threshold=threshold, resize=resize, upright=True, scales=1, polish=False, alpha=alpha
+    )
+    matcher = Matcher(params, options)
+    image0 = matcher.encode(img0, mask0, name="img0")
+    image1 = matcher.encode(img1, mask1, name="img1")
+    return flow_of(matcher, image0, image1, refine=refine)
 
 
 @no_type_check

@@ -101,6 +101,25 @@ class Refined:
 
 
 @flax.struct.dataclass
+class FlowMap:
+    """Where each coarse cell of image 0 lies in image 1, in pixels (x, y) of the images as given.
+
+    Cells stand on a grid [h w], 8 pixels of the working image apart. Rows with valid == False say
+    nothing: the cell is masked, or has no match in a model that knows matches alone.
+    """
+
+    points0: Float[Array, "h w 2"]  # the centres of the cells
+    points1: Float[Array, "h w 2"]
+    sigma: Float[Array, "h w 2"]  # standard deviations of x and y of points1
+    valid: Bool[Array, "h w"]
+
+    @property
+    def flow(self) -> Float[Array, "h w 2"]:
+        """points1 - points0."""
+        return self.points1 - self.points0
+
+
+@flax.struct.dataclass
 class Matches:
     """Correspondences between two images, padded to a fixed length k, sorted by confidence.
 

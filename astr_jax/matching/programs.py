@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from astr_jax.matching import stages
 from astr_jax.matching.canvases import to_rows
+from astr_jax.matching.coarse_flow import coarse_flow
 from astr_jax.matching.scales import POWER
 from astr_jax.ops.agreement import agreement
 from astr_jax.ops.matching import DualSoftmax
@@ -60,6 +61,26 @@ def run_coarse(
     map0, map1 = coarse.maps
     cells = jax.tree.map(lambda x: to_rows(x, whole0), cells)
     return (to_rows(map0, whole0), to_rows(map1, whole1)), cells, cells.valid.sum(axis=1).max()
+
+
+@functools.partial(jax.jit, static_argnames="rows")
+def run_flow(
+    params: Params,
+    features0: Features,
+    features1: Features,
+    threshold: Float[Array, ""],
+    *,
+    rows: tuple[int, int],
+) -> tuple:
+    """The coarse flow on the upper `rows` pixels of either image, as coarse_flow has it; maps
+    and cells are padded as those of run_coarse, and so is the flow."""
+    upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
+    coarse = stages.aggregate(params, upper0, upper1)
+    cells, *flow = coarse_flow(params, coarse, upper0, upper1, threshold=threshold)
+    whole0, whole1 = (features.mask8[0].size for features in (features0, features1))
+    cells, flow = jax.tree.map(lambda x: to_rows(x, whole0), (cells, tuple(flow)))
+    maps = tuple(map(to_rows, coarse.maps, (whole0, whole1)))
+    return maps, cells, cells.valid.sum(axis=1).max(), flow
 
 
 @functools.partial(jax.jit, static_argnames="rows")
