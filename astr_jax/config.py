@@ -53,12 +53,14 @@ class AggregationConfig:
     neighbourhood: int = 5  # side of the window that supports a query, in 1/8 cells; odd
     supporters: int = 4  # neighbours chosen beside the query itself
     window: int = 5  # side of one spot window, in 1/8 cells; odd
+    pool: int = 0  # side of squares of 1/8 cells whose means every query sees too; 0: none
     implementation: str | None = None  # of the sparse attention; None chooses by device
 
     def __post_init__(self):
         for name in ("neighbourhood", "window"):
             _require_odd(name, getattr(self, name))
         _require_heads(self.head_dim)
+        _require(self.pool >= 0, f"pool must not be negative; got {self.pool}.")
         _require(self.blocks >= 1, f"at least one spot-guided block is needed; got {self.blocks}.")
         _require(
             self.implementation in (None, *IMPLEMENTATIONS),

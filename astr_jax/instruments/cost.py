@@ -73,7 +73,7 @@ def count_flops(config: ModelConfig, height: int, width: int) -> Flops:
     return Flops(
         encode=2.0 * flops(stages.encode, params, images, mask),
         coarse=float(flops(stages.aggregate, params, features, features))
-        + _spot_attention_flops(config, 2 * math.prod(features.coarse8.shape)),
+        + _spot_attention_flops(config, *features.coarse8.shape[1:]),
         fine=float(flops(fine, params, features, features, coarse.maps, points, ratio)),
     )
 
@@ -88,20 +88,20 @@ def _counted(config: ModelConfig) -> ModelConfig:
     return dataclasses.replace(_with_backbone(config, folded=True), aggregation=aggregation)
 
 
-def _spot_attention_flops(config: ModelConfig, channels: int) -> float:
-    """Scores and their mixture of all blocks; channels: of all queries together."""
-    return 2.0 * 2 * config.aggregation.blocks * keys_of_query(config) * channels
+def _spot_attention_flops(config: ModelConfig, h: int, w: int, channels: int) -> float:
+    """Scores and their mixture of all blocks, both ways, on maps of h x w cells."""
+    keys = keys_of_query(config, h, w)
+    return 2.0 * 2 * config.aggregation.blocks * keys * 2 * h * w * channels
 
 
-def keys_of_query(config: ModelConfig) -> int:
-    """How many keys a query of the coarse stage looks at, at most, in each block."""
+def keys_of_query(config: ModelConfig, h: int, w: int) -> int:
+    """How many keys a query of the coarse stage looks at, at most, in each block; of h x w."""
     look = config.aggregation
-    spots = (look.supporters + 1) * look.window**2
-    if not isinstance(look, SpanConfig):
-        return spots
-    if look.samples:
-        return (2 * look.samples) ** 2
-    return (2 * look.reach + 1) ** 2 + (spots if look.spots else 0)
+    keys = (look.supporters + 1) * look.window**2
+    if isinstance(look, SpanConfig):
+        spots = keys if look.spots else 0
+        keys = (2 * look.samples) ** 2 if look.samples else (2 * look.reach + 1) ** 2 + spots
+    return keys + (-(-h // look.pool) * -(-w // look.pool) if look.pool else 0)
 
 
 def _inputs(height: int, width: int):

@@ -13,7 +13,7 @@ from astr_jax.layers.backbone import convolution, masked
 from astr_jax.layers.dtypes import layer_norm, widened
 from astr_jax.ops.per_pair import per_pair
 from pallas_kernels.arrays import Array
-from pallas_kernels.sparse_attention import Index, attend
+from pallas_kernels.sparse_attention import Index, Lists, PaddedIndex, attend
 
 
 def vanilla_attention(
@@ -62,16 +62,50 @@ def sparse_attention(q, k, v, index: Index, implementation: str | None):
     return per_pair(one_pair)(q, k, v, index)
 
 
+def with_everybody(looks: PaddedIndex, more: Bool[Array, "b p"]) -> Lists:
+    """What the index lists, and for every query p further keys, which stand behind its own; more:
+    which of these may be seen."""
+
+    def one_pair(looks, more):
+        lists, p = looks.lists(), more.shape[0]
+        further = jnp.where(more, lists.num_keys + jnp.arange(p, dtype=jnp.int32), -1)
+        further = jnp.broadcast_to(further, (lists.cells.shape[0], p))
+        cells, weights = jnp.concatenate([lists.cells, further], axis=1), lists.weights
+        if weights is not None:
+            ones = jnp.ones(further.shape, weights.dtype)
+            weights = jnp.concatenate([weights, ones], axis=1)
+        return Lists(cells, lists.num_keys + p, weights)
+
+    return per_pair(one_pair)(looks, more)
+
+
+def pooled(
+    x: Float[Array, "b h w c"], mask: Bool[Array, "b h w"], side: int
+) -> tuple[Float[Array, "b p c"], Bool[Array, "b p"]]:
+    """The mean of the valid cells of each square of side x side cells, from the first cell on; and
+    which squares have one."""
+    b, *grid, c = x.shape
+    more = [(0, -n % side) for n in grid]
+    x = jnp.pad(masked(x, mask), ((0, 0), *more, (0, 0))).astype(jnp.float32)
+    count = jnp.pad(mask, ((0, 0), *more)).astype(jnp.float32)
+    rows, columns = x.shape[1] // side, x.shape[2] // side
+    x = x.reshape(b, rows, side, columns, side, c).sum(axis=(2, 4)).reshape(b, -1, c)
+    count = count.reshape(b, rows, side, columns, side).sum(axis=(2, 4)).reshape(b, -1)
+    return x / jnp.maximum(count, 1.0)[..., None], count > 0
+
+
 class CrossAttention(nn.Module):
     """One layer: message from the source, LayerNorm, 3x3 convolution of [x, message], residual.
 
-    kind is "vanilla", "linear" or "spot"; the last looks only where `looks` says.
+    kind is "vanilla", "linear" or "spot"; the last looks only where `looks` says, and, unless
+    pool is 0, at the means of all squares of pool x pool cells.
     """
 
     kind: str
     head_dim: int
     implementation: str | None = None
     dtype: DTypeLike = jnp.float32
+    pool: int = 0
 
     @nn.compact
     def __call__(
@@ -90,7 +124,13 @@ class CrossAttention(nn.Module):
             y = nn.Dense(c, use_bias=False, dtype=self.dtype, name=name)(y)
             return y.reshape(b, -1, c // self.head_dim, self.head_dim)
 
-        q, k, v = project("q", x), project("k", source), project("v", source)
+        keys = source
+        if self.kind == "spot" and self.pool:
+            means, some = pooled(source, source_mask, self.pool)
+            each = source.reshape(b, -1, c)
+            keys = jnp.concatenate([each, means.astype(each.dtype)], axis=1)
+            looks = with_everybody(looks, some)
+        q, k, v = project("q", x), project("k", keys), project("v", keys)
         if self.kind == "spot":
             message = sparse_attention(q, k, v, looks, self.implementation)
         else:

@@ -73,7 +73,7 @@ class Aggregation(nn.Module):
         layer = nn.remat(CrossAttention) if self.recompute else CrossAttention
 
         def attention(kind):
-            return layer(kind, config.head_dim, config.implementation, self.dtype)
+            return layer(kind, config.head_dim, config.implementation, self.dtype, config.pool)
 
         self.first32 = attention("vanilla")
         self.first8 = attention("linear")

@@ -8,8 +8,10 @@ import pytest
 from astr_jax.layers.attention import (
     CrossAttention,
     linear_attention,
+    pooled,
     sparse_attention,
     vanilla_attention,
+    with_everybody,
 )
 from pallas_kernels.sparse_attention import Spots
 
@@ -78,6 +80,33 @@ def test_sparse_attention_looks_only_at_its_spot(rng):
     expected = reference(q, k, v, softmax_weight, seen)
     np.testing.assert_allclose(attend(q, k, v, spots_of(cells, 9)), expected, atol=2e-5)
     assert (expected[0, 3] == 0).all()
+
+
+def test_means_of_squares_are_seen_by_every_query(rng):
+    maps, mask = rng.normal(size=(B, 3, 3, H * D)).astype(np.float32), rng.random((B, 3, 3)) < 0.6
+    mask[0, :2, :2] = False  # a square without a valid cell
+    means, some = jax.jit(functools.partial(pooled, side=2))(maps, mask)
+    q, k, v = inputs(rng)
+    expected = np.zeros((B, 4, H * D))
+    for b, y, x in np.ndindex(B, 2, 2):
+        square = maps[b, 2 * y :, 2 * x :][:2, :2][mask[b, 2 * y :, 2 * x :][:2, :2]]
+        expected[b, 2 * y + x] = square.mean(axis=0) if len(square) else 0
+        assert some[b, 2 * y + x] == (len(square) > 0)
+    np.testing.assert_allclose(means, expected, atol=1e-6)
+
+    cells = np.tile(np.array([2, -1, 5], np.int32), (B, 7, 1))
+    more = (np.asarray(means).reshape(B, 4, *k.shape[2:]) for _ in range(2))
+    k, v = (np.concatenate([x, m], axis=1) for x, m in zip((k, v), more, strict=True))
+    seen = np.zeros((B, 7, 13), bool)
+    seen[:, :, [2, 5]] = True
+    seen[:, :, 9:] = np.asarray(some)[:, None]
+
+    @jax.jit
+    def attend(q, k, v, looks, some):
+        return sparse_attention(q, k, v, with_everybody(looks, some), None)
+
+    found = attend(q, k, v, spots_of(cells, 9), some)
+    np.testing.assert_allclose(found, reference(q, k, v, softmax_weight, seen), atol=2e-5)
 
 
 @pytest.mark.parametrize("attend", [vanilla_attention, linear_attention])
