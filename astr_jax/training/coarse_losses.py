@@ -75,7 +75,8 @@ def spot_losses(coarse, truth: GroundTruth, selected: Bool[Array, "b n"]) -> dic
 
 def flow_losses(coarse, truth: GroundTruth) -> dict[str, Array]:
     """The likelihoods of the true places under every block's flows, both ways, in cells; the
-    median error of each block's flow in pixels, and the share of its errors within one sigma."""
+    median error of each block's flow in pixels, the share of its errors within one sigma, and the
+    share of the true pairs among those that the block looks at."""
     losses, blocks = {}, []
     sides = (truth.points1, truth.visible), (truth.points0, truth.back_visible)
     for number, flows in enumerate(coarse.flows, start=1):
@@ -92,6 +93,11 @@ def flow_losses(coarse, truth: GroundTruth) -> dict[str, Array]:
         losses[f"flow_in_sigma{number}"] = within.sum() / jnp.maximum(2 * seen.sum(), 1)
         distance = jnp.where(seen, jnp.linalg.norm(error, axis=-1), jnp.nan)
         losses[f"flow_px{number}"] = jnp.nanmedian(distance)
+        true, cell1 = truth.cell1 >= 0, jnp.maximum(truth.cell1, 0)
+        cell0 = jnp.broadcast_to(jnp.arange(cell1.shape[1]), cell1.shape)
+        look = coarse.spots[number - 1][0]
+        held = per_pair(lambda look, i, j: look.holds(i, j))(look, cell0, cell1) & true
+        losses[f"look_recall{number}"] = held.sum() / jnp.maximum(true.sum(), 1)
     return losses | ({"flow": sum(blocks) / len(blocks)} if blocks else {})
 
 

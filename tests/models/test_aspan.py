@@ -13,9 +13,12 @@ from astr_jax.config import AspanConfig, ModelConfig, SpanConfig, from_json, to_
 from astr_jax.models.kinds import network
 from astr_jax.params import Params, load_params, read_header, save_params
 from astr_jax.supervision import PairBatch, PlaneTruth
-from astr_jax.training.batch_losses import loss_and_scores
+from astr_jax.training.batch_losses import ground_truth, loss_and_scores
+from astr_jax.training.coarse_losses import flow_losses
 from astr_jax.training.experiment import TrainConfig
 from astr_jax.training.step import keys_for_step
+from astr_jax.types import BlockFlows, CoarseOutput, Flow
+from pallas_kernels.sparse_attention import Spans
 
 H, W = 64, 96
 CONFIG = AspanConfig(
@@ -34,12 +37,12 @@ def variables():
 
 @pytest.fixture(scope="module")
 def batch(make_images):
-    """Two pairs; image 1 is image 0 moved by a cell and a half to the left."""
-    images = np.asarray(make_images(0, (2, H, W + 12))[..., 0] * 255).astype(np.uint8)
-    move = np.tile(np.array([[1, 0, -12], [0, 1, 0], [0, 0, 1]], np.float32), (2, 1, 1))
+    """Two pairs; image 1 is image 0 moved by two cells to the left."""
+    images = np.asarray(make_images(0, (2, H, W + 16))[..., 0] * 255).astype(np.uint8)
+    move = np.tile(np.array([[1, 0, -16], [0, 1, 0], [0, 0, 1]], np.float32), (2, 1, 1))
     seen = np.ones((2, H, W), bool)
     truth = PlaneTruth(move, seen, seen)
-    return PairBatch(images[..., :W], images[..., 12:], None, None, truth)
+    return PairBatch(images[..., :W], images[..., 16:], None, None, truth)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,7 @@ def test_the_loss_of_flows_is_the_likelihood_of_the_true_places(run):
     y = np.repeat(np.arange(H // 8) * 8.0, W // 8)
     losses = []
     for flows in coarse.flows:
-        for flow, move in zip(flows, (-12.0, 12.0), strict=True):
+        for flow, move in zip(flows, (-16.0, 16.0), strict=True):
             true = np.stack([x + move, y], axis=-1)
             seen = (true[:, 0] >= -0.5) & (true[:, 0] <= W - 0.5)
             error = (np.asarray(flow.points, float) - true) / 8
@@ -112,6 +115,31 @@ def test_the_loss_of_flows_is_the_likelihood_of_the_true_places(run):
             losses.append(each[:, seen].sum(axis=-1).mean())
     np.testing.assert_allclose(parts["flow"], np.mean(losses), rtol=1e-4)
     assert set(parts) >= {"flow_px1", "flow_in_sigma1", "coarse", "recall"}
+
+
+def test_the_recall_of_a_look_is_the_share_of_true_partners_within_it(batch, rng):
+    height, width = H // 8, W // 8
+    n, truth = height * width, jax.jit(ground_truth)(batch.truth)
+    true1, true0 = (np.asarray(x) for x in (truth.points1, truth.points0))
+    places = (true1 + rng.normal(size=true1.shape) * 6).astype(np.float32)
+    spread = np.zeros((2, n, 2), np.float32)
+    flows = BlockFlows(Flow(places, spread), Flow(true0, spread))
+    masks = jnp.ones((2, n), bool), jnp.ones((2, n), bool)
+    grid, halves = (height, width), jnp.full((2, n, 2), 0.5)
+    look = Spans(jnp.asarray(places / 8), halves, *masks, grid, grid, samples=2)
+    maps = jnp.zeros((2, n, 4)), jnp.zeros((2, n, 4))
+    coarse = CoarseOutput(*maps, *masks, None, (flows,), ((look, look),))
+    parts = jax.jit(flow_losses)(coarse, truth)
+
+    found = []
+    for b, i in zip(*np.nonzero(truth.cell1 >= 0), strict=True):
+        off = np.array([i % width - 2, i // width]) - places[b, i] / 8
+        ends = np.minimum(np.abs(off - 0.5), np.abs(off + 0.5))
+        found.append((ends < 1).all())  # of two samples along a side, one is near
+    assert 0.3 < np.mean(found) < 1
+    np.testing.assert_allclose(parts["look_recall1"], np.mean(found), atol=1e-6)
+    off = np.linalg.norm(places - true1, axis=-1)[np.asarray(truth.visible)]
+    np.testing.assert_allclose(parts["flow_px1"], np.median(off), rtol=1e-5)
 
 
 def test_both_rules_run_and_supervise_matrices_beside_flows(variables, batch):
