@@ -71,7 +71,7 @@ def match(*arguments):
 def test_match_prints_saves_and_draws(astr, folder):
     code, out, err = astr(
         *match("left.png", "right.jpg", "--out", "m.png", "--save", "m.npz", "--grids", "g.png"),
-        *("--attention", "100,50", "--attention-out", "a.png"),
+        *("--attention", "100,50", "--attention-out", "a.png", "--flow", "f.png"),
     )
     assert (code, err) == (0, "")
     expected = astr_jax.match(
@@ -84,7 +84,7 @@ def test_match_prints_saves_and_draws(astr, folder):
         assert set(saved) == fields | {"sigma"}
         for name in fields:
             np.testing.assert_array_equal(saved[name], getattr(expected, name), err_msg=name)
-    for name in ("m.png", "g.png", "a.png"):
+    for name in ("m.png", "g.png", "a.png", "f.png"):
         assert f"wrote {name}" in out
         with Image.open(folder / name) as picture:
             assert min(picture.size) > 100

@@ -10,6 +10,7 @@ examples:
   astr match left.jpg right.jpg --no-upright           right.jpg may lie turned by a quarter or half
   astr match left.jpg right.jpg --attention 320,240    where that pixel of the left image looks
   astr match left.jpg right.jpg --grids grids.png      the adaptive grids of the fine stage
+  astr match left.jpg right.jpg --flow flow.png        where every cell of the left image goes
 
 Points are (x, y) in pixels of the images as given, turned upright by their EXIF tag; (0, 0) is the
 centre of the top-left pixel. The first run compiles, for about a minute; what it compiled is kept
@@ -41,10 +42,11 @@ from astr_jax.geometry import shrunk_points
 from astr_jax.images import ALPHAS, DROP, read_image
 from astr_jax.instruments.attention_maps import attention_maps
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
+from astr_jax.matching.flow import flow_of
 from astr_jax.matching.polishing import ALL
 from astr_jax.matching.scales import AUTO
 from astr_jax.params import SHIPPED
-from astr_jax.viz import CellFrame, draw_attention, draw_grids
+from astr_jax.viz import CellFrame, draw_attention, draw_flow, draw_grids
 
 
 def add_arguments(parser) -> None:
@@ -117,6 +119,9 @@ def add_arguments(parser) -> None:
     parser.add_argument("--attention", metavar="X,Y", help="draw where a point of LEFT looks")
     parser.add_argument("--attention-out", default="attention.png", metavar="PNG")
     parser.add_argument("--grids", metavar="PNG", help="draw the adaptive grids of some matches")
+    parser.add_argument(
+        "--flow", metavar="PNG", help="draw where every cell goes, RIGHT as it lies and at scale 1"
+    )
     add_runtime(parser)
 
 
@@ -131,7 +136,8 @@ def add_weights(parser) -> None:
 
 def run(options) -> None:
     """Matches, prints, draws and saves."""
-    for path in (options.out, options.grids, options.attention and options.attention_out):
+    attention = options.attention and options.attention_out
+    for path in (options.out, options.grids, options.flow, attention):
         check_output(path, PICTURES)
     check_output(options.save, ("npz",))
     if options.max_pixels is not None:
@@ -169,17 +175,20 @@ def run(options) -> None:
 
     (image0, image1, matches), said = timed(once, lambda found: found[2], "with compiling")
     with files_first(said):
-        write_files(options, params, left, right, matches, (image0, image1), point)
+        write_files(options, matcher, left, right, matches, (image0, image1), point)
 
 
-def write_files(options, params, left, right, matches, images, point) -> None:
+def write_files(options, matcher, left, right, matches, images, point) -> None:
     """Saves and draws what the options ask for."""
-    image0, image1 = images
+    (image0, image1), params = images, matcher.params
     write_matches(options, left, right, matches)
     frames = {"frame0": frame_of(image0), "frame1": frame_of(image1)}
     if options.grids:
         figure = draw_grids(left, right, matches, params.config, **frames)
         save_figure(figure, options.grids)
+    if options.flow:
+        flow = flow_of(matcher, image0, image1, refine=True)
+        save_figure(draw_flow(left, right, flow), options.flow)
     if point:
         working = shrunk_points(np.array(point), image0.prepared.scale).astype(np.float32)
         maps = attention_maps(

@@ -36,6 +36,7 @@ def run_onnx(options) -> None:
         "--alpha": options.alpha != DROP,
         "--attention": options.attention,
         "--grids": options.grids,
+        "--flow": options.flow,
     }
     refused = [name for name, value in asked.items() if value]
     if refused:
