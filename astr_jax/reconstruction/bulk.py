@@ -75,12 +75,14 @@ def match_pairs(
     store: MatchStore,
     *,
     keep: int = KEEP,
+    part_pairs: int = PART_PAIRS,
     on_pair: Callable[[Pair], None] = lambda pair: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Matches the pairs that the store lacks, in the order given; returns how many.
 
-    keep: images that stay in memory. on_pair hears of each new pair as it is done.
+    keep: images that stay in memory. part_pairs: of a part. on_pair hears of each new pair as it
+    is done.
     """
     images = EncodedImages(matcher.encode, keep)
     missing = [pair for pair in pairs if pair not in store]
@@ -90,7 +92,7 @@ def match_pairs(
             image0, image1 = (images.get(paths[name], name) for name in pair)
             found.append((pair, StoredMatches.of(matcher.match(image0, image1))))
             on_pair(pair)
-            if len(found) >= PART_PAIRS or clock() - since >= PART_SECONDS:
+            if len(found) >= part_pairs or clock() - since >= PART_SECONDS:
                 store.write(found)
                 found, since = [], clock()
     finally:  # an error or Ctrl-C loses nothing

@@ -37,12 +37,13 @@ def write_database(
     camera: str = "auto",
     camera_model: str = "SIMPLE_RADIAL",
     seed: int = 0,
+    verified: bool = True,
 ) -> int:
     """Writes a verified database, whole or not at all; returns the number of verified pairs.
 
     folder: that the names of the photographs stand in. camera: a key of CAMERAS; "single" is one
     for each size of photographs. camera_model: of COLMAP, whose first focal length comes from EXIF
-    or is 1.2 times the long side.
+    or is 1.2 times the long side. verified: False leaves that to verify_database.
     """
     file = pathlib.Path(file)
     options = pycolmap.ImageReaderOptions()
@@ -63,14 +64,19 @@ def write_database(
             _write_tracks(database, ids, photos, tracks)
         finally:
             database.close()
-        two_view = pycolmap.TwoViewGeometryOptions()
-        two_view.ransac.random_seed = seed
-        pycolmap.geometric_verification(beside, two_view_geometry_options=two_view)
-        database = pycolmap.Database.open(beside)
-        try:
-            return database.num_verified_image_pairs()
-        finally:
-            database.close()
+        return verify_database(beside, seed=seed) if verified else 0
+
+
+def verify_database(file: str | os.PathLike, *, seed: int = 0) -> int:
+    """Finds the two-view geometry of each pair in place; returns the number of verified pairs."""
+    two_view = pycolmap.TwoViewGeometryOptions()
+    two_view.ransac.random_seed = seed
+    pycolmap.geometric_verification(file, two_view_geometry_options=two_view)
+    database = pycolmap.Database.open(file)
+    try:
+        return database.num_verified_image_pairs()
+    finally:
+        database.close()
 
 
 def _sharing(photos: Sequence[Photo], camera: str) -> list[list[str]]:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from astr_jax.reconstruction.tracks import Tracks, choose_tracks, read_tracks, w
 
 SPACING = 4.0  # working pixels: chosen tracks lie so far apart, by and large
 PICTURES = 48  # images that the stage of tracks keeps in memory; one of 1600 pixels takes 25 MB
+
+Grow = Callable[[int, Sequence[PairMatches]], Tracks]  # the stars of an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +121,13 @@ def track_stage(
     place: Workspace,
     options: StarOptions,
     *,
+    grow: Grow | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> tuple[Tracks, str]:
     """The tracks of what the store has of these pairs, and their stamp. Stars that are there are
     read. on_image hears of each image whose stars are done.
+
+    grow(image, pairs): makes the stars of an image; None: grow_stars.
 
     Raises ValueError where pairs have not been matched.
     """
@@ -144,12 +149,14 @@ def track_stage(
         if found == stamp:
             return tracks, stamp
     place.stars.mkdir(exist_ok=True)
-    for image, made in _stars(photos, partners, store, options):
-        file = place.stars / f"{image:06d}.safetensors"
+    parts, number = StarFiles(place.stars, tuple(partners)), {x: n for n, x in enumerate(names)}
+    grow = grow or _growing(photos, options)
+    for image in sorted(partners):
+        file = parts.file(image)
         if not file.is_file() or read_tracks(file)[1] != stamps[image]:
-            write_tracks(file, made(), stamp=stamps[image])
+            stars = grow(image, _matches(store, partners[image], number))
+            write_tracks(file, stars, stamp=stamps[image])
         on_image()
-    parts = [read_tracks(place.stars / f"{image:06d}.safetensors")[0] for image in partners]
     scale = [max(1.0, max(photo.stored_shape) / options.resize) for photo in photos]
     tracks = choose_tracks(names, parts, SPACING * np.array(scale))
     write_tracks(place.tracks, tracks, stamp=stamp)
@@ -163,26 +170,44 @@ def _fitting(options: StarOptions, resize: int, photos: Sequence[Photo]) -> Star
     return dataclasses.replace(options, resize=resize, polish_size=size)
 
 
-def _stars(
-    photos, partners, store, options: StarOptions
-) -> Iterator[tuple[int, Callable[[], Tracks]]]:
-    """Each image that has partners, and a function that grows its stars."""
-    number = {photo.name: n for n, photo in enumerate(photos)}
+def _growing(photos: Sequence[Photo], options: StarOptions) -> Grow:
+    """grow_stars with the pictures that it needs, the last ones kept in memory."""
 
     @functools.lru_cache(PICTURES)
     def picture_of(image: int):
         path, polish = photos[image].path, options.polish_size
         return make_picture(path, resize=options.resize, polish_size=polish)
 
-    def made(image: int) -> Tracks:
-        found = []
-        for pair, side in partners[image]:
-            points = store.read(pair)[:2]
-            found.append(PairMatches(number[pair[1 - side]], points[side], points[1 - side]))
-        return grow_stars(image, found, picture_of, options)
+    return lambda image, pairs: grow_stars(image, pairs, picture_of, options)
 
-    for image in sorted(partners):
-        yield image, functools.partial(made, image)
+
+def _matches(
+    store: MatchStore, partners: Sequence[tuple[Pair, int]], number: Mapping[str, int]
+) -> list[PairMatches]:
+    """What the store has of one image."""
+    found = []
+    for pair, side in partners:
+        points = store.read(pair)[:2]
+        found.append(PairMatches(number[pair[1 - side]], points[side], points[1 - side]))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class StarFiles(Sequence[Tracks]):
+    """The stars of images, read from their files one at a time."""
+
+    folder: pathlib.Path
+    images: tuple[int, ...]
+
+    def file(self, image: int) -> pathlib.Path:
+        """Where the stars of an image stand."""
+        return self.folder / f"{image:06d}.safetensors"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tracks:
+        return read_tracks(self.file(self.images[index]))[0]
 
 
 def _partners(names: Sequence[str], pairs: Sequence[Pair]) -> dict[int, list[tuple[Pair, int]]]:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -121,6 +122,24 @@ class MatchStore:
             beside.write_bytes(safetensors.numpy.save(tensors, metadata=header))
         self.refresh()
         return part
+
+    def gather(self, folder: str | os.PathLike) -> int:
+        """Takes over the parts of another folder, file by file; returns how many were new.
+
+        Parts whose pairs are all here are left. Raises ValueError for a folder of other settings,
+        or a part that is damaged.
+        """
+        folder, taken = pathlib.Path(folder), 0
+        settings = [place / "settings.json" for place in (self.folder, folder)]
+        here, there = (json.loads(file.read_text(encoding="utf-8")) for file in settings)
+        check_settings(here, there, self.folder)
+        for part in sorted(folder.glob("part-*.safetensors")):
+            if any((a, b) not in self for a, b, _ in _pairs_of(part)):
+                with replacing(self.folder / part.name) as beside:
+                    shutil.copyfile(part, beside)
+                taken += 1
+        self.refresh()
+        return taken
 
 
 def _pairs_of(part: pathlib.Path) -> list[tuple[str, str, int]]:

@@ -45,25 +45,68 @@ class Tracks:
 def choose_tracks(
     names: Sequence[str], parts: Sequence[Tracks], cells: Float[np.ndarray, " n"]
 ) -> Tracks:
-    """The chosen of all stars. cells: the side of each image's cells, pixels as given."""
-    whole = joined(names, parts)
-    if not whole.count:
-        return whole
-    length = np.bincount(whole.track)
-    sigma = np.bincount(whole.track, whole.sigma) / length
+    """The chosen of all stars. cells: the side of each image's cells, pixels as given.
+
+    parts is gone through three times, so that it may read each from its file: of all stars together
+    only the cells of their observations are held at once, 4 bytes each.
+    """
+    length, sigma, place = _of_stars(parts, _Cells.of(parts, cells))
     ends = np.concatenate([[0], np.cumsum(length)])
-    place = np.floor(whole.points / cells[whole.image, None]).astype(np.int64)
-    place = np.concatenate([whole.image[:, None].astype(np.int64), place], axis=1)
-    _, place = np.unique(place, axis=0, return_inverse=True)
-    place = place.reshape(-1)
-    covered, chosen = np.zeros(place.max() + 1, bool), np.zeros(len(length), bool)
+    covered, chosen = np.zeros(place.max(initial=0) + 1, bool), np.zeros(len(length), bool)
     for track in np.lexsort([sigma, -length]):
         mine = place[ends[track] : ends[track + 1]]
         if np.count_nonzero(~covered[mine]) >= LEAST_NEW * len(mine):
             chosen[track], covered[mine] = True, True
-    rows = chosen[whole.track]
-    track = np.cumsum(chosen)[whole.track[rows]] - 1
-    return Tracks(whole.names, track, whole.image[rows], whole.points[rows], whole.sigma[rows])
+    kept, start = [], 0
+    for part in parts:
+        mine = chosen[start : start + part.count]
+        start += part.count
+        rows = mine[part.track]
+        track = (np.cumsum(mine) - 1)[part.track[rows]]
+        kept.append(Tracks((), track, part.image[rows], part.points[rows], part.sigma[rows]))
+    return joined(names, kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cells:
+    """Numbers for the cells of all images, each image's in rows of its own width."""
+
+    side: np.ndarray  # [n] of a cell, pixels
+    least: np.ndarray  # [n 2] cell of each image
+    width: np.ndarray  # [n] cells
+    start: np.ndarray  # [n] number of the first
+
+    @classmethod
+    def of(cls, parts: Sequence[Tracks], side: np.ndarray) -> "_Cells":
+        least, most = np.full((len(side), 2), 2**30), np.full((len(side), 2), -(2**30))
+        for part in parts:
+            cell = _cell(part, side)
+            np.minimum.at(least, part.image, cell)
+            np.maximum.at(most, part.image, cell)
+        width, height = np.maximum(most - least + 1, 0).T
+        start = np.cumsum(np.concatenate([[0], width * height]))[:-1]
+        return cls(side, least, width, start)
+
+    def numbers(self, part: Tracks) -> np.ndarray:
+        """Of each observation."""
+        image = part.image
+        x, y = (_cell(part, self.side) - self.least[image]).T
+        return (self.start[image] + y * self.width[image] + x).astype(np.int32)
+
+
+def _cell(part: Tracks, side: np.ndarray) -> np.ndarray:
+    return np.floor(part.points / side[part.image, None]).astype(np.int64)
+
+
+def _of_stars(parts: Sequence[Tracks], cells: _Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The length and the mean sigma of each star, and the cell of each observation."""
+    length, sigma, place = [np.zeros(0, int)], [np.zeros(0)], [np.zeros(0, np.int32)]
+    for part in parts:
+        count = np.bincount(part.track)
+        length.append(count)
+        sigma.append(np.bincount(part.track, part.sigma) / count)
+        place.append(cells.numbers(part))
+    return tuple(map(np.concatenate, (length, sigma, place)))
 
 
 def joined(names: Sequence[str], parts: Sequence[Tracks]) -> Tracks:

@@ -91,6 +91,18 @@ def test_shards_together_are_the_whole_list_and_may_run_in_any_order(tmp_path):
     check_all(MatchStore(tmp_path))
 
 
+def test_folders_of_shards_are_gathered_once(tmp_path):
+    for number in (1, 2):
+        place = MatchStore(tmp_path / str(number), {"resize": 640})
+        run(place, FakeMatcher(), Shard(number, 2).of(PAIRS))
+    whole = MatchStore(tmp_path / "whole", {"resize": 640})
+    assert [whole.gather(tmp_path / number) for number in "122"] == [1, 1, 0]
+    check_all(whole)
+    MatchStore(tmp_path / "other", {"resize": 832})
+    with pytest.raises(ValueError, match="other settings: resize differ"):
+        whole.gather(tmp_path / "other")
+
+
 def test_a_folder_of_other_settings_is_refused(tmp_path):
     MatchStore(tmp_path, {"resize": 640, "scales": (1, 2)})
     MatchStore(tmp_path, {"resize": 640, "scales": (1, 2)})
