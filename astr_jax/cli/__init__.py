@@ -20,13 +20,13 @@ from collections.abc import Iterator
 GROUPS = {  # in the order of the map
     "": (
         *("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
-        *("reconstruct", "pairs", "match-pairs", "tracks", "database"),
+        *("reconstruct", "pairs", "match-pairs", "tracks", "database", "localise"),
     ),
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
-        *("sweep", "phases", "gallery", "calibrate", "scaling", "spots", "model"),
-        "runtimes",
+        *("sweep", "phases", "gallery", "calibrate", "scaling", "spots", "model", "runtimes"),
+        "localise",
     ),
     "data": ("sheet", "worlds", "pack", "pack-scenes", "check"),
 }

@@ -142,19 +142,21 @@ def listed_pairs(photos: tuple[Photo, ...], place: pipeline.Workspace):
     return pair_lists.read_pairs(place.pairs, [photo.name for photo in photos])
 
 
+def matcher_of(options) -> Matcher:
+    """The matcher that add_matching's options ask for."""
+    asked = MatchOptions(
+        resize=options.resize,
+        threshold=options.threshold,
+        upright=options.upright,
+        scales=read_scales(options.scales),
+        polish=ALL,  # tracks and poses have a choice of their own, from all that was found
+    )
+    return Matcher(api.load(options.weights), asked)
+
+
 def run_matching(options, photos, pairs, place, shard: Shard | None = None) -> MatchStore:
     """The stage of matches."""
-    weights = find_weights(options.weights)
-    matcher = Matcher(
-        api.load(options.weights),
-        MatchOptions(
-            resize=options.resize,
-            threshold=options.threshold,
-            upright=options.upright,
-            scales=read_scales(options.scales),
-            polish=ALL,  # tracks are polished by themselves, from all that was found
-        ),
-    )
+    weights, matcher = find_weights(options.weights), matcher_of(options)
     with progress("match", len(pairs)) as (bar, task):
         return pipeline.match_stage(
             matcher,
@@ -234,11 +236,13 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=-1, metavar="N", help="of mapping [all]")
 
 
-def check_packages() -> None:
-    """Raises ModuleNotFoundError before the work, where it would come after it. Not imported yet:
-    pycolmap prints a trace of the stack when the process is ended."""
-    if importlib.util.find_spec("pycolmap") is None:
-        raise ModuleNotFoundError("No module named 'pycolmap'", name="pycolmap")
+def check_packages(*names: str) -> None:
+    """Raises ModuleNotFoundError before the work, where it would come after it; names: of packages,
+    pycolmap without any. Not imported yet: pycolmap prints a trace of the stack when the process
+    is ended."""
+    for name in names or ("pycolmap",):
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def run_report(photos, place) -> str:

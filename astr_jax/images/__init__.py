@@ -9,7 +9,7 @@ from astr_jax.images.files import UNREADABLE, opened, read_image
 from astr_jax.images.levels import grey_of_levels
 from astr_jax.images.masks import ALPHAS, DROP
 from astr_jax.images.notices import ImageWarning, notice
-from astr_jax.images.orientation import orientation, stored_shape, to_stored
+from astr_jax.images.orientation import orientation, stored_shape, to_stored, to_upright
 from astr_jax.images.prepared import Prepared, padded, prepare
 from astr_jax.images.reading import read_pixels, to_grey, to_rgb
 
@@ -33,4 +33,5 @@ __all__ = [
     "to_grey",
     "to_rgb",
     "to_stored",
+    "to_upright",
 ]

@@ -61,3 +61,16 @@ def to_stored(
     points = points[..., ::-1] if swapped else points
     last = np.array(shape[::-1]) - 1
     return np.where(backwards, last - points, points)
+
+
+def to_upright(
+    points: Real[np.ndarray, "*b 2"], orientation: int, shape: tuple[int, int]
+) -> Float[np.ndarray, "*b 2"]:
+    """Points (x, y) in pixels as stored in pixels of the upright picture: to_stored undone.
+
+    shape: (h, w) of the pixels as stored.
+    """
+    swapped, *backwards = _CHANGES[orientation]
+    points = np.asarray(points, float)
+    points = np.where(backwards, np.array(shape[::-1]) - 1 - points, points)
+    return points[..., ::-1] if swapped else points

@@ -19,13 +19,18 @@ class Photo:
     orientation: int  # EXIF; COLMAP's points lie in pixels as stored, ours in the upright image
     stored_shape: tuple[int, int]  # (h, w) as stored
 
+    @property
+    def upright_shape(self) -> tuple[int, int]:
+        """(h, w) of the upright image."""
+        return self.stored_shape[::-1] if self.orientation >= 5 else self.stored_shape
 
-def find_photos(folder: str | os.PathLike) -> tuple[Photo, ...]:
+
+def find_photos(folder: str | os.PathLike, *, fewest: int = 2) -> tuple[Photo, ...]:
     """All photographs in a folder and below it, linked folders too, by name; hidden files are left
     out.
 
-    Raises FileNotFoundError without such a folder, ValueError for fewer than two photographs or a
-    file that cannot be read.
+    Raises FileNotFoundError without such a folder, ValueError for fewer than `fewest` photographs
+    or a file that cannot be read.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -37,15 +42,16 @@ def find_photos(folder: str | os.PathLike) -> tuple[Photo, ...]:
         for name, path in names.items()
         if not any(part.startswith(".") for part in name.split("/"))
     }
-    if len(names) < 2:
+    if len(names) < fewest:
+        words = "a photograph" if fewest == 1 else "at least two photographs"
         raise ValueError(
-            f"{folder} must hold at least two photographs (.{', .'.join(ENDINGS)}); it has "
-            f"{len(names)}."
+            f"{folder} must hold {words} (.{', .'.join(ENDINGS)}); it has {len(names)}."
         )
-    return tuple(_read(name, names[name]) for name in sorted(names))
+    return tuple(read_photo(name, names[name]) for name in sorted(names))
 
 
-def _read(name: str, path: pathlib.Path) -> Photo:
+def read_photo(name: str, path: pathlib.Path) -> Photo:
+    """A photograph by its header. Raises ValueError for a file that cannot be read."""
     if any(mark in name for mark in "\t\n\r"):
         raise ValueError(f"{path}: the name holds a tab or a line's end; rename the file.")
     try:

@@ -33,9 +33,18 @@ def describe(
     return np.stack(found)
 
 
-def similarity(descriptors: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n n"]:
-    """How alike every two photographs are, in [-1, 1]."""
-    whole = descriptors - descriptors.mean(axis=0)
-    whole = whole / (whole.std(axis=0) + 1e-6)
-    whole = whole / np.maximum(np.linalg.norm(whole, axis=1, keepdims=True), 1e-9)
-    return whole @ whole.T
+def similarity(
+    descriptors: Float[np.ndarray, "n c"], others: Float[np.ndarray, "m c"] | None = None
+) -> Float[np.ndarray, "m n"]:
+    """How alike every two photographs are, in [-1, 1].
+
+    others: photographs that are compared with the first, whose channels alone say what is usual;
+    None for the same again.
+    """
+    mean, deviation = descriptors.mean(axis=0), descriptors.std(axis=0) + 1e-6
+
+    def unit(x):
+        x = (x - mean) / deviation
+        return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+
+    return unit(descriptors if others is None else others) @ unit(descriptors).T

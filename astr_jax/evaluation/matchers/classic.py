@@ -5,6 +5,7 @@ returns keypoints0 [k 2], keypoints1 [k 2] in pixels and confidence [k] in [0, 1
 Intrinsics are taken and left unused, so that all matchers are called alike.
 """
 
+import functools
 from collections.abc import Callable
 
 import cv2
@@ -71,6 +72,13 @@ def _make_matcher(
 
     return match
 
+
+def sift_features(image: UInt8[np.ndarray, "h w"]) -> tuple[Float[np.ndarray, "n 2"], Descriptors]:
+    """SIFT's keypoints of one image and their descriptors, for images that are in many pairs."""
+    return _detect(cv2.SIFT_create(nfeatures=MAX_FEATURES), np.ascontiguousarray(image))
+
+
+sift_matches = functools.partial(ratio_and_mutual, ratio=0.8)
 
 sift = _make_matcher(lambda: cv2.SIFT_create(nfeatures=MAX_FEATURES), ratio=0.8)
 rootsift = _make_matcher(

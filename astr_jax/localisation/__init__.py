@@ -1,0 +1,1 @@
+"""Where photographs were taken: their poses in a COLMAP model."""
