@@ -25,8 +25,8 @@ GROUPS = {  # in the order of the map
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
-        *("sweep", "phases", "gallery", "calibrate", "scaling", "spots", "model", "runtimes"),
-        "localise",
+        *("sweep", "phases", "gallery", "calibrate", "scaling", "spots"),
+        *("model", "runtimes", "localise", "store"),
     ),
     "data": ("sheet", "worlds", "pack", "pack-scenes", "check"),
 }
@@ -50,6 +50,7 @@ EXTRAS = {  # packages that some commands need -> the extra that has them
     **dict.fromkeys(("cv2", "h5py", "optax", "orbax", "tensorboardX"), "data"),
     **dict.fromkeys(("poselib", "scipy"), "eval"),
     "pycolmap": "sfm",
+    "ray": "ray",
     **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
     **dict.fromkeys(("tensorflow_datasets", "array_record", "grain"), "tables"),
 }
