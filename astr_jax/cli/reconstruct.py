@@ -12,7 +12,7 @@ and names the photographs that are missing. Stopped or killed, the same command 
 is a command of its own, for the same DIR: astr pairs, match-pairs, tracks, database.
 """
 
-from astr_jax.cli import reconstruction
+from astr_jax.cli import photo_pairs, reconstruction
 from astr_jax.cli.reconstruction import GOES_ON
 from astr_jax.reconstruction.photos import find_photos
 
@@ -22,8 +22,10 @@ __all__ = ["GOES_ON", "add_arguments", "run"]
 def add_arguments(parser) -> None:
     """The options of astr reconstruct."""
     reconstruction.add_place(parser)
-    reconstruction.add_pairs(parser)
+    photo_pairs.add_pairs(parser)
     reconstruction.add_matching(parser)
+    reconstruction.add_dropping(parser)
+    reconstruction.add_engine(parser)
     reconstruction.add_tracks(parser)
     reconstruction.add_cameras(parser)
     reconstruction.add_mapping(parser)
@@ -33,7 +35,7 @@ def run(options) -> None:
     """All stages that are not done yet, and the report."""
     reconstruction.check_packages()
     photos, place = find_photos(options.photos), reconstruction.workspace_of(options)
-    pairs = reconstruction.list_pairs(options, photos, place)
+    pairs = photo_pairs.list_pairs(options, photos, place)
     reconstruction.run_matching(options, photos, pairs, place)
     reconstruction.run_tracks(options, photos, pairs, place)
     stamp = reconstruction.run_database(options, photos, place)

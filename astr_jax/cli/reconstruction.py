@@ -16,43 +16,20 @@ from astr_jax.matching import RESIZE, Matcher, MatchOptions
 from astr_jax.matching.polishing import ALL
 from astr_jax.matching.scales import AUTO
 from astr_jax.params import find_weights
-from astr_jax.reconstruction import pairs as pair_lists
 from astr_jax.reconstruction import pipeline
 from astr_jax.reconstruction.bulk import KEEP, Shard
-from astr_jax.reconstruction.photos import Photo
+from astr_jax.reconstruction.engines import ENGINES, Engine
 from astr_jax.reconstruction.stars import StarOptions
 from astr_jax.reconstruction.store import MatchStore
 from astr_jax.reconstruction.tracks import read_tracks
 
 GOES_ON = "; the same command goes on"
-FEW = 60  # photographs: up to here each is matched with each
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """The photographs, and the folder of results."""
     parser.add_argument("photos", metavar="PHOTOS", help="a folder; what lies below it counts too")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
-
-
-def add_pairs(parser: argparse.ArgumentParser) -> None:
-    """Which photographs are matched."""
-    add = parser.add_argument
-    add(
-        "--pairs",
-        metavar="HOW",
-        help="exhaustive, sequential (a video, by name), similar (each with those that look most "
-        f"like it), or a file with two names a line [exhaustive up to {FEW}, then similar]",
-    )
-    add("--window", type=int, default=10, metavar="N", help="sequential: the next N of each [10]")
-    add(
-        "--loop-every",
-        type=int,
-        default=0,
-        metavar="N",
-        help="sequential: also match every Nth with every Nth, to close loops [0: not]",
-    )
-    add("--model", metavar="MODEL", help="pairs by what photographs share in this COLMAP model")
-    add("--most", type=int, default=20, metavar="N", help="similar, --model: partners of each [20]")
 
 
 def add_matching(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +47,30 @@ def add_matching(parser: argparse.ArgumentParser) -> None:
         "[only where hardly anything agrees otherwise]",
     )
     add("--keep", type=int, default=KEEP, metavar="N", help=f"images held encoded [{KEEP}]")
+
+
+def add_dropping(parser: argparse.ArgumentParser) -> None:
+    """Which pairs are not worth a match."""
+    parser.add_argument(
+        "--least-agreeing",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="pairs of which a smaller share agrees in the first look are not matched [0: none]",
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Who matches."""
+    add = parser.add_argument
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="here",
+        help="this process, several (--workers), or Ray: of RAY_ADDRESS, else this machine [here]",
+    )
+    add("--workers", type=int, default=2, metavar="N", help="processes, or Ray's actors [2]")
+    add("--cores", type=int, default=1, metavar="N", help="of an actor that has no GPU [1]")
 
 
 def add_tracks(parser: argparse.ArgumentParser) -> None:
@@ -102,46 +103,6 @@ def workspace_of(options) -> pipeline.Workspace:
     return pipeline.Workspace(folder)
 
 
-def list_pairs(options, photos: tuple[Photo, ...], place: pipeline.Workspace):
-    """The pairs asked for, written to pairs.txt; those of pairs.txt where nothing is asked."""
-    names, how = [photo.name for photo in photos], options.pairs
-    if how is None and options.model is None and place.pairs.is_file():
-        return pair_lists.read_pairs(place.pairs, names)
-    if how is not None and options.model is not None:
-        raise ValueError("--pairs and --model both say which pairs: give one of them.")
-    if options.model is not None:
-        found = pair_lists.covisible_in_model(options.model, names, most=options.most)
-    elif how == "sequential":
-        found = pair_lists.sequential(names, window=options.window, loop_every=options.loop_every)
-    elif how == "exhaustive" or (how is None and len(names) <= FEW):
-        found = pair_lists.exhaustive(names)
-    elif how in (None, "similar"):
-        found = similar_pairs(options, photos)
-    else:
-        found = pair_lists.read_pairs(how, names)
-    pair_lists.write_pairs(place.pairs, found)
-    return found
-
-
-def similar_pairs(options, photos: tuple[Photo, ...]):
-    """Each with those that look most like it, by the encoder's features."""
-    from astr_jax.reconstruction import retrieval
-
-    params = api.load(getattr(options, "weights", None))
-    with progress("look", len(photos)) as (bar, task):
-        paths = [photo.path for photo in photos]
-        found = retrieval.describe(params, paths, lambda: bar.advance(task))
-    names = [photo.name for photo in photos]
-    return pair_lists.most_similar(names, retrieval.similarity(found), most=options.most)
-
-
-def listed_pairs(photos: tuple[Photo, ...], place: pipeline.Workspace):
-    """The pairs of pairs.txt. Raises FileNotFoundError."""
-    if not place.pairs.is_file():
-        raise FileNotFoundError(f"there is no {place.pairs}; astr pairs makes it.")
-    return pair_lists.read_pairs(place.pairs, [photo.name for photo in photos])
-
-
 def matcher_of(options) -> Matcher:
     """The matcher that add_matching's options ask for."""
     asked = MatchOptions(
@@ -157,6 +118,9 @@ def matcher_of(options) -> Matcher:
 def run_matching(options, photos, pairs, place, shard: Shard | None = None) -> MatchStore:
     """The stage of matches."""
     weights, matcher = find_weights(options.weights), matcher_of(options)
+    engine = Engine(name=options.engine, workers=options.workers, cores=options.cores)
+    if engine.name == "ray":
+        check_packages("ray")
     with progress("match", len(pairs)) as (bar, task):
         return pipeline.match_stage(
             matcher,
@@ -165,6 +129,8 @@ def run_matching(options, photos, pairs, place, shard: Shard | None = None) -> M
             pairs,
             place.matches,
             shard=shard,
+            engine=engine,
+            least_agreeing=options.least_agreeing,
             keep=options.keep,
             on_start=lambda done, total: bar.reset(task, completed=done, total=total),
             on_pair=lambda pair: bar.advance(task),

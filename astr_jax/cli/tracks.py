@@ -7,7 +7,7 @@ examples:
 Takes DIR/pairs.txt and DIR/matches, writes DIR/tracks.safetensors. The next stage is astr database.
 """
 
-from astr_jax.cli import reconstruction
+from astr_jax.cli import photo_pairs, reconstruction
 from astr_jax.reconstruction.photos import find_photos
 
 
@@ -20,6 +20,6 @@ def add_arguments(parser) -> None:
 def run(options) -> None:
     """Makes the tracks."""
     photos, place = find_photos(options.photos), reconstruction.workspace_of(options)
-    pairs = reconstruction.listed_pairs(photos, place)
+    pairs = photo_pairs.listed_pairs(photos, place)
     tracks, _ = reconstruction.run_tracks(options, photos, pairs, place)
     print(f"wrote {place.tracks}: {tracks.count} tracks, {tracks.mean_length:.2f} images each")

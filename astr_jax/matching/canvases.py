@@ -41,3 +41,8 @@ def with_rows(x: np.ndarray, rows: int) -> np.ndarray:
     """to_rows of what lies in memory, without a program."""
     x = x[:, :rows]
     return np.pad(x, [(0, rows - x.shape[1] if axis == 1 else 0) for axis in range(x.ndim)])
+
+
+def limit_at(resize: int, shrink: int) -> int:
+    """The limit of the long side of images that are so many times smaller."""
+    return max(32, -(-resize // shrink))

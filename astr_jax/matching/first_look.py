@@ -18,6 +18,14 @@ class Look(NamedTuple):
     agreeing: float  # the same of matches that agree with their neighbours, a cell at scale 1
 
 
+class Glance(NamedTuple):
+    """What the first look makes of a pair."""
+
+    turn: int  # of image 1
+    scales: tuple[float, ...]  # to match at, the surest first
+    agreeing: float  # share of the cells that keep together, at the best turn and scale looked at
+
+
 def planned(
     look: Callable[[float, float], Look], *, upright: object, scales: tuple[float, ...] | None
 ) -> tuple[float, tuple[float, ...]]:
@@ -42,6 +50,20 @@ def planned(
     sure = {scale: found.sure for scale, found in looks.items()}
     sure |= {scale: look(turn, scale).sure for scale in further_scales(sure)}
     return turn, chosen_scales(sure)
+
+
+def glanced(
+    look: Callable[[float, float], Look], *, upright: object, scales: tuple[float, ...] | None
+) -> Glance:
+    """planned, and how well the best of all that was looked at agrees."""
+    looks = []
+
+    def noted(turn: float, scale: float) -> Look:
+        looks.append(look(turn, scale))
+        return looks[-1]
+
+    turn, chosen = planned(noted, upright=upright, scales=scales)
+    return Glance(turn, chosen, max(look.agreeing for look in looks))
 
 
 def agreeing_most(looks: Mapping[float, Look]) -> float:

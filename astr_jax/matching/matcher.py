@@ -12,9 +12,9 @@ from astr_jax.compiled import check_device, check_process
 from astr_jax.images import Prepared, padded, prepare
 from astr_jax.matching import programs
 from astr_jax.matching.candidates import Candidates
-from astr_jax.matching.canvases import canvas_of, canvases, capacity_for
+from astr_jax.matching.canvases import canvas_of, canvases, capacity_for, limit_at
 from astr_jax.matching.encoded import EncodedImage, EncodedView
-from astr_jax.matching.first_look import Look, planned
+from astr_jax.matching.first_look import Glance, Look, glanced, planned
 from astr_jax.matching.options import MatchOptions
 from astr_jax.matching.polishing import ALL as KEEP_ALL
 from astr_jax.matching.polishing import polished
@@ -76,11 +76,13 @@ class Matcher:
         K1=None,
         *,
         keypoints0=None,
+        glance: Glance | None = None,
     ) -> Matches:
         """Matches in pixels of the images as given, sorted by confidence, padded.
 
         K0, K1: intrinsics [3 3] (of batches also [b 3 3]) in pixels of the images as given.
-        keypoints0: as in at_points, whose rows are returned then.
+        keypoints0: as in at_points, whose rows are returned then. glance: of this very pair, which
+        spares the first look.
         """
         check_process()
         self.options.estimator_for(K0, K1)  # bad cameras are refused before the work
@@ -88,7 +90,7 @@ class Matcher:
         working_intrinsics(K1, image1.prepared, "K1")
         if keypoints0 is not None:
             working_points(keypoints0, image0.prepared)
-        turn, scales = self.plan(image0, image1)
+        turn, scales = glance[:2] if glance else self.plan(image0, image1)
         at = functools.partial(self.candidates, image0, image1, turn=turn)
         if keypoints0 is not None:
             found = [self.at_points(at(scale=scale), keypoints0, K0, K1) for scale in scales]
@@ -144,6 +146,15 @@ class Matcher:
             return 0, self.scales or (1.0,)
         look = functools.partial(self._look, image0, image1)
         return planned(look, upright=self.options.upright, scales=self.scales)
+
+    def glance(self, image0: EncodedImage, image1: EncodedImage) -> Glance:
+        """The plan of a pair, and how well its matches agree in the first look, which is taken even
+        where the options leave no choice."""
+        upright = self.options.upright
+        if self.scales is not None and upright is not False:
+            upright = True  # as plan has it
+        look = functools.partial(self._look, image0, image1)
+        return glanced(look, upright=upright, scales=self.scales)
 
     def candidates(
         self,
@@ -278,11 +289,6 @@ class Matcher:
         features = (view.features for view in views)
         sure, agreeing = programs.run_look(self.params, *features, rows=rows_of(*views))
         return Look(float(sure), float(agreeing) * min(scale, 1 / scale) ** 2)
-
-
-def limit_at(resize: int, shrink: int) -> int:
-    """The limit of the long side of images that are so many times smaller."""
-    return max(32, -(-resize // shrink))
 
 
 def rows_of(view0: EncodedView, view1: EncodedView) -> tuple[int, int]:

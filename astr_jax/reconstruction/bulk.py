@@ -13,9 +13,10 @@ import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from astr_jax.matching import EncodedImages, Matcher, MatchOptions
+from astr_jax.matching import EncodedImage, EncodedImages, Matcher, MatchOptions
 from astr_jax.reconstruction.pairs import Pair
 from astr_jax.reconstruction.store import MatchStore, StoredMatches
+from astr_jax.types import Matches
 
 KEEP = 24  # images that stay encoded in memory
 PART_PAIRS, PART_SECONDS = 64, 60.0  # a part is written after so many pairs or so much time
@@ -47,11 +48,14 @@ class Shard:
         return rows[ends[0] : ends[1]]
 
 
-def settings_of(options: MatchOptions, weights: str | os.PathLike) -> dict:
+def settings_of(
+    options: MatchOptions, weights: str | os.PathLike, least_agreeing: float = 0.0
+) -> dict:
     """All that matches depend on, fit for JSON; weights: the file."""
     weights = pathlib.Path(weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return {**dataclasses.asdict(options), "weights": weights.stem, "weights_sha256": digest}
+    settings = {**dataclasses.asdict(options), "weights": weights.stem, "weights_sha256": digest}
+    return settings | ({"least_agreeing": least_agreeing} if least_agreeing else {})
 
 
 def in_blocks(pairs: Iterable[Pair], *, block: int) -> list[Pair]:
@@ -68,6 +72,19 @@ def in_blocks(pairs: Iterable[Pair], *, block: int) -> list[Pair]:
     return sorted(pairs, key=place)
 
 
+def match_pair(
+    matcher: Matcher, image0: EncodedImage, image1: EncodedImage, *, least_agreeing: float = 0.0
+) -> StoredMatches:
+    """The matches of a pair; none where less than this share of the cells keeps together in the
+    first look, which costs a fraction of a match."""
+    if not least_agreeing:
+        return StoredMatches.of(matcher.match(image0, image1))
+    glance = matcher.glance(image0, image1)
+    if glance.agreeing < least_agreeing:
+        return StoredMatches.of(Matches.none())
+    return StoredMatches.of(matcher.match(image0, image1, glance=glance))
+
+
 def match_pairs(
     matcher: Matcher,
     pairs: Sequence[Pair],
@@ -75,14 +92,15 @@ def match_pairs(
     store: MatchStore,
     *,
     keep: int = KEEP,
+    least_agreeing: float = 0.0,
     part_pairs: int = PART_PAIRS,
     on_pair: Callable[[Pair], None] = lambda pair: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Matches the pairs that the store lacks, in the order given; returns how many.
 
-    keep: images that stay in memory. part_pairs: of a part. on_pair hears of each new pair as it
-    is done.
+    keep: images that stay in memory. least_agreeing: as of match_pair. part_pairs: of a part.
+    on_pair hears of each new pair as it is done.
     """
     images = EncodedImages(matcher.encode, keep)
     missing = [pair for pair in pairs if pair not in store]
@@ -90,7 +108,8 @@ def match_pairs(
     try:
         for pair in missing:
             image0, image1 = (images.get(paths[name], name) for name in pair)
-            found.append((pair, StoredMatches.of(matcher.match(image0, image1))))
+            rows = match_pair(matcher, image0, image1, least_agreeing=least_agreeing)
+            found.append((pair, rows))
             on_pair(pair)
             if len(found) >= part_pairs or clock() - since >= PART_SECONDS:
                 store.write(found)

@@ -58,6 +58,26 @@ def most_similar(
     return [(names[i], names[j]) for i, j in sorted(chosen)]
 
 
+def nearest(
+    names: Sequence[str],
+    positions: Float[np.ndarray, "n 3"],
+    *,
+    most: int,
+    within: float | None = None,
+) -> list[Pair]:
+    """Each with the `most` that were taken nearest to it, no further off than `within`.
+
+    positions: metres; NaN where they are not known, and then there is no pair.
+    """
+    if within is not None and not within > 0:
+        raise ValueError(f"within must be above 0; got {within}.")
+    positions = positions - np.nanmean(positions, axis=0)  # metres of the earth's size lose digits
+    squares = (positions**2).sum(axis=1)
+    away = squares[:, None] + squares[None] - 2 * positions @ positions.T
+    away = np.sqrt(np.maximum(away, 0))
+    return most_similar(names, np.where(away <= (within or np.inf), -away, np.nan), most=most)
+
+
 def covisible(
     names: Sequence[str], points: Sequence[Int[np.ndarray, "..."]], *, most: int, least: int = 15
 ) -> list[Pair]:

@@ -24,6 +24,7 @@ import numpy as np
 from astr_jax.files import replacing
 from astr_jax.matching import Matcher
 from astr_jax.reconstruction import bulk
+from astr_jax.reconstruction.engines import Engine, Work, match_spread
 from astr_jax.reconstruction.pairs import Pair
 from astr_jax.reconstruction.photos import Photo
 from astr_jax.reconstruction.pictures import make_picture
@@ -100,17 +101,32 @@ def match_stage(
     store_folder: pathlib.Path,
     *,
     shard: bulk.Shard | None = None,
+    engine: Engine | None = None,
     keep: int = bulk.KEEP,
+    least_agreeing: float = 0.0,
     on_start: Callable[[int, int], None] = lambda done, total: None,
     on_pair: Callable[[Pair], None] = lambda pair: None,
 ) -> MatchStore:
-    """Matches what is missing of the list, or of a shard of it. on_start hears how many of how many
-    pairs are there already."""
-    store = MatchStore(store_folder, bulk.settings_of(matcher.options, weights))
+    """Matches what is missing of the list, or of a shard of it, here or by an engine.
+
+    on_start hears how many of how many pairs are there already.
+    """
+    store = MatchStore(store_folder, bulk.settings_of(matcher.options, weights, least_agreeing))
     ordered = (shard or bulk.Shard()).of(bulk.in_blocks(pairs, block=max(1, keep // 2)))
     on_start(sum(pair in store for pair in ordered), len(ordered))
     paths = {photo.name: photo.path for photo in photos}
-    bulk.match_pairs(matcher, ordered, paths, store, keep=keep, on_pair=on_pair)
+    if engine is None or engine.name == "here":
+        options = {"keep": keep, "least_agreeing": least_agreeing, "on_pair": on_pair}
+        bulk.match_pairs(matcher, ordered, paths, store, **options)
+    else:
+        work = Work(
+            weights=weights,
+            options=matcher.options,
+            paths=paths,
+            keep=keep,
+            least_agreeing=least_agreeing,
+        )
+        match_spread(engine, work, ordered, store, on_pair=on_pair)
     return store
 
 

@@ -190,6 +190,8 @@ def test_an_image_on_its_side_is_taken_so_without_being_asked(photo):
     matcher = Matcher(astr_jax.load(), MatchOptions(resize=320))
     image, lying = matcher.encode(photo), matcher.encode(np.rot90(photo, 3))
     assert matcher.plan(image, lying) == (1, (1.0,))
+    assert matcher.glance(image, lying)[:2] == (1, (1.0,))
+    assert matcher.glance(image, lying).agreeing > 0.1
     standing = matcher.encode(photo)
     assert matcher.plan(image, standing) == (0, (1.0,))
     assert {turn for turn, _ in standing._views} == {0}

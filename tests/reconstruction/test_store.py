@@ -8,6 +8,7 @@ import pytest
 
 from astr_jax.images import Prepared
 from astr_jax.matching import EncodedImage, Matcher
+from astr_jax.matching.first_look import Glance
 from astr_jax.reconstruction.bulk import Shard, in_blocks, match_pairs
 from astr_jax.reconstruction.store import MatchStore, StoredMatches
 from astr_jax.types import Matches
@@ -64,6 +65,23 @@ def check_all(store):
     for pair in PAIRS:
         for found, expected in zip(store.read(pair), rows_of(pair), strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_pairs_that_hardly_agree_in_the_first_look_are_not_matched(tmp_path):
+    class Glancing(FakeMatcher):
+        def glance(self, image0, image1):
+            return Glance(0, (1.0,), 0.04 if image0.name == NAMES[0] else 0.02)
+
+        def match(self, image0, image1, K0=None, K1=None, *, keypoints0=None, glance=None):
+            assert glance.agreeing == 0.04
+            return super().match(image0, image1)
+
+    matcher, store = Glancing(), MatchStore(tmp_path, {})
+    run(store, matcher, least_agreeing=0.03)
+    assert matcher.matched == PAIRS[:5]
+    assert set(store.pairs) == set(PAIRS)
+    assert len(store.read(PAIRS[0]).confidence) == len(rows_of(PAIRS[0]).confidence)
+    assert len(store.read(PAIRS[7]).confidence) == 0
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path):
