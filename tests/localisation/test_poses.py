@@ -125,3 +125,9 @@ def test_copies_of_database_images_are_localised_by_the_command(
         np.testing.assert_allclose(found[:3, 3], true[:3, 3], atol=1.5)
     assert main(["localise", *words, "--max-error", "0"]) == 2
     assert "--max-error must be above 0" in capsys.readouterr().err
+    del words[1]  # queries: the first image of the model
+    words[words.index("--out") + 1] = str(tmp_path / "held")
+    assert main(["eval", "localise", *words, "--every", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 queries, 2 database images" in printed
+    assert all(f"│ {name} " in printed for name in ("astr", "sift"))

@@ -82,6 +82,11 @@ def test_mapping_and_report_follow_a_database(scene, tmp_path):
     assert np.isinf(score_model(model, truth).errors).sum() == 5
 
 
+def test_too_few_photographs_are_not_timed(scene, capsys):
+    assert main(["eval", "bulk", "--photos", str(scene.folder), "--count", "2"]) == 2
+    assert "--count must be at least 3" in capsys.readouterr().err
+
+
 def test_photographs_of_one_kind_are_paired():
     rng = np.random.default_rng(1)
     kinds = rng.normal(size=(2, 32))

@@ -99,6 +99,7 @@ def _table(options, place, queries) -> Table:
 
 def _add_row(table: Table, name: str, places, score) -> None:
     there = [x.pose for x in places if x.pose is not None]
+    sigmas = score.sigmas[np.isfinite(score.sigmas)]
     recall = " / ".join(f"{share:.0f}" for share in score.recall)
     table.add_row(
         name,
@@ -106,5 +107,5 @@ def _add_row(table: Table, name: str, places, score) -> None:
         f"{np.median([pose.inliers.sum() for pose in there] or [0]):.0f}",
         f"{np.median(score.position):.3f} %, {np.median(score.rotation):.3f} deg",
         f"{recall} %",
-        f"{np.nanmedian(score.sigmas):.2f}",
+        f"{np.median(sigmas):.2f}" if len(sigmas) else "-",
     )
