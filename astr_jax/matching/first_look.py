@@ -21,7 +21,7 @@ class Look(NamedTuple):
 class Glance(NamedTuple):
     """What the first look makes of a pair."""
 
-    turn: int  # of image 1
+    turn: float  # of image 1, quarters
     scales: tuple[float, ...]  # to match at, the surest first
     agreeing: float  # share of the cells that keep together, at the best turn and scale looked at
 

@@ -1,6 +1,7 @@
 """An invented world for bulk matching: cameras on a ring about a drum of points; no network."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 
@@ -52,19 +53,7 @@ class World:
 
     def keypoints_of(self, image: int) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, "k 2"]]:
         """The points that an image shows, ascending, and where, the same in all of its pairs."""
-        reach = REACH * self.partners * 2 * np.pi / self.images
-        count = round(self.keypoints * np.pi / reach)
-        rng = np.random.default_rng(0)
-        angle, height, depth = rng.uniform([0, -1, 0.9], [2 * np.pi, 1, 1], (count, 3)).T
-        about = (angle - image * 2 * np.pi / self.images + np.pi) % (2 * np.pi) - np.pi
-        points = np.flatnonzero(np.abs(about) < reach)
-        about, height, depth = about[points], height[points], depth[points]
-        far = RADIUS - depth * np.cos(about)
-        focal = 0.45 * SIZE[0] * (RADIUS - np.cos(reach)) / np.sin(reach)
-        tall = 0.45 * SIZE[1] / focal * (RADIUS - 1)
-        xy = np.stack([depth * np.sin(about), tall * height], axis=1) * focal / far[:, None]
-        noise = np.random.default_rng(image + 1).normal(0, NOISE, xy.shape)
-        return points, (xy + np.array(SIZE) / 2 - 0.5 + noise).astype(np.float32)
+        return _keypoints(self, image)
 
     def matches(self, pair: Pair) -> StoredMatches:
         """What is invented of a pair."""
@@ -72,6 +61,23 @@ class World:
         _, rows0, rows1 = np.intersect1d(ids0, ids1, assume_unique=True, return_indices=True)
         half = np.full(len(rows0), 0.5, np.float32)
         return StoredMatches(xy0[rows0], xy1[rows1], half, half)
+
+
+@functools.lru_cache(128)
+def _keypoints(world: World, image: int) -> tuple[np.ndarray, np.ndarray]:
+    reach = REACH * world.partners * 2 * np.pi / world.images
+    count = round(world.keypoints * np.pi / reach)
+    rng = np.random.default_rng(0)
+    angle, height, depth = rng.uniform([0, -1, 0.9], [2 * np.pi, 1, 1], (count, 3)).T
+    about = (angle - image * 2 * np.pi / world.images + np.pi) % (2 * np.pi) - np.pi
+    points = np.flatnonzero(np.abs(about) < reach)
+    about, height, depth = about[points], height[points], depth[points]
+    far = RADIUS - depth * np.cos(about)
+    focal = 0.45 * SIZE[0] * (RADIUS - np.cos(reach)) / np.sin(reach)
+    tall = 0.45 * SIZE[1] / focal * (RADIUS - 1)
+    xy = np.stack([depth * np.sin(about), tall * height], axis=1) * focal / far[:, None]
+    noise = np.random.default_rng(image + 1).normal(0, NOISE, xy.shape)
+    return points, (xy + np.array(SIZE) / 2 - 0.5 + noise).astype(np.float32)
 
 
 class InventingMatcher(Matcher):
