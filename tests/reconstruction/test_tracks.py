@@ -97,6 +97,15 @@ def test_tracks_of_different_places_are_all_chosen():
     assert choose_tracks("ab", [], np.full(2, 8.0)).count == 0
 
 
+def test_of_parts_one_after_the_other_the_right_tracks_are_chosen():
+    image, there = np.array([0, 1, 0, 1]), np.repeat([[0.0, 90], [90, 0]], 2, axis=0)
+    first = Tracks((), np.array([0, 0, 1, 1]), image, there, np.ones(4))
+    last = Tracks((), np.zeros(2, int), image[:2], np.full((2, 2), 500.0), np.ones(2))
+    chosen = choose_tracks("ab", [first, first, last], np.full(2, 8.0))  # the second is no news
+    assert chosen.track.tolist() == [0, 0, 1, 1, 2, 2]
+    np.testing.assert_array_equal(chosen.points[:, 0], [0, 0, 90, 90, 500, 500])
+
+
 def test_seeds_are_corners_of_their_own_cells():
     from astr_jax.images import prepare
 
