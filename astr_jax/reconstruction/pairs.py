@@ -119,9 +119,12 @@ def covisible_in_model(
     return covisible(there, [seen[name] for name in there], most=most)
 
 
-def read_pairs(file: str | os.PathLike, names: Iterable[str]) -> list[Pair]:
-    """A list of pairs of these photographs, each once. Raises FileNotFoundError or ValueError."""
-    file, known = pathlib.Path(file), set(names)
+def read_pairs(file: str | os.PathLike, names: Iterable[str] | None = None) -> list[Pair]:
+    """A list of pairs, each once; blank lines and those that begin with # are passed over.
+
+    names: of the photographs that there are; None: any. Raises FileNotFoundError or ValueError.
+    """
+    file, known = pathlib.Path(file), None if names is None else set(names)
     if not file.is_file():
         raise FileNotFoundError(f"there is no list of pairs {file}.")
     pairs: dict[frozenset[str], Pair] = {}
@@ -134,7 +137,7 @@ def read_pairs(file: str | os.PathLike, names: Iterable[str]) -> list[Pair]:
                 f"{file}, line {number}: expected two names, with a tab between them where they "
                 f"hold blanks; got {line!r}."
             )
-        unknown = [word for word in words if word not in known]
+        unknown = [word for word in words if known is not None and word not in known]
         if unknown:
             raise ValueError(f"{file}, line {number}: there is no photograph {unknown[0]!r}.")
         pairs.setdefault(frozenset(words), (words[0], words[1]))

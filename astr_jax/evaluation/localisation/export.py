@@ -42,6 +42,7 @@ from astr_jax.evaluation.localisation.shared_keypoints import (
 from astr_jax.evaluation.matchers.named import as_given
 from astr_jax.evaluation.scores.found import FoundMatches, MatchFunction, checked_matches
 from astr_jax.images import orientation, stored_shape, to_stored
+from astr_jax.reconstruction.pairs import read_pairs
 
 CACHED = 32  # pictures; one of 1024 x 768 takes some 150 MB by the largest model, in each turn
 
@@ -76,20 +77,6 @@ class Written:
     failures: dict[str, str]  # "a.jpg b.jpg" -> message; their pairs have no matches
 
 
-def read_pair_list(file: str | pathlib.Path) -> list[tuple[str, str]]:
-    """The pairs of an hloc list; of a pair in both directions, the first."""
-    pairs: dict[frozenset[str], tuple[str, str]] = {}
-    for number, line in enumerate(pathlib.Path(file).read_text(encoding="utf-8").splitlines(), 1):
-        names = line.split()
-        if names and (len(names) != 2 or names[0] == names[1]):
-            raise ValueError(f"{file}, line {number}: expected two pictures; got {line!r}.")
-        if names:
-            pairs.setdefault(frozenset(names), (names[0], names[1]))
-    if not pairs:
-        raise ValueError(f"{file} has no pair of pictures.")
-    return list(pairs.values())
-
-
 def write_matches(
     match: MatchFunction,
     pairs_file: str | pathlib.Path,
@@ -114,7 +101,7 @@ def write_matches(
     keypoints are fixed. The next call tries them again. allow_failures: go on without them.
     """
     pairs_file, image_dir, out_dir = map(pathlib.Path, (pairs_file, image_dir, out_dir))
-    pairs = read_pair_list(pairs_file)
+    pairs = read_pairs(pairs_file)
     _check_names(pairs, pairs_file, image_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     features, matches = out_dir / "features.h5", out_dir / f"matches-{pairs_file.stem}.h5"
@@ -152,6 +139,9 @@ def write_matches(
 
 def _check_names(pairs: Sequence[tuple[str, str]], pairs_file, image_dir: pathlib.Path) -> None:
     names = sorted({name for pair in pairs for name in pair})
+    blank = [name for name in names if name.split() != [name]]
+    if blank:
+        raise ValueError(f"{pairs_file}: hloc parts names at blanks; rename {blank[0]!r}.")
     missing = [name for name in names if not (image_dir / name).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -268,7 +258,7 @@ def next_command(
         )
     if benchmark != "aachen":
         raise ValueError(f"there is no {benchmark!r}. There are: {', '.join(PROTOCOLS)}.")
-    if not any(n.startswith("query/") for pair in read_pair_list(pairs_file) for n in pair):
+    if not any(n.startswith("query/") for pair in read_pairs(pairs_file) for n in pair):
         return (
             f"python -m hloc.triangulation --sfm_dir {out / 'sfm'} "
             f"--reference_sfm_model {dataset / '3D-models' / 'aachen_v_1_1'} "

@@ -16,7 +16,8 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from astr_jax.evaluation.localisation import export
-from astr_jax.evaluation.localisation.export import PROTOCOLS, next_command, read_pair_list
+from astr_jax.evaluation.localisation.export import PROTOCOLS, next_command
+from astr_jax.reconstruction.pairs import read_pairs
 
 
 def test_hloc_finds_the_true_places_of_every_pair(world):
@@ -142,13 +143,16 @@ def test_no_matches_at_all_are_empty_arrays_that_hloc_can_read(world):
 def test_lists_and_pictures_that_are_wrong_are_named(world):
     path = world.folder / "sfm.txt"
     path.write_text("db/a.png db/b.png\n\ndb/a.png\n")
-    with pytest.raises(ValueError, match=r"sfm\.txt, line 3: expected two pictures; got 'db/a"):
+    with pytest.raises(ValueError, match=r"sfm\.txt, line 3: expected two names, .*; got 'db/a"):
         world.write()
     path.write_text("db/a.png db/lost.png\n")
     with pytest.raises(FileNotFoundError, match=r"1 of the 2 pictures.*the first: db/lost\.png"):
         world.write()
     path.write_text("\n")
     with pytest.raises(ValueError, match=r"sfm\.txt has no pair"):
+        world.write()
+    path.write_text("db/a b.png\tdb/a.png\n")
+    with pytest.raises(ValueError, match=r"parts names at blanks; rename 'db/a b\.png'"):
         world.write()
     Image.new("L", SIZE).save(world.folder / "images" / "db-a.png")
     path.write_text("db/a.png db-a.png\n")
@@ -159,7 +163,7 @@ def test_lists_and_pictures_that_are_wrong_are_named(world):
 def test_a_pair_in_both_directions_is_matched_once(world):
     path = world.folder / "sfm.txt"
     path.write_text("db/a.png db/b.png\ndb/b.png db/a.png\ndb/a.png db/b.png\n")
-    assert read_pair_list(path) == [("db/a.png", "db/b.png")]
+    assert read_pairs(path) == [("db/a.png", "db/b.png")]
 
 
 def test_the_next_command_names_the_files_that_were_written(world):
