@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from astr_jax.pair_score import pair_score
 from pallas_kernels.arrays import Array
 from pallas_kernels.sparse_attention import Index
 
@@ -157,6 +158,20 @@ class Matches:
     def sigma(self) -> Float[Array, "*b k"]:
         """Standard deviation of keypoints1 per axis: the root of the mean of both variances."""
         return ((self.covariance[..., 0, 0] + self.covariance[..., 1, 1]) / 2) ** 0.5
+
+    @property
+    def pair_score(self) -> float | Float[np.ndarray, "*b"]:
+        """How probably both pictures show the same place, in [0, 1], by how the matches lie and how
+        many they are; 0 without matches. Of a batch one a pair. Computed anew at each call, in a
+        few milliseconds.
+
+        Meant for all matches of the weights that ship, at their own threshold, where half of the
+        pairs show one place. The constants are a first estimate (`astr eval places`).
+        """
+        if self.valid.ndim > 1:
+            return np.stack([self[i].pair_score for i in range(len(self.valid))])
+        found = self.compact()
+        return pair_score(found.keypoints0, found.keypoints1, found.confidence)
 
     def compact(self) -> "Matches":
         """The valid rows as NumPy arrays, of one pair.

@@ -79,9 +79,11 @@ def test_match_prints_saves_and_draws(astr, folder):
     ).compact()
     assert len(expected) > 0
     assert f"{len(expected)} matches in " in out
+    assert f"pair score {expected.pair_score:.2f}" in out
     with np.load("m.npz") as saved:
         fields = set(vars(expected)) - {"valid"}
-        assert set(saved) == fields | {"sigma"}
+        assert set(saved) == fields | {"sigma", "pair_score"}
+        assert saved["pair_score"] == expected.pair_score
         for name in fields:
             np.testing.assert_array_equal(saved[name], getattr(expected, name), err_msg=name)
     for name in ("m.png", "g.png", "a.png", "f.png"):

@@ -29,7 +29,8 @@ def timed(match_once: Callable, matches_of: Callable, which: str) -> tuple:
 
 
 def write_matches(options, left, right, matches: Matches) -> None:
-    """The files of --save and --out."""
+    """Prints the pair score, and writes the files of --save and --out."""
+    print(f"pair score {matches.pair_score:.2f} (how probably both pictures show one place)")
     if options.save:
         save_matches(options.save, matches)
     if options.out:
@@ -37,9 +38,10 @@ def write_matches(options, left, right, matches: Matches) -> None:
 
 
 def save_matches(path: str, matches: Matches) -> None:
-    """Writes every field of compact matches but `valid`, which is True throughout."""
+    """Writes every field of compact matches but `valid`, which is True throughout; sigma, and the
+    pair score."""
     fields = {name: value for name, value in vars(matches).items() if name != "valid"}
-    fields["sigma"] = matches.sigma
+    fields |= {"sigma": matches.sigma, "pair_score": matches.pair_score}
     with replacing(path) as beside, beside.open("wb") as file:
         np.savez(file, **fields)
     print(f"wrote {path}")
