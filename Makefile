@@ -73,6 +73,7 @@ measure: .venv/installed
 	$(BIN)/astr eval compare docs/results/sift.json docs/results/tiny.json
 	$(BIN)/astr eval compare docs/results/rootsift.json docs/results/tiny.json
 	$(BIN)/astr eval compare docs/results/orb.json docs/results/tiny.json
+	$(BIN)/astr eval places $(PAIRS) --weights tiny --png docs/places.png --into docs/results.md
 	$(BIN)/astr eval sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
 	  --weights tiny --matcher sift orb --png docs/sweep.png
 	$(BIN)/astr eval gallery --weights tiny --out docs/gallery.jpg
