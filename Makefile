@@ -5,6 +5,8 @@
 #   and glue-factory, which pip does not have, where PYTHONPATH names folders of their repositories.
 #   Where pip's torch and torchvision are the large ones for GPUs, TORCH='...' names those for CPUs: both of a kind.
 # make fuzz   ask every public door 10,000 odd questions (EXAMPLES=N SEED=N)
+# make soak   match in four threads for MINUTES=30: memory, open files and compiled programs stay level;
+#   writes build/soak.json and build/soak.png, and fails where something grows to the end. Linux alone.
 # make simulate-bulk   write, kill, resume and gather the invented matches of 20,000 pairs (OUT=build/bulk)
 # make web    build the page that matches two pictures in a browser, into astr_jax/page: astr demo --web
 #   serves it, and wheels bring it. Needs Node.js 20 or newer with npm. WEB='--float16' or '--size 640x480'.
@@ -34,7 +36,7 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 
 REPORTS := $(foreach name,tiny sift rootsift orb akaze,docs/results/$(name).json)
 
-.PHONY: demo test aot adapters fuzz simulate-bulk web web-test train-gpu measure lint format clean
+.PHONY: demo test aot adapters fuzz soak simulate-bulk web web-test train-gpu measure lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
@@ -51,6 +53,10 @@ adapters: $(ADAPTERS)/installed
 fuzz: .venv/installed
 	@echo 'seed $(SEED); the same again: make fuzz EXAMPLES=$(EXAMPLES) SEED=$(SEED)'
 	ASTR_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$(SEED)
+
+soak: MINUTES = 30
+soak: .venv/installed
+	ASTR_SOAK=$(MINUTES) $(BIN)/python -m pytest tests/soak -s
 
 simulate-bulk: .venv/installed
 	$(BIN)/astr eval store --out $(OUT)
