@@ -7,6 +7,7 @@ import zlib
 import h5py
 import numpy as np
 import pytest
+from evaluation.miniatures import make_town
 from PIL import Image
 
 from astr_jax.config import (
@@ -20,7 +21,9 @@ from astr_jax.config import (
 )
 from astr_jax.configurations import read
 from astr_jax.data.readers import ColmapModels, MegaDepth, ScanNet, UnreadableFile
+from astr_jax.data.readers.calibration import checked_intrinsics
 from astr_jax.data.readers.depths import read_depth
+from astr_jax.evaluation.benchmarks import colmap
 from astr_jax.evaluation.benchmarks.pairs import read_pairs
 from astr_jax.images import prepare
 from astr_jax.matching import MatchOptions
@@ -185,3 +188,40 @@ def test_a_path_of_an_index_too_long_for_a_file_system_is_named(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps([entry]))
     with pytest.raises(ValueError, match=r"index\.json, pair 0: image0: .* is no path"):
         read_pairs([tmp_path])
+
+
+def test_a_picture_of_megadepth_without_a_name_is_named(tmp_path):
+    infos = np.empty((1, 3), object)
+    infos[0, :] = (0, 1), 0.25, None
+    depths = np.array(["0015/dense0/depths/a.h5"] * 2, object)
+    rows = {"image_paths": np.array(["", "b.jpg"], object), "depth_paths": depths}
+    rows |= {"poses": np.stack([np.eye(4)] * 2), "intrinsics": np.stack([np.eye(3)] * 2)}
+    np.savez(tmp_path / "0015.npz", pair_infos=infos, **rows)
+    with pytest.raises(UnreadableFile, match=r"0015\.npz: picture 0 has no name"):
+        MegaDepth(tmp_path, tmp_path).pairs("0015")[0]
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0], [0, 0, 2], [1, 0, 1]])
+def test_a_camera_without_its_last_row_is_named(row):
+    with pytest.raises(UnreadableFile, match=r"a\.json: its K must be .* a last row of 0 0 1"):
+        checked_intrinsics([[60.0, 0, 39.5], [0, 60.0, 29.5], row], "a.json")
+
+
+def test_a_number_of_a_homography_too_large_for_any_is_named(tmp_path):
+    for name in "ab":
+        Image.new("L", (64, 48)).save(tmp_path / f"{name}.png")
+    entry = {"image0": "a.png", "image1": "b.png"}
+    entry["H_0to1"] = [[10**400, 0, 0], [0, 1, 0], [0, 0, 1]]
+    (tmp_path / "index.json").write_text(json.dumps([entry]))
+    with pytest.raises(ValueError, match=r"index\.json, pair 0: H_0to1 must be 3 rows of 3"):
+        read_pairs([tmp_path])
+
+
+def test_a_pose_of_a_model_too_far_away_is_named_with_its_folder(tmp_path):
+    make_town(tmp_path, np.random.default_rng(7))
+    images = tmp_path / "town" / "sparse" / "images.bin"
+    content = bytearray(images.read_bytes())
+    content[8 + 4 + 32 : 8 + 4 + 40] = struct.pack("<d", 1e29)  # tx of the first picture
+    images.write_bytes(bytes(content))
+    with pytest.raises(UnreadableFile, match=r"sparse: sub/0\.jpg .*T_0to1 must be"):
+        colmap.read([tmp_path / "town"], bands=[(0.0, 1.01)])

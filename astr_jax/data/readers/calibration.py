@@ -21,16 +21,20 @@ def checked_pose(pose, name: str | os.PathLike) -> Float[np.ndarray, "4 4"]:
 
 
 def checked_intrinsics(K, name: str | os.PathLike) -> Float[np.ndarray, "3 3"]:
-    """K of a file, which is named: finite, with focal lengths above 0. Raises UnreadableFile."""
+    """K of a file, which is named: finite, with focal lengths above 0 and a last row of 0 0 1.
+    Raises UnreadableFile."""
     try:
         K = np.array(K, float)
         good = K.shape == (3, 3) and (np.abs(K) < FAR).all() and min(K[0, 0], K[1, 1]) > 0
+        good = good and np.allclose(K[2], [0, 0, 1]) and np.allclose(K[1, 0], 0)
     except (ValueError, TypeError, OverflowError):
         good = False
     if not good:
         text = K.tolist() if isinstance(K, np.ndarray) else K
         raise UnreadableFile(
-            name, f"its K must be [3 3], finite, with focal lengths above 0; got {text}"
+            name,
+            "its K must be [3 3], finite, with focal lengths above 0 over a last row of 0 0 1; "
+            f"got {text}",
         )
     return K
 

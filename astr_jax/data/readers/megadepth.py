@@ -93,6 +93,8 @@ class MegaDepth(PosedDataset):
 
     def _view(self, index: dict, i: int, path: pathlib.Path) -> View:
         image, depth = index["image_paths"][i], index["depth_paths"][i]
+        if not pathlib.PurePosixPath(str(image)).name:
+            raise UnreadableFile(path, f"picture {i} has no name of a file; got {image!r}")
         depth = None if depth is None else str(depth)
         return View(
             name=str(image),

@@ -68,7 +68,13 @@ def _scene_pairs(name, folder, bands, per_band, seed) -> list[Pair]:
         order = np.random.default_rng([seed, number]).permutation(len(candidates))
         for i, j in candidates[np.sort(order[:per_band])]:
             share = float(overlap[i, j])
-            pairs.append(_pair(name, folder, images[i], images[j], f"{least:g}-{most:g}", share))
+            group = f"{least:g}-{most:g}"
+            try:
+                pairs.append(_pair(name, folder, images[i], images[j], group, share))
+            except UnreadableFile:
+                raise
+            except ValueError as error:
+                raise UnreadableFile(model, str(error).rstrip(".")) from None
     if not pairs:
         most = np.triu(overlap, k=1).max()
         raise UnreadableFile(

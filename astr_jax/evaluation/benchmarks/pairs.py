@@ -161,7 +161,7 @@ def _matrix(entry: dict, key: str) -> np.ndarray:
     shape, _ = MATRICES[key]
     try:
         matrix = np.array(entry[key], np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = None
     if key == "T_0to1" and matrix is not None and matrix.shape == (3, 4):
         shape = (3, 4)  # the last row is known
