@@ -54,7 +54,8 @@ def match(
       K0, K1: intrinsics [3 3], of batches also [b 3 3], in pixels of the images as given.
       mask0, mask1: bool [H W], of batches [b H W], True where usable; or files, black where not.
       max_matches: the most confident ones alone.
-      threshold: least confidence; None for the weights' own.
+      threshold: least confidence; None for the weights' own, below which less sure matches fill up
+        to 100 if polishing makes them exact.
       resize: the long side is shrunk to this at most. More pixels mean more and finer matches.
       estimator: of the scale ratio, "pose" (needs K0 and K1), "affine", "none". None chooses the
         first that it can.
