@@ -1,7 +1,6 @@
 """Makes JAX strict, and quick to compile; what the tests of the model share."""
 
 import atexit
-import dataclasses
 import gc
 import os
 import pathlib
@@ -12,15 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from astr_jax.config import (
-    AggregationConfig,
-    BackboneConfig,
-    FineConfig,
-    MatchingConfig,
-    ModelConfig,
-)
-from astr_jax.models.kinds import init_variables
+from small_models import MICRO, NANO, random_variables
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -35,20 +26,6 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-MICRO = ModelConfig(
-    backbone=BackboneConfig(widths=(4, 8, 16, 16, 16), blocks=(1, 1, 1, 1, 1), fine_stride=4),
-    aggregation=AggregationConfig(blocks=2, head_dim=8),
-    matching=MatchingConfig(threshold=0.0, block=64),
-    fine=FineConfig(head_dim=8, zooms=(2.0, 1.0)),
-    train_side=96,
-)
-
-NANO = dataclasses.replace(
-    MICRO,
-    aggregation=dataclasses.replace(MICRO.aggregation, blocks=1),
-    fine=dataclasses.replace(MICRO.fine, zooms=(1.0,)),
-)
 
 
 @pytest.fixture(scope="session")
@@ -74,27 +51,6 @@ def micro_config():
 def micro_variables():
     """Random variables of the micro model, its norms too, so that no test is passed by ones."""
     return random_variables(MICRO)
-
-
-def random_variables(config):
-    """As initialised, but for the norms."""
-    variables = jax.tree.map(np.asarray, init_variables(config, jax.random.key(0)))
-    return roughened(variables, seed=0)
-
-
-def roughened(variables, seed):
-    """Moves every scale, bias, mean and variance away from 1 and 0."""
-    rng = np.random.default_rng(seed)
-
-    def moved(path, x):
-        leaf = path[-1].key
-        if leaf in ("scale", "var"):
-            x = rng.uniform(0.6, 1.5, x.shape)
-        elif leaf in ("bias", "mean"):
-            x = rng.uniform(-0.3, 0.3, x.shape)
-        return np.asarray(x, np.float32)
-
-    return jax.tree_util.tree_map_with_path(moved, variables)
 
 
 MOST_MAPS = 30_000  # of a process; Linux allows 65,530

@@ -242,9 +242,9 @@ def test_max_matches_keeps_the_most_confident(params):
 
 
 def test_threshold_keeps_what_is_above(params):
-    everything = find(params, *pair()).compact()
+    everything = find(params, *pair(), polish=False).compact()
     least = float(np.median(everything.confidence))
-    some = find(params, *pair(), threshold=least).compact()
+    some = find(params, *pair(), threshold=least, polish=False).compact()
     np.testing.assert_array_equal(
         some.confidence, everything.confidence[everything.confidence > np.float32(least)]
     )

@@ -258,7 +258,7 @@ def test_other_failures_of_the_machine_are_not_called_memory(astr, monkeypatch):
         (["info", "cut.safetensors"], "cut.safetensors is not a safetensors file, or is damaged"),
         (["info", "foreign.safetensors"], "foreign.safetensors does not hold ASTR weights"),
         (["info", "left.png"], "left.png is not a safetensors file"),
-        (["info", "--config", "huge"], "'huge' is no configuration: take one of astr_megadepth"),
+        (["info", "--config", "huge"], "'huge' is no configuration: take one of aspan_megadepth"),
         (["info", "--config", "huge.py"], "no configuration file huge.py"),
         (["info", "left.png", "--all"], "one of WEIGHTS, --config and --all"),
         (["demo", "words.png"], "PHOTO: words.png is not an image"),

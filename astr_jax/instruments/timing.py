@@ -116,7 +116,7 @@ def match_tasks(
         "coarse": coarse,
         REFINE: lambda: one.refine(candidates()).valid,
         FINE: lambda: one.refine(candidates(), ratio=1.0).valid,
-        POLISH: lambda: polished(refined(), *(image.prepared for image in kept), side)[1],
+        POLISH: lambda: polished(refined(), *(image.prepared for image in kept), side)[0].valid,
     }
 
 

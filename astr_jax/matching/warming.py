@@ -39,7 +39,7 @@ def whole(matcher: Matcher, image: EncodedImage, scale: float, K) -> Callable[[]
     def run():
         candidates = matcher.candidates(image, image, scale=scale)
         for count in (0, ALL):
-            counted = dataclasses.replace(candidates, count=count)
+            counted = dataclasses.replace(candidates.above(matcher.threshold), count=count)
             matches = matcher.refine(counted, K, K)
             jax.block_until_ready(matches.valid)
             if matcher.options.polish:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import NANO, random_variables
+from small_models import NANO, random_variables
 
 import astr_jax
 from astr_jax.config import AspanConfig, SpanConfig

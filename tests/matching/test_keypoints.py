@@ -30,7 +30,7 @@ def find(params, images, **options):
 def test_the_centre_of_a_cell_is_found_where_the_match_of_the_cell_is(params, images, estimator):
     """Images twice as large as they are matched. Fails where points are not shrunk, or scaled back,
     and where the ratio is not that of the place."""
-    matches = find(params, images, estimator=estimator).compact()
+    matches = find(params, images, estimator=estimator, polish="all").compact()
     order = np.random.default_rng(0).permutation(len(matches))
     found = find(params, images, estimator=estimator, keypoints0=matches.keypoints0[order])
     assert len(matches) > 20

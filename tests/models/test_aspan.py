@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import MICRO, random_variables
+from small_models import MICRO, random_variables
 
 from astr_jax.config import AspanConfig, ModelConfig, SpanConfig, from_json, to_json
 from astr_jax.models.kinds import network

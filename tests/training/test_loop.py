@@ -374,7 +374,7 @@ def test_the_command_stops_after_its_minutes(folder):
     [
         (["nowhere.py"], "There is no configuration file nowhere.py"),
         (["empty.py"], "empty.py is no configuration: it has no function model()"),
-        (["giant"], "'giant' is no configuration: take one of astr_megadepth, "),
+        (["giant"], "'giant' is no configuration: take one of aspan_megadepth, "),
         (["model.py"], "has a model and no experiment()"),
         (["astr_megadepth"], "--posed and a posed_share above 0 belong together"),
         (["micro.py", "--posed", "colmap", "x"], "--posed and a posed_share above 0 belong"),
