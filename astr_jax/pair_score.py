@@ -59,9 +59,8 @@ def fitting(
     near = np.argpartition(away, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
     before, after = (p[near] - p[:, None] for p in (points0, points1))  # [k n 2]
     square = before.swapaxes(1, 2) @ before
-    square += 1e-3 * np.trace(square, axis1=1, axis2=2)[:, None, None] * np.eye(2) + 1e-9 * np.eye(
-        2
-    )
+    stiffness = 1e-3 * np.trace(square, axis1=1, axis2=2) + 1e-9
+    square += stiffness[:, None, None] * np.eye(2)
     affine = np.linalg.solve(square, before.swapaxes(1, 2) @ after)  # before @ affine = after
     missed = ((after - before @ affine) ** 2).sum(axis=(1, 2))
     spread = (after**2).sum(axis=(1, 2))

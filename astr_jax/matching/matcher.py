@@ -119,9 +119,9 @@ class Matcher:
             return self.threshold
         return min(self.threshold, LESS_SURE)
 
-    def _polished(self, matches: Matches, image0: EncodedImage, image1: EncodedImage):
+    def _polished(self, matches: Matches, *images: EncodedImage) -> tuple[Matches, np.ndarray]:
         """The matches after least-squares matching, and which settled."""
-        return polished(matches, image0.prepared, image1.prepared, self.options.resize)
+        return polished(matches, *(image.prepared for image in images), self.options.resize)
 
     def _refined(self, candidates: Sequence[Candidates], K0, K1) -> Matches:
         """The matches of all scales."""

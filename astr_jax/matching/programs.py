@@ -20,7 +20,7 @@ from astr_jax.ops.neighbourhoods import log_confidence_at
 from astr_jax.ops.per_pair import per_pair
 from astr_jax.ops.scaling import nearest_valid
 from astr_jax.params import Params
-from astr_jax.types import CoarseMatches, Features, Matches
+from astr_jax.types import CoarseMatches, CoarseOutput, Features, Matches
 from pallas_kernels.arrays import Array
 
 Maps = tuple[Float[Array, "b n c"], Float[Array, "b m c"]]  # the aggregated features of a pair
@@ -57,6 +57,14 @@ def run_coarse(
     upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
     coarse = stages.aggregate(params, upper0, upper1)
     cells = stages.pick(params, coarse, upper0, upper1, threshold=threshold)
+    return _on_squares(coarse, cells, features0, features1)
+
+
+def _on_squares(
+    coarse: CoarseOutput, cells: CoarseMatches, features0: Features, features1: Features
+) -> tuple[Maps, CoarseMatches, Int[Array, ""]]:
+    """Maps and matches, padded to all cells of the square canvases, and the largest number of
+    matches of a pair."""
     whole0, whole1 = (features.mask8[0].size for features in (features0, features1))
     map0, map1 = coarse.maps
     cells = jax.tree.map(lambda x: to_rows(x, whole0), cells)
@@ -77,10 +85,9 @@ def run_flow(
     upper0, upper1 = _with_rows(features0, rows[0]), _with_rows(features1, rows[1])
     coarse = stages.aggregate(params, upper0, upper1)
     cells, *flow = coarse_flow(params, coarse, upper0, upper1, threshold=threshold)
-    whole0, whole1 = (features.mask8[0].size for features in (features0, features1))
-    cells, flow = jax.tree.map(lambda x: to_rows(x, whole0), (cells, tuple(flow)))
-    maps = tuple(map(to_rows, coarse.maps, (whole0, whole1)))
-    return maps, cells, cells.valid.sum(axis=1).max(), flow
+    whole = features0.mask8[0].size
+    flow = tuple(to_rows(x, whole) for x in flow)
+    return (*_on_squares(coarse, cells, features0, features1), flow)
 
 
 @functools.partial(jax.jit, static_argnames="rows")
