@@ -19,6 +19,11 @@ jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on se
 # Compiling is most of what the suite does: this saves about half of it and keeps the results.
 jax.config.update("jax_disable_most_optimizations", True)
 
+# Tracing makes a great many objects that stay, and looking through them again and again takes a
+# quarter of its time.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
+
 # What one worker or command under test has compiled, the others of the same run read.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="astr-tests-compiled-")

@@ -1,5 +1,6 @@
-"""A run of ten steps in a process of its own: python micro_run.py WORKDIR [--pairs N] [--process I
---coordinator HOST:PORT]. The options give the pairs of a step, and make it one of two processes."""
+"""A run of ten steps in a process of its own: python micro_run.py WORKDIR [--pairs N] [--fine]
+[--process I --coordinator HOST:PORT]. The options give the pairs of a step, train the fine stage
+too, and make it one of two processes."""
 
 import argparse
 import pathlib
@@ -31,7 +32,7 @@ def experiment(*, fine: bool, batch: int = BATCH, validates: bool = True) -> Exp
             backbone=BackboneConfig(widths=(4, 8, 8, 8, 8), blocks=(1,) * 5, fine_stride=4),
             aggregation=AggregationConfig(blocks=1, head_dim=4),
             matching=MatchingConfig(threshold=0.0, block=64),
-            fine=FineConfig(head_dim=4),
+            fine=FineConfig(head_dim=4, zooms=(1.0,)),
             train_side=96,
         ),
         train=TrainConfig(
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--coordinator")
     parser.add_argument("--process", type=int)
+    parser.add_argument("--fine", action="store_true", help="train the fine stage too")
     parser.add_argument("--largest-file", type=int, help="bytes; as on a disk that is nearly full")
     arguments = parser.parse_args()
     if arguments.largest_file:
@@ -69,7 +71,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 1)
     if arguments.coordinator:
         devices.join(arguments.coordinator, 2, arguments.process)
-    chosen = experiment(fine=False, batch=arguments.pairs, validates=False)
+    chosen = experiment(fine=arguments.fine, batch=arguments.pairs, validates=False)
     loop.train(chosen, sources(), arguments.workdir, num_threads=1)
 
 

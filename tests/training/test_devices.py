@@ -27,9 +27,9 @@ def on_one_device(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("one"), 1)
 
 
-def trained(workdir, count, *, fine=True):
+def trained(workdir, count):
     mesh = devices.data_mesh(jax.devices()[:count])
-    experiment = micro_run.experiment(fine=fine, validates=False)
+    experiment = micro_run.experiment(fine=True, validates=False)
     loop.train(experiment, micro_run.sources(), workdir, mesh=mesh, num_threads=1)
     return workdir
 
@@ -45,11 +45,12 @@ def test_several_devices_have_the_losses_of_one(on_one_device, tmp_path):
 
 
 def train_by_two_processes(workdir, cache):
-    """Ten coarse steps by two processes of one device each, or the rest of them."""
+    """Ten steps by two processes of one device each, or the rest of them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, micro_run.__file__, str(workdir), "--pairs", str(micro_run.BATCH)]
+    command = [sys.executable, micro_run.__file__, str(workdir), "--fine"]
+    command += ["--pairs", str(micro_run.BATCH)]
     processes = [
         subprocess.Popen(
             [*command, "--coordinator", address, "--process", str(k)],
@@ -71,18 +72,17 @@ def train_by_two_processes(workdir, cache):
             process.communicate()
 
 
-def test_two_processes_have_the_losses_of_one_and_go_on(tmp_path):
-    workdir = tmp_path / "run"
-    on_one_device = losses(trained(tmp_path / "one", 1, fine=False))
+def test_two_processes_have_the_losses_of_one_and_go_on(on_one_device, tmp_path):
+    workdir, of_one = tmp_path / "run", losses(on_one_device)
     train_by_two_processes(workdir, tmp_path / "compiled")
-    np.testing.assert_allclose(losses(workdir), on_one_device, rtol=1e-4)
+    np.testing.assert_allclose(losses(workdir), of_one, rtol=1e-4)
     log = (workdir / "log.jsonl").read_text().splitlines()
     shutil.rmtree(workdir / "checkpoints" / "10")  # as if it had been stopped before
     train_by_two_processes(workdir, tmp_path / "compiled")
     # Of the first nine steps even the times are the same: they were not run again.
     assert (workdir / "log.jsonl").read_text().splitlines()[:9] == log[:9]
-    np.testing.assert_allclose(losses(workdir), on_one_device, rtol=1e-4)
-    like = start.like_state(micro_run.experiment(fine=False), devices.data_mesh())
+    np.testing.assert_allclose(losses(workdir), of_one, rtol=1e-4)
+    like = start.like_state(micro_run.experiment(fine=True), devices.data_mesh())
     with contextlib.closing(Checkpoints(workdir)) as checkpoints:  # of one process
         assert int(checkpoints.restore(like).step) == micro_run.STEPS
 

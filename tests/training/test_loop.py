@@ -7,6 +7,7 @@ import json
 import pathlib
 import runpy
 import shutil
+import signal
 import types
 
 import cv2
@@ -143,6 +144,17 @@ def test_a_run_stopped_by_the_clock_has_saved_everything_goes_on_and_ends_the_sa
     rest = train(experiment, photos, tmp_path)
     assert_same_weights(rest, whole[1], atol=1e-6)
     assert [row["pairs"] for row in read_log(tmp_path / "log.jsonl")[0]] == [1, 2, 3, 4]
+
+
+def test_a_run_stopped_by_a_signal_has_saved_where_it_stands_and_ends_the_same(
+    whole, experiment, photos, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:  # the signal comes when the first step is in the log
+        patch.setattr(loop, "bad_in_a_row", lambda *_: signal.raise_signal(signal.SIGTERM) or 0)
+        stopped = train(experiment, photos, tmp_path)
+    assert [row["pairs"] for row in read_log(tmp_path / "log.jsonl")[0]] == [1, 2]
+    assert_same_weights(load_params(tmp_path / "weights.safetensors", fold=False), stopped)
+    assert_same_weights(train(experiment, photos, tmp_path), whole[1], atol=1e-6)
 
 
 def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(

@@ -75,14 +75,12 @@ def wait_for_step(workdir, step, process):
     raise AssertionError(process.communicate()[0])
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_ends_with_the_same_bits(whole, environment, tmp_path, how):
+def test_a_killed_run_ends_with_the_same_bits(whole, environment, tmp_path):
     process = start(tmp_path, environment)
     wait_for_step(tmp_path, 5, process)
-    process.send_signal(how)
+    process.kill()
     output, _ = process.communicate(timeout=600)
-    assert process.returncode == (-how if how == signal.SIGKILL else 0), output
-    # In the middle, if the signal came in time; SIGTERM saves where it stands.
+    assert process.returncode == -signal.SIGKILL, output
     finish(start(tmp_path, environment))
     jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path), final_state(whole))
     steps = [row["step"] for row in read_log(tmp_path / "log.jsonl")[0]]

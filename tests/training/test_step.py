@@ -72,31 +72,30 @@ def focal(log_prob, used):
     return (-0.25 * (1 - np.exp(log_prob)) ** 2 * np.maximum(log_prob, np.log(1e-6))).mean()
 
 
-def losses_and_matrices(micro_config, micro_variables, batch, config):
-    """The parts of the loss, and P of the final features and of the second block."""
+@pytest.fixture(scope="module")
+def losses_and_matrices(micro_config, micro_variables):
+    """losses_and_matrices(batch) -> the parts of the loss, by the paper's labels and by soft ones;
+    P of the final features; and those of each block. All by one program."""
     model, keys = ASTR(micro_config), keys_for_step(0, 0, B)
+    configs = TrainConfig(), TrainConfig(coarse_share=1.0, soft_labels=True)
 
     @jax.jit
     def run(variables, batch):
-        given = variables["params"], variables["batch_stats"], batch, keys
-        options = {"model_config": micro_config, "config": config, "fine": False}
-        _, (parts, _) = loss_and_scores(*given, **options, train=True)
+        given = variables["params"], variables["batch_stats"], batch, keys, micro_config
+        parts = [loss_and_scores(*given, c, fine=False, train=True)[1][0] for c in configs]
         f0, f1, _ = encode_both(model, variables, batch, train=True)
         coarse = model.apply(variables, f0, f1, method="coarse")
-        return parts, coarse.matrix, coarse.spot_matrices[1]
+        return parts, coarse.matrix, coarse.spot_matrices
 
-    return run(micro_variables, batch)
+    return functools.partial(run, micro_variables)
 
 
 def test_a_random_half_of_the_truth_supervises_every_matrix_in_both_directions(
-    micro_config, micro_variables, batch
+    losses_and_matrices, batch
 ):
     """By default, as in the paper. Fails where all of the truth supervises, and where a spot
     loss knows one direction only."""
-    config = TrainConfig()
-    parts, matrix, (forward, backward) = losses_and_matrices(
-        micro_config, micro_variables, batch, config
-    )
+    (parts, _), matrix, ((dense, _), (forward, backward)) = losses_and_matrices(batch)
     truth = jax.vmap(PlaneTruth.ground_truth)(batch.truth)
     share = functools.partial(random_share, share=0.5)
     keys = keys_for_step(0, 0, B)
@@ -114,20 +113,16 @@ def test_a_random_half_of_the_truth_supervises_every_matrix_in_both_directions(
     second = (loss(forward, there) + loss(backward, back)) / 2
     one_way = abs(loss(forward, there) - loss(backward, back))
     assert one_way > 1e-3 * second
-    dense = run_first_block(ASTR(micro_config), micro_variables, batch)
     np.testing.assert_allclose(first - second, loss(dense, there), rtol=1e-3)
 
 
-def test_the_soft_truth_of_a_cell_is_the_cells_about_its_point(
-    micro_config, micro_variables, batch
-):
+def test_the_soft_truth_of_a_cell_is_the_cells_about_its_point(losses_and_matrices, batch):
     """Image 1 is image 0 moved by a quarter of a cell and half a cell: the mass is that of four
     cells, weighed 3/8, 3/8, 1/8, 1/8. Fails where one direction is left out."""
     moved = np.eye(3, dtype=np.float32)
     moved[:2, 2] = -14, 4
     batch = with_truth(batch, homography=np.stack([moved] * B))
-    config = TrainConfig(coarse_share=1.0, soft_labels=True)
-    parts, matrix, _ = losses_and_matrices(micro_config, micro_variables, batch, config)
+    (_, parts), matrix, _ = losses_and_matrices(batch)
     side, n = WIDTH // 8, HEIGHT * WIDTH // 64
     masses, places = [], []
     for p in (matrix, jax.vmap(DualSoftmax.transposed)(matrix)):
@@ -157,17 +152,6 @@ def test_the_soft_truth_of_a_cell_is_the_cells_about_its_point(
     np.testing.assert_allclose(parts["place"], np.mean(places), rtol=1e-3)
 
 
-def run_first_block(model, variables, batch):
-    """P of the first block, over all pairs."""
-
-    @jax.jit
-    def run(variables, batch):
-        f0, f1, _ = encode_both(model, variables, batch, train=True)
-        return model.apply(variables, f0, f1, method="coarse").spot_matrices[0][0]
-
-    return run(variables, batch)
-
-
 def test_following_the_gradient_lowers_the_loss(gradient, micro_variables, batch):
     first, _, slope = gradient(micro_variables, batch)
     variables, losses = micro_variables, []
@@ -192,14 +176,14 @@ def test_without_a_true_match_the_loss_is_zero_and_its_gradient_finite(
         assert parts["recall"] == 0
 
 
-def test_wrong_matches_are_held_against_the_model(micro_config, micro_variables, batch):
+def test_wrong_matches_are_held_against_the_model(nano_config, nano_variables, batch):
     """Nothing of image 0 is seen in image 1, so that every match is wrong."""
     hidden = with_truth(batch, visible0=np.zeros((B, HEIGHT, WIDTH), bool))
     differentiate = jax.jit(
         jax.value_and_grad(
             functools.partial(
                 loss_and_scores,
-                model_config=micro_config,
+                model_config=nano_config,
                 config=TrainConfig(wrong_weight=2.0),
                 fine=False,
                 train=True,
@@ -207,8 +191,8 @@ def test_wrong_matches_are_held_against_the_model(micro_config, micro_variables,
             has_aux=True,
         )
     )
-    given = micro_variables["batch_stats"], hidden, keys_for_step(0, 0, B)
-    params = micro_variables["params"]
+    given = nano_variables["batch_stats"], hidden, keys_for_step(0, 0, B)
+    params = nano_variables["params"]
     (loss, (parts, _)), slope = differentiate(params, *given)
     assert parts["matches"] > 0
     assert loss == 2 * parts["wrong"] > 0
