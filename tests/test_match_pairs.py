@@ -15,8 +15,8 @@ OPTIONS = {"resize": RESIZE, "scales": 1, "polish": False}
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return fold_params(Params(micro_variables, micro_config, Calibration(threshold=0.0)))
+def params(nano_config, nano_variables):
+    return fold_params(Params(nano_variables, nano_config, Calibration(threshold=0.0)))
 
 
 def assert_same(actual, expected):

@@ -18,8 +18,8 @@ from astr_jax.supervision import DEPTH_TOLERANCE, DepthTruth, PairBatch
 
 
 @pytest.fixture(scope="module")
-def params(micro_config, micro_variables):
-    return Params(micro_variables, micro_config, Calibration(threshold=0.0))
+def params(nano_config, nano_variables):
+    return Params(nano_variables, nano_config, Calibration(threshold=0.0))
 
 
 def truth_of(depth0, depth1, K, cam1_from_cam0):
@@ -52,8 +52,8 @@ def test_where_nothing_changes_the_true_ratio_is_that_of_no_scaling(params):
     np.testing.assert_allclose(found.ratio, 1.0, rtol=1e-6)
     np.testing.assert_allclose(found.errors["true"], found.errors["off"], atol=1e-4)
     assert np.median(found.coarse) < 1e-3  # an image matches itself
-    # The crops of both steps reach 4 and 2 fine cells of 4 pixels to every side.
-    assert (found.errors["off"][found.coarse < 1e-3] <= 24 * 2**0.5 + 1e-3).all()
+    # The crop reaches 2 fine cells of 4 pixels to every side.
+    assert (found.errors["off"][found.coarse < 1e-3] <= 8 * 2**0.5 + 1e-3).all()
 
 
 def test_true_cells_are_those_of_the_truth(params):
