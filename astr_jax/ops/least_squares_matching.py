@@ -8,7 +8,6 @@ matches last ([s k]), so that a CPU works on vectors of matches.
 """
 
 import dataclasses
-import math
 
 import flax.struct
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jax import lax
 from jaxtyping import Bool, Float
 
 from astr_jax.ops.chunks import in_chunks
+from astr_jax.ops.sampling import Places, places_in, sampled, smoothed, taken
 from pallas_kernels.arrays import Array
 
 LEAST_CORRELATION = 0.5  # of the two patches, in the end
@@ -96,8 +96,8 @@ def fit_smoothed(
         at, warp = tuple(points1.T), tuple(affine.reshape(-1, 4).T)
         for level, picture0, picture1 in zip(LEVELS, pictures0, pictures1, strict=True):
             patch = Patch.of(picture0, tuple(points0.T), unit * level.step, level)
-            at, warp, last_step = patch.laid_upon(picture1, at, warp, level.rounds)
-        correlation = patch.correlation(picture1, at, warp)
+            at, warp, seen, last_step = patch.laid_upon(picture1, at, warp, level.rounds)
+        correlation = patch.correlation(seen)
         slope, covariance = patch.certainty(correlation)
         good = (correlation > LEAST_CORRELATION) & (slope > LEAST_SLOPE) & (last_step < LAST_STEP)
         warp = jnp.stack(warp, axis=-1).reshape(-1, 2, 2)
@@ -160,12 +160,11 @@ class Patch:
 
     def laid_upon(self, picture, at, warp, rounds: int):
         """Improves the point of image 1 and the affine map (a, b, c, d) of each patch. Returns
-        both, and the length of the last step, samples."""
+        both, what image 1 shows there, and the length of the last step, samples."""
 
         def one_round(_, state):
-            (u, v), (a, b, c, d), _ = state
-            seen = self._seen(picture, at, warp, (u, v), (a, b, c, d))
-            residual = normal(seen, self.weight)[0] - self.template
+            (u, v), (a, b, c, d), places, _ = state
+            residual = normal(taken(picture, places), self.weight)[0] - self.template
             change = [mean(g * residual, self.weight) for g in self.slopes]
             change = solve(self.factor, change)
             step = jnp.hypot(change[0], change[1])
@@ -180,21 +179,22 @@ class Patch:
             inner = a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h
             u = u - inner[0] * change[0] - inner[1] * change[1]
             v = v - inner[2] * change[0] - inner[3] * change[1]
-            return (u, v), inner, step
+            return (u, v), inner, self._places(picture, at, warp, (u, v), inner), step
 
         zero, one = jnp.zeros_like(self.apart), jnp.ones_like(self.apart)
-        start = (zero, zero), (one, zero, zero, one), zero
-        moved, inner, step = lax.fori_loop(0, rounds, one_round, start)
+        start = (zero, zero), (one, zero, zero, one)
+        # Each round ends with the places of the next (see ops/sampling.py).
+        start = *start, self._places(picture, at, warp, *start), zero
+        moved, inner, places, step = lax.fori_loop(0, rounds, one_round, start)
         (u, v), (a, b, c, d) = moved, warp
         u, v = u * self.apart, v * self.apart
         at = at[0] + a * u + b * v, at[1] + c * u + d * v
         e, f, g, h = inner
-        return at, (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h), step
+        warp = a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h
+        return at, warp, taken(picture, places), step
 
-    def correlation(self, picture, at, warp) -> Float[Array, " k"]:
-        """Of each patch and what image 1 shows under its map."""
-        zero, one = jnp.zeros_like(self.apart), jnp.ones_like(self.apart)
-        seen = self._seen(picture, at, warp, (zero, zero), (one, zero, zero, one))
+    def correlation(self, seen: Float[Array, "s k"]) -> Float[Array, " k"]:
+        """Of each patch and what image 1 shows."""
         return mean(normal(seen, self.weight)[0] * self.template, self.weight)
 
     def certainty(
@@ -209,13 +209,13 @@ class Patch:
         covariance = jnp.stack([yy, -xy, -xy, xx], axis=-1) * noise[:, None]
         return slope, covariance.reshape(-1, 2, 2)
 
-    def _seen(self, picture, at, warp, moved, inner) -> Float[Array, "s k"]:
-        """Image 1 where the samples lie: under `inner` and `moved`, in samples, then `warp`."""
+    def _places(self, picture, at, warp, moved, inner) -> Places:
+        """Where the samples lie in image 1: under `inner` and `moved`, in samples, then `warp`."""
         x, y = self.offsets
         u, v, a, b, c, d, apart = (p[None] for p in (*moved, *inner, self.apart))
         x, y = apart * (a * x + b * y + u), apart * (c * x + d * y + v)
         column, row, a, b, c, d = (p[None] for p in (*at, *warp))
-        return sampled(picture, column + a * x + b * y, row + c * x + d * y)
+        return places_in(picture, column + a * x + b * y, row + c * x + d * y)
 
 
 def mean(x: Float[Array, "s k"], weight: Float[Array, "s 1"]) -> Float[Array, " k"]:
@@ -230,38 +230,6 @@ def normal(
     x = x - mean(x, weight)[None]
     contrast = jnp.sqrt(mean(x**2, weight)) + _LEAST_CONTRAST
     return x / contrast[None], contrast
-
-
-def sampled(picture: Float[Array, "h w"], x: Array, y: Array) -> Array:
-    """Bilinear samples; beyond the picture, its edge."""
-    h, w = picture.shape
-    x, y = jnp.clip(x, 0.0, w - 1.001), jnp.clip(y, 0.0, h - 1.001)
-    column, row = x.astype(jnp.int32), y.astype(jnp.int32)
-    x, y = x - column.astype(x.dtype), y - row.astype(y.dtype)
-    flat, first = picture.reshape(-1), row * w + column
-    upper = flat[first] * (1 - x) + flat[first + 1] * x
-    return upper * (1 - y) + (flat[first + w] * (1 - x) + flat[first + w + 1] * x) * y
-
-
-def smoothed(
-    image: Float[Array, "h w"], mask: Bool[Array, "h w"], deviation: float
-) -> Float[Array, "h w"]:
-    """By a Gaussian, of what is usable."""
-    reach = math.ceil(2.5 * deviation)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-
-    def smooth(x):
-        for axis in (0, 1):
-            padded = jnp.pad(x, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)])
-            x = sum(
-                share * lax.slice_in_dim(padded, i, i + x.shape[axis], axis=axis)
-                for i, share in enumerate(np.float32(kernel / kernel.sum()))
-            )
-        return x
-
-    usable = mask.astype(jnp.float32)
-    weight = smooth(usable)
-    return jnp.where(weight > 1e-3, smooth(image * usable) / jnp.maximum(weight, 1e-3), 0.0)
 
 
 def usable_about(

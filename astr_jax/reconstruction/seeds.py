@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from astr_jax.images import Prepared, padded
 from astr_jax.matching.canvases import canvases
 from astr_jax.ops.grids import COARSE_STRIDE
-from astr_jax.ops.least_squares_matching import smoothed
+from astr_jax.ops.sampling import smoothed
 from pallas_kernels.arrays import Array
 
 _SLOPE_BLUR, _WINDOW_BLUR = 1.0, 2.0  # standard deviations, working pixels
