@@ -24,6 +24,7 @@ LEAST_CORRELATION = 0.5  # of the two patches, in the end
 LEAST_SLOPE = 0.01  # squared, in units of the contrast a sample: across the patch's main direction
 FARTHEST = 3.0  # pixels that a match may move, of the picture that shows less
 LAST_STEP = 0.05  # samples: what moves further in the last round has not settled
+ALIKE = 6.5  # samples that share their noise in a smoothed picture, measured under sensor noise
 SHAPE = 0.5  # of the covariance's long shape that errors show, measured on homographies
 _LEAST_CONTRAST = 2 / 255  # grey values: below it a patch is noise
 _LEAST_RESIDUAL = 1e-5  # squared, in units of the contrast: of patches that agree exactly
@@ -209,7 +210,8 @@ class Patch:
         image 0, pixels squared: what noise as large as the residual moves it by.
 
         The place is found with the other four numbers, so it is a block of the inverse of all
-        moments. White noise that a Gaussian of deviation b smooths is alike over 4 pi b^2 samples.
+        moments. Of white noise that a Gaussian of deviation b smooths, 4 pi b^2 samples are alike:
+        8 of LEVELS[-1]; ALIKE is less, since the slopes are not the same throughout them.
         Errors of the map and of the light do not follow the slopes: SHAPE, at the same root mean.
         """
         xx, xy, yy = self.moments[0][0], self.moments[1][0], self.moments[1][1]
@@ -217,8 +219,8 @@ class Patch:
         one, zero = jnp.ones_like(slope), jnp.zeros_like(slope)
         xx, xy, *_ = solve(self.factor, [one] + [zero] * 5)
         _, yy, *_ = solve(self.factor, [zero, one] + [zero] * 4)
-        noise = jnp.maximum(residual, _LEAST_RESIDUAL) * self.apart**2
-        noise = noise * (self.weight**2).sum() * 4 * math.pi * LEVELS[-1].blur ** 2
+        noise = jnp.maximum(residual, _LEAST_RESIDUAL) * (self.weight**2).sum()
+        noise = ALIKE * noise * self.apart**2
         even, long, xy = (xx + yy) / 2, SHAPE * (xx - yy) / 2, SHAPE * xy
         covariance = jnp.stack([even + long, xy, xy, even - long], axis=-1) * noise[:, None]
         return slope, covariance.reshape(-1, 2, 2)
