@@ -82,6 +82,8 @@ measure: .venv/installed
 	$(BIN)/astr eval places $(PAIRS) --weights tiny --png docs/places.png --into docs/results.md
 	$(BIN)/astr eval sweep --photos $(PAIRS)/synthetic/images/*_0.jpg --count 12 \
 	  --weights tiny --matcher sift orb --png docs/sweep.png
+	$(BIN)/astr eval phases --weights tiny --matcher sift --png docs/phases.png --into docs/results.md
+	$(BIN)/astr eval covariance $(PAIRS) --sets synthetic --weights tiny
 	$(BIN)/astr eval gallery --weights tiny --out docs/gallery.jpg
 	mkdir -p build
 	$(BIN)/astr eval pairs $(PAIRS) --weights tiny --upright --name upright --out build/upright.json

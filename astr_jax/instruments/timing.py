@@ -20,7 +20,8 @@ from astr_jax.params import Params
 
 Task = Callable[[], object]  # jax.block_until_ready is called with what it returns
 DEFAULT = 'scales="auto"'
-WHOLE = (DEFAULT, "scales=1", "upright=False")  # matches; the last one has scales="auto" too
+# Matches; the last two have scales="auto" too.
+WHOLE = (DEFAULT, "scales=1", "upright=True", "upright=False")
 REFINE, FINE = "refine", "fine"  # with the scale ratios estimated, and with every one given
 POLISH = "polish"
 
@@ -91,9 +92,9 @@ def match_tasks(
     the least-squares matching after it.
     """
     side = max(*image0.shape, *image1.shape)
-    one, auto, turned = (
+    auto, one, *others = (
         Matcher(params, MatchOptions(resize=side, **options))
-        for options in ({"scales": 1}, {}, {"upright": False})
+        for options in ({}, {"scales": 1}, {"upright": True}, {"upright": False})
     )
 
     def encoded(matcher: Matcher):
@@ -110,7 +111,7 @@ def match_tasks(
     candidates = functools.cache(lambda: one.candidates(*kept))
     refined = functools.cache(lambda: one.refine(candidates()))
     return {
-        **dict(zip(WHOLE, map(matched, (auto, one, turned)), strict=True)),
+        **dict(zip(WHOLE, map(matched, (auto, one, *others)), strict=True)),
         "encode": lambda: encoded(one)[0].features,
         "first look": lambda: auto.plan(*encoded(auto)),
         "coarse": coarse,

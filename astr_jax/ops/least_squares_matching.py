@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Bool, Float
 
+from astr_jax.ops.cholesky import cholesky, solve
 from astr_jax.ops.chunks import in_chunks
 from astr_jax.ops.sampling import Places, places_in, sampled, smoothed, taken
 from pallas_kernels.arrays import Array
@@ -23,9 +24,10 @@ LEAST_CORRELATION = 0.5  # of the two patches, in the end
 LEAST_SLOPE = 0.01  # squared, in units of the contrast a sample: across the patch's main direction
 FARTHEST = 3.0  # pixels that a match may move, of the picture that shows less
 LAST_STEP = 0.05  # samples: what moves further in the last round has not settled
-NOISE_FACTOR = 0.7  # of the covariance, measured on homographies: residuals are no white noise
+ALIKE = 6.5  # samples that share their noise in a smoothed picture, measured under sensor noise
+SHAPE = 0.5  # of the covariance's long shape that errors show, measured on homographies
 _LEAST_CONTRAST = 2 / 255  # grey values: below it a patch is noise
-_LEAST_RESIDUAL = 1e-3  # of patches that agree exactly
+_LEAST_RESIDUAL = 1e-5  # squared, in units of the contrast: of patches that agree exactly
 _AT_ONCE = 64  # matches: what they need stays in a cache
 
 Pictures = tuple[Float[Array, "h w"], ...]  # of one image, smoothed for each of LEVELS
@@ -97,8 +99,8 @@ def fit_smoothed(
         for level, picture0, picture1 in zip(LEVELS, pictures0, pictures1, strict=True):
             patch = Patch.of(picture0, tuple(points0.T), unit * level.step, level)
             at, warp, seen, last_step = patch.laid_upon(picture1, at, warp, level.rounds)
-        correlation = patch.correlation(seen)
-        slope, covariance = patch.certainty(correlation)
+        correlation, residual = patch.agreement(seen)
+        slope, covariance = patch.certainty(residual)
         good = (correlation > LEAST_CORRELATION) & (slope > LEAST_SLOPE) & (last_step < LAST_STEP)
         warp = jnp.stack(warp, axis=-1).reshape(-1, 2, 2)
         return jnp.stack(at, axis=-1), warp @ covariance @ warp.mT, good
@@ -193,20 +195,34 @@ class Patch:
         warp = a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h
         return at, warp, taken(picture, places), step
 
-    def correlation(self, seen: Float[Array, "s k"]) -> Float[Array, " k"]:
-        """Of each patch and what image 1 shows."""
-        return mean(normal(seen, self.weight)[0] * self.template, self.weight)
+    def agreement(self, seen: Float[Array, "s k"]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+        """Of each patch and what image 1 shows: their correlation, and what is left of the patch,
+        squared, where that explains it as well as it can."""
+        seen = normal(seen, self.weight)[0]
+        correlation = mean(seen * self.template, self.weight)
+        share = correlation / jnp.maximum(mean(seen**2, self.weight), 1e-6)
+        return correlation, mean((self.template - share[None] * seen) ** 2, self.weight)
 
     def certainty(
-        self, correlation: Float[Array, " k"]
+        self, residual: Float[Array, " k"]
     ) -> tuple[Float[Array, " k"], Float[Array, "k 2 2"]]:
         """The slope across each patch's main direction, squared; and the covariance of its place in
-        image 0, pixels squared: what noise as large as the residual moves it by."""
+        image 0, pixels squared: what noise as large as the residual moves it by.
+
+        The place is found with the other four numbers, so it is a block of the inverse of all
+        moments. Of white noise that a Gaussian of deviation b smooths, 4 pi b^2 samples are alike:
+        8 of LEVELS[-1]; ALIKE is less, since the slopes are not the same throughout them.
+        Errors of the map and of the light do not follow the slopes: SHAPE, at the same root mean.
+        """
         xx, xy, yy = self.moments[0][0], self.moments[1][0], self.moments[1][1]
         slope = (xx + yy) / 2 - jnp.hypot((xx - yy) / 2, xy)
-        noise = 2 * jnp.maximum(1 - correlation, _LEAST_RESIDUAL) * (self.weight**2).sum()
-        noise = NOISE_FACTOR * noise * self.apart**2 / jnp.maximum(xx * yy - xy**2, 1e-9)
-        covariance = jnp.stack([yy, -xy, -xy, xx], axis=-1) * noise[:, None]
+        one, zero = jnp.ones_like(slope), jnp.zeros_like(slope)
+        xx, xy, *_ = solve(self.factor, [one] + [zero] * 5)
+        _, yy, *_ = solve(self.factor, [zero, one] + [zero] * 4)
+        noise = jnp.maximum(residual, _LEAST_RESIDUAL) * (self.weight**2).sum()
+        noise = ALIKE * noise * self.apart**2
+        even, long, xy = (xx + yy) / 2, SHAPE * (xx - yy) / 2, SHAPE * xy
+        covariance = jnp.stack([even + long, xy, xy, even - long], axis=-1) * noise[:, None]
         return slope, covariance.reshape(-1, 2, 2)
 
     def _places(self, picture, at, warp, moved, inner) -> Places:
@@ -243,26 +259,3 @@ def usable_about(
     (x0, y0), (x1, y1) = (jnp.clip(e, 0, size_of_mask).astype(jnp.int32).T for e in ends)
     count = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
     return count.astype(size.dtype) == size[:, 0] * size[:, 1]
-
-
-def cholesky(matrix: list[list[Array]]) -> list[list[Array]]:
-    """The lower factor of matrices [k] given by their lower triangles, number by number."""
-    factor = []
-    for i, row in enumerate(matrix):
-        factor.append([])
-        for j, number in enumerate(row):
-            above = factor[j]
-            rest = number - sum(factor[i][k] * above[k] for k in range(j))
-            last = jnp.sqrt(jnp.maximum(rest, 1e-9)) if i == j else rest / above[j]
-            factor[i].append(last)
-    return factor
-
-
-def solve(factor: list[list[Array]], right: list[Array]) -> list[Array]:
-    """x of (factor factor^T) x = right."""
-    n, x = len(right), list(right)
-    for i in range(n):
-        x[i] = (x[i] - sum(factor[i][k] * x[k] for k in range(i))) / factor[i][i]
-    for i in reversed(range(n)):
-        x[i] = (x[i] - sum(factor[k][i] * x[k] for k in range(i + 1, n))) / factor[i][i]
-    return x

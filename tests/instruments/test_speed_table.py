@@ -42,8 +42,8 @@ def test_every_task_is_a_line(report):
     head, *lines = lines_of(report["sizes"])
     assert head == ["seconds / CPU seconds", "64 x 48", "128 x 96 and 128 x 100"]
     cells = {line[0]: line[1:] for line in lines}
-    assert cells["encode, one image"] == ["4.000 / 8.000"] * 2
-    assert cells["scale ratio"] == ["-1.000 / -2.000"] * 2  # refine 7 s, fine 8 s
+    assert cells["encode, one image"] == ["5.000 / 10.000"] * 2
+    assert cells["scale ratio"] == ["-1.000 / -2.000"] * 2  # refine 8 s, fine 9 s
     assert cells[f"match, {DEFAULT}"] == ["1.000 / 2.000"] * 2
     assert cells["LoFTR"] == ["0.500 / 1.000 (0.50 x)", "-"]
     assert cells["ONNX Runtime"] == ["3.000 / 6.000 (1.50 x)", "-"]  # beside scales=1, 2 s

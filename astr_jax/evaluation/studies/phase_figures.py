@@ -1,15 +1,13 @@
 """The scores of phases and scales as tables and as a figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from rich import box
-from rich.table import Table
 
 from astr_jax.evaluation.reports.figures import COLOURS
-from astr_jax.evaluation.studies.phases import NEAR, PERIOD, Case, PhaseScore, worst
+from astr_jax.evaluation.studies.phases import NEAR, PERIOD, RIGHT, Case, PhaseScore, worst
 
 Scores = dict[Case, PhaseScore]
 PANEL = 2.9  # inches
@@ -18,43 +16,44 @@ MAPS: dict[str, tuple[Callable[[PhaseScore], float], float]] = {  # title -> val
     f"within {NEAR:g} px": (lambda score: score.near, 1),
     "bias, px": (lambda score: float(np.abs(score.bias).max()), 2),
     "spread, px": (lambda score: float(np.max(score.spread)), 2),
+    "within sigma": (lambda score: score.within_sigma, 1),
 }
 
 
-def worst_table(scores: dict[str, Scores]) -> Table:
-    """The worst of the 64 phases, a row for each matcher."""
-    table = Table(title="the worst of all phases", box=box.SIMPLE_HEAD)
-    table.add_column("matcher")
-    for name in ("matches, of (0, 0)", f"within {NEAR:g} px", "bias, px", "errors within sigma"):
-        table.add_column(name, justify="right")
-    for name, of_matcher in scores.items():
-        found = worst(of_matcher)
-        low, high = found["least within sigma"], found["most within sigma"]
-        table.add_row(
-            name,
-            f"{100 * found['matches']:.0f} %",
-            f"{100 * found['near']:.1f} %",
-            f"{found['bias']:.2f}",
-            "-" if np.isnan(low) else f"{100 * low:.0f} to {100 * high:.0f} %",
-        )
-    return table
+def phase_tables(scores: dict[str, Scores]) -> str:
+    """Markdown: the worst of the 64 phases, a row for each matcher; then each scale."""
+    heads = ("worst of 64 shifts", "matches, of those unmoved", f"within {NEAR:g} px")
+    rows = [_worst_cells(name, of_matcher) for name, of_matcher in scores.items()]
+    tables = [_markdown((*heads, "bias, px", "errors within sigma"), rows)]
+    heads = [f"{name}: matches / within {RIGHT:g} px / bias / within sigma" for name in scores]
+    rows = [
+        (f"{case.scale:.2f}", *(_cell(of_matcher[case]) for of_matcher in scores.values()))
+        for case in _scales(next(iter(scores.values())))
+    ]
+    return "\n\n".join([*tables, _markdown(("scale of image 1", *heads), rows)])
 
 
-def scale_table(scores: dict[str, Scores]) -> Table:
-    """Each scale, a column for each matcher."""
-    table = Table(title="scales of image 1 over image 0", box=box.SIMPLE_HEAD)
-    table.add_column("scale", justify="right")
-    for name in scores:
-        table.add_column(f"{name}: matches / within {NEAR:g} px / bias", justify="right")
-    for case in _scales(next(iter(scores.values()))):
-        cells = [_cell(of_matcher[case]) for of_matcher in scores.values()]
-        table.add_row(f"{case.scale:.2f}", *cells)
-    return table
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    ruler = ("---", *("---:" for _ in heads[1:]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ruler, *rows))
+
+
+def _worst_cells(name: str, of_matcher: Scores) -> tuple[str, ...]:
+    found = worst(of_matcher)
+    low, high = found["least within sigma"], found["most within sigma"]
+    return (
+        name,
+        f"{100 * found['matches']:.0f} %",
+        f"{100 * found['near']:.1f} %",
+        f"{found['bias']:.2f}",
+        "-" if np.isnan(low) else f"{100 * low:.0f} to {100 * high:.0f} %",
+    )
 
 
 def _cell(score: PhaseScore) -> str:
     bias = float(np.abs(score.bias).max())
-    return f"{score.matches} / {100 * score.near:.0f} % / {bias:.2f} px"
+    within = "-" if np.isnan(score.within_sigma) else f"{100 * score.within_sigma:.0f} %"
+    return f"{score.matches} / {100 * score.right:.0f} % / {bias:.2f} px / {within}"
 
 
 def draw_phases(scores: dict[str, Scores]) -> Figure:
@@ -71,7 +70,7 @@ def draw_phases(scores: dict[str, Scores]) -> Figure:
             values = [value(of_matcher[case]) for case in cases]
             pane.plot([case.scale for case in cases], values, "o-", color=colour, label=name)
         pane.set(xlabel="scale of image 1 over image 0", title=title, xscale="log")
-        pane.set_xticks([0.5, 0.7, 1, 1.4, 2], ["0.5", "0.7", "1", "1.4", "2"], minor=False)
+        pane.set_xticks([0.25, 0.5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"], minor=False)
         pane.minorticks_off()
         pane.set_ylim(bottom=0)
         pane.spines[["top", "right"]].set_visible(False)

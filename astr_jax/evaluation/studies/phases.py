@@ -1,8 +1,9 @@
 """Is a matcher right wherever the truth lies between the cells of its grid, and at every scale?
 
 A photograph is matched with itself, moved by whole pixels (all 8 x 8 phases of a grid of stride 8),
-and with itself made smaller or larger. Nothing else differs: what changes along the map is the
-matcher's own.
+and with itself made smaller or larger. Each picture has the noise of a sensor, drawn apart: without
+it both agree exactly, and no error is there to hold against sigma. Nothing else differs: what
+changes along the map is the matcher's own.
 """
 
 import dataclasses
@@ -19,7 +20,8 @@ from astr_jax.evaluation.scores.found import checked_matches
 from astr_jax.geometry import resize_matrix, warp_points
 
 PERIOD = 8  # pixels: the stride of the coarse grid
-SCALES = tuple(2 ** (k / 4) for k in range(-4, 5))  # of image 1 over image 0
+SCALES = tuple(2 ** (k / 2) for k in range(-4, 5))  # of image 1 over image 0
+NOISE = 2.0  # grey values of 255, standard deviation
 NEAR, RIGHT = 1.5, 3.0  # pixels of image 1, or of image 0 where that is the larger
 Image = UInt8[np.ndarray, "h w"]
 
@@ -72,9 +74,18 @@ def pair_of(
     return shrunk, image, np.linalg.inv(truth)
 
 
-def score(matcher: NamedMatcher, photo: Image, case: Case) -> PhaseScore:
-    """Matches one case."""
+def with_noise(image: Image, noise: float, rng: np.random.Generator) -> Image:
+    """The picture, each pixel off by white noise of this standard deviation, in grey values."""
+    return np.clip(np.rint(image + noise * rng.standard_normal(image.shape)), 0, 255).astype(
+        "uint8"
+    )
+
+
+def score(matcher: NamedMatcher, photo: Image, case: Case, noise: float = 0.0) -> PhaseScore:
+    """Matches one case. noise: of either picture, as of with_noise; the same for every matcher."""
     image0, image1, truth = pair_of(photo, case)
+    rng = np.random.default_rng([*case.shift, round(1000 * case.scale)])
+    image0, image1 = (with_noise(image, noise, rng) for image in (image0, image1))
     found = checked_matches(matcher.match(image0, image1))
     error = found.points1 - warp_points(truth, found.points0)
     nothing = float("nan"), float("nan")
@@ -99,10 +110,12 @@ def score(matcher: NamedMatcher, photo: Image, case: Case) -> PhaseScore:
     )
 
 
-def score_all(matcher: NamedMatcher, photo: Image) -> Iterator[tuple[Case, PhaseScore]]:
+def score_all(
+    matcher: NamedMatcher, photo: Image, noise: float = 0.0
+) -> Iterator[tuple[Case, PhaseScore]]:
     """Every case of a photograph, in the order of cases()."""
     for case in cases():
-        yield case, score(matcher, photo, case)
+        yield case, score(matcher, photo, case, noise)
 
 
 def worst(scores: dict[Case, PhaseScore]) -> dict[str, float]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from astr_jax.evaluation.matchers.named import NamedMatcher
-from astr_jax.evaluation.studies.phase_figures import draw_phases, scale_table, worst_table
+from astr_jax.evaluation.studies.phase_figures import draw_phases, phase_tables
 from astr_jax.evaluation.studies.phases import (
     SCALES,
     Case,
@@ -13,6 +13,7 @@ from astr_jax.evaluation.studies.phases import (
     pair_of,
     score,
     score_all,
+    with_noise,
     worst,
 )
 from astr_jax.geometry import warp_points
@@ -42,6 +43,25 @@ def test_a_spot_lies_where_the_truth_says(case):
 def test_there_are_all_phases_and_all_scales():
     assert len({case.shift for case in cases() if case.scale == 1}) == 64
     assert {case.scale for case in cases()} == set(SCALES)
+
+
+def test_either_picture_has_noise_of_its_own():
+    seen = []
+
+    def match(image0, image1, K0=None, K1=None):
+        seen.append((image0, image1))
+        return np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
+
+    grey, matcher = np.full(SIZE, 128, np.uint8), NamedMatcher(match=match, settings={})
+    for noise in (0.0, 2.0, 2.0):
+        score(matcher, grey, Case((0, 0), 1.0), noise)
+    (still, other), (noisy0, noisy1), again = seen
+    assert (still == 128).all()
+    assert (other == 128).all()
+    assert noisy0.std() == pytest.approx(2, rel=0.05)
+    assert (noisy0.astype(float) - noisy1).std() == pytest.approx(2 * 2**0.5, rel=0.05)
+    np.testing.assert_array_equal(again, (noisy0, noisy1))
+    assert with_noise(np.full((9, 9), 255, np.uint8), 50.0, np.random.default_rng(0)).max() == 255
 
 
 def wrong_by(error, *, sigma=1.0, count=50):
@@ -85,7 +105,8 @@ def test_the_worst_phase_is_named_against_the_first():
 def test_tables_and_figure_hold_every_matcher(tmp_path):
     of_matcher = dict(score_all(wrong_by((0.0, 0.0)), spot((70, 40))))
     scores = {"one": of_matcher, "two": of_matcher}
-    assert worst_table(scores).row_count == 2
-    assert scale_table(scores).row_count == len(SCALES)
+    worst_of, scales = phase_tables(scores).split("\n\n")
+    assert [line.split(" | ")[0] for line in worst_of.splitlines()[2:]] == ["| one", "| two"]
+    assert len(scales.splitlines()) == 2 + len(SCALES)
     draw_phases(scores).savefig(tmp_path / "phases.png", dpi=30)
     assert cv2.imread(str(tmp_path / "phases.png")).std() > 1
