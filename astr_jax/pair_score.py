@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 EVIDENCE = ("fitting", "number")  # the share of fitting matches; log(1 + number of matches)
-# Of the evidence, and what is added. A first estimate; `astr eval places --fit` finds them.
-WEIGHTS = np.array([3.0, 2.0, -9.6])
+# Of the evidence, and what is added: fitted by `astr eval places --fit` (docs/results.md).
+WEIGHTS = np.array([4.61, 2.63, -12.25])
 MOST = 400  # matches that are looked at, the surest
 NEIGHBOURS = 6  # that an affine map is fitted to
 FEWEST = 8  # matches: fewer say nothing of their neighbours

@@ -166,7 +166,7 @@ class Matches:
         few milliseconds.
 
         Meant for all matches of the weights that ship, at their own threshold, where half of the
-        pairs show one place. The constants are a first estimate (`astr eval places`).
+        pairs show one place (`astr eval places` measures it; docs/results.md).
         """
         if self.valid.ndim > 1:
             return np.stack([self[i].pair_score for i in range(len(self.valid))])
