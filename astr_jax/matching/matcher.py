@@ -249,7 +249,8 @@ class Matcher:
             capacity=capacity_for(candidates.count, candidates.cells.cell0.shape[1]),
             estimator=estimator,
         )
-        return self._as_given(jax.tree.map(lambda x: x[:, :k], found), candidates)
+        found = jax.tree.map(lambda x: np.asarray(x)[:, :k], found)  # JAX compiles for every k
+        return self._as_given(found, candidates)
 
     def log_confidences(
         self, candidates: Candidates, temperatures: Sequence[float]
@@ -268,7 +269,7 @@ class Matcher:
         full = canvases(self.options.resize)[-1][1] // COARSE_STRIDE
         found = as_at_full_size(found, candidates.scale, widths, full)
         if prepared0.batched or prepared1.batched:
-            return found
+            return jax.tree.map(jax.numpy.asarray, found)
         return jax.tree.map(lambda x: np.asarray(x)[0], found)
 
     def _view(self, prepared: Prepared, shrink: int) -> EncodedView:

@@ -1,5 +1,6 @@
 """Keypoints of the caller's own: a row each, in their order, wherever they lie."""
 
+import jax.extend
 import numpy as np
 import pytest
 from pictures import darker, picture
@@ -41,7 +42,7 @@ def test_the_centre_of_a_cell_is_found_where_the_match_of_the_cell_is(params, im
     # Polishing stops where a step is small, so that rounding moves it by a little.
     np.testing.assert_allclose(found.keypoints1, matches.keypoints1[order], atol=5e-2)
     np.testing.assert_allclose(found.confidence, matches.confidence[order], rtol=1e-4)
-    np.testing.assert_allclose(found.sigma, matches.sigma[order], rtol=5e-2)
+    np.testing.assert_allclose(found.sigma, matches.sigma[order], rtol=0.15)
 
 
 def test_points_between_cells_keep_their_place_and_start_beside_the_centre(params, images):
@@ -60,6 +61,16 @@ def test_points_outside_and_unsure_ones_are_not_valid(params, images):
     assert found.valid.tolist() == [True, False, False]
     assert (found.cell0[1:] == -1).all()
     assert not find(params, images, keypoints0=points, threshold=0.999999).valid.any()
+
+
+def test_another_number_of_points_compiles_nothing(params, images):
+    """Programs that pile up with every number are a leak. Fails where JAX cuts the rows."""
+    points = np.random.default_rng(0).uniform(0, 190, (20, 2))
+    find(params, images, keypoints0=points[:7])
+    before = len(jax.extend.backend.get_backend().live_executables())
+    for k in (1, 8, 19):
+        assert len(find(params, images, keypoints0=points[:k]).valid) == k
+    assert len(jax.extend.backend.get_backend().live_executables()) == before
 
 
 def test_no_points_give_no_rows(params, images):
