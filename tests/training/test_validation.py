@@ -82,7 +82,7 @@ def validated(experiment, photos, nano_variables):
 
 def test_the_scores_have_their_names_and_lie_in_their_ranges(validated):
     scores = validated[0].scores
-    shares = {"precision", "recall", "spot_recall2", "pose_precision@0.0005"}
+    shares = {"precision", "recall", "pose_precision@0.0005"}
     shares |= {f"pose_auc@{degrees}" for degrees in (5, 10, 20)}
     shares |= {f"entropy/block1/head{head}" for head in (1, 2)}
     positive = {"loss", "coarse", "spot", "matches", "fine", "pose_matches"}
