@@ -5,19 +5,22 @@ errors under it, against that under the round one of the same root mean.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
-from astr_jax.evaluation.benchmarks.resizing import LoadedPair
 from astr_jax.evaluation.reports.bootstrap import draw_weights
 from astr_jax.evaluation.scores.homographies import RIGHT
+from astr_jax.evaluation.studies.phases import with_noise
+from astr_jax.evaluation.studies.sweeps import Change, make_view
 from astr_jax.geometry import warp_points
 from astr_jax.types import Matches
 
 WITHIN = 0.6827  # of a normal distribution lies within one standard deviation
 DRAWS = 2000
+NOISE = 2.0  # of image 0, grey values of 255, standard deviation
+Image = UInt8[np.ndarray, "h w"]
 Interval = tuple[float, float, float]  # the value, and the ends of what holds 95 % of the draws
 
 
@@ -29,9 +32,9 @@ class RightMatches:
     covariance: Float[np.ndarray, "k 2 2"]
 
     @classmethod
-    def of(cls, matches: Matches, given: LoadedPair) -> "RightMatches":
-        """matches: compact."""
-        error = matches.keypoints1 - warp_points(given.truth.homography, matches.keypoints0)
+    def of(cls, matches: Matches, homography: Float[np.ndarray, "3 3"]) -> "RightMatches":
+        """matches: compact; homography: from pixels of image 0 to pixels of image 1."""
+        error = matches.keypoints1 - warp_points(homography, matches.keypoints0)
         right = np.linalg.norm(error, axis=1) <= RIGHT
         covariance = np.asarray(matches.covariance, np.float64)
         return cls(error=np.asarray(error, np.float64)[right], covariance=covariance[right])
@@ -40,6 +43,24 @@ class RightMatches:
     def sigma(self) -> Float[np.ndarray, " k"]:
         """The root mean of both variances."""
         return np.sqrt(np.trace(self.covariance, axis1=1, axis2=2) / 2)
+
+
+def seen_again(
+    photos: Sequence[Image], seed: int
+) -> Iterator[tuple[Image, Image, Float[np.ndarray, "3 3"]]]:
+    """Each photograph, with noise; what another camera sees of it, in another light and with noise
+    of its own; and the homography between them. Camera, light and noise are drawn by the seed."""
+    for number, photo in enumerate(photos):
+        rng = np.random.default_rng([seed, number])
+        change = Change(
+            view=rng.uniform(5, 40),
+            rotation=rng.uniform(-20, 20),
+            scale=rng.uniform(1, 1.6),
+            light=rng.uniform(-0.7, 0.7),
+            noise=rng.uniform(0.004, 0.016),
+        )
+        image1, homography = make_view(photo, photos[(number + 1) % len(photos)], change, rng)
+        yield with_noise(photo, NOISE, rng), image1, homography
 
 
 def log_likelihood(
