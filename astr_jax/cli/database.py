@@ -10,7 +10,7 @@ verified two-view geometries. COLMAP and pycolmap go on from it; so does astr re
 """
 
 from astr_jax.cli import reconstruction
-from astr_jax.reconstruction.photos import find_photos
+from astr_jax.reconstruction.photos import check_colmap_reads, find_photos
 
 
 def add_arguments(parser) -> None:
@@ -23,5 +23,6 @@ def run(options) -> None:
     """Writes the database."""
     reconstruction.check_packages()
     photos, place = find_photos(options.photos), reconstruction.workspace_of(options)
+    check_colmap_reads(photos)
     reconstruction.run_database(options, photos, place)
     print(f"wrote {place.database}")

@@ -14,7 +14,7 @@ is a command of its own, for the same DIR: astr pairs, match-pairs, tracks, data
 
 from astr_jax.cli import photo_pairs, reconstruction
 from astr_jax.cli.reconstruction import GOES_ON
-from astr_jax.reconstruction.photos import find_photos
+from astr_jax.reconstruction.photos import check_colmap_reads, find_photos
 
 __all__ = ["GOES_ON", "add_arguments", "run"]
 
@@ -35,6 +35,7 @@ def run(options) -> None:
     """All stages that are not done yet, and the report."""
     reconstruction.check_packages()
     photos, place = find_photos(options.photos), reconstruction.workspace_of(options)
+    check_colmap_reads(photos)
     pairs = photo_pairs.list_pairs(options, photos, place)
     reconstruction.run_matching(options, photos, pairs, place)
     reconstruction.run_tracks(options, photos, pairs, place)

@@ -3,11 +3,13 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 
 from astr_jax.files import files_below
 from astr_jax.images import UNREADABLE, orientation, stored_shape
 
 ENDINGS = ("bmp", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+FOREIGN = ("webp",)  # of these, what COLMAP does not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,17 @@ def find_photos(folder: str | os.PathLike, *, fewest: int = 2) -> tuple[Photo, .
             f"{folder} must hold {words} (.{', .'.join(ENDINGS)}); it has {len(names)}."
         )
     return tuple(read_photo(name, names[name]) for name in sorted(names))
+
+
+def check_colmap_reads(photos: Sequence[Photo]) -> None:
+    """Raises ValueError for photographs that can be matched, but of which COLMAP makes no model:
+    said before hours of matching."""
+    foreign = [photo.name for photo in photos if photo.path.suffix[1:].lower() in FOREIGN]
+    if foreign:
+        raise ValueError(
+            f"COLMAP cannot read .{' or .'.join(FOREIGN)} files: convert the {len(foreign)} of "
+            f"them to .jpg or .png, {foreign[0]} first."
+        )
 
 
 def read_photo(name: str, path: pathlib.Path) -> Photo:

@@ -3,10 +3,12 @@
 import numpy as np
 import pycolmap
 import pytest
+from PIL import Image
 from reconstruction.synthetic import FOCAL, HEIGHT, WIDTH, make_scene
 
 from astr_jax.reconstruction.database import pair_matches, write_database
 from astr_jax.reconstruction.mapping import map_database, quiet, read_models
+from astr_jax.reconstruction.photos import ENDINGS, check_colmap_reads, find_photos
 from astr_jax.reconstruction.tracks import Tracks
 
 
@@ -83,6 +85,18 @@ def test_a_single_camera_is_one_for_each_size(scene, tmp_path):
     assert len(names) == 6
     assert len(shared) == 1
     assert cameras[names.index("2.jpg")] not in shared
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_colmap_cannot_read_is_refused_before_matching(tmp_path, ending):
+    for name in ("a", "b"):
+        Image.new("L", (30, 20)).save(tmp_path / f"{name}.{ending}")
+    photos = find_photos(tmp_path)
+    if pycolmap.Bitmap.read(str(photos[0].path), False) is not None:
+        check_colmap_reads(photos)
+        return
+    with pytest.raises(ValueError, match=f"cannot read .{ending} files.*the 2 of them.*a.{ending}"):
+        check_colmap_reads(photos)
 
 
 def test_every_two_observations_of_a_track_are_a_match():
