@@ -42,7 +42,7 @@ demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 aot: .venv/installed
 	$(BIN)/python -m pallas_kernels.sparse_attention.aot

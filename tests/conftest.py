@@ -16,8 +16,12 @@ from small_models import MICRO, NANO, random_variables
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on several
-# Compiling is most of what the suite does: this saves about half of it and keeps the results.
+# Compiling is most of what the suite does. Each of these saves about half of it and keeps the
+# results; commands under test inherit the second.
 jax.config.update("jax_disable_most_optimizations", True)
+if jax.__version_info__ < (0, 11):  # an XLA that does not know a flag ends the process
+    flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 
 # Tracing makes a great many objects that stay, and looking through them again and again takes a
 # quarter of its time.

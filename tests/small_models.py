@@ -1,6 +1,7 @@
 """The smallest models, and random variables of them."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -30,9 +31,15 @@ NANO = dataclasses.replace(
 
 
 def random_variables(config):
-    """As initialised, but for the norms."""
-    variables = jax.tree.map(np.asarray, init_variables(config, jax.random.key(0)))
-    return roughened(variables, seed=0)
+    """Kernels about as wide as initialised ones, and rough norms; nothing is compiled for them."""
+    shapes = jax.eval_shape(lambda: init_variables(config, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+
+    def drawn(x):
+        fan_in = max(1, math.prod(x.shape[:-1]))
+        return np.asarray(rng.normal(size=x.shape) / fan_in**0.5, np.float32)
+
+    return roughened(jax.tree.map(drawn, shapes), seed=0)
 
 
 def roughened(variables, seed):

@@ -190,7 +190,7 @@ def test_points_and_sigma_are_in_pixels_of_the_images_as_given(params):
     working = [prepare(image, None, resize=RESIZE, name="image") for image in given]
     found = find(params, *given).compact()
     alone = find(params, *(image.pixels[0] for image in working)).compact()
-    assert len(found) > 5
+    assert len(found) >= 5
     for name in ("cell0", "cell1", "confidence", "scale"):
         np.testing.assert_array_equal(getattr(found, name), getattr(alone, name), err_msg=name)
     scales = np.array([image.scale for image in working])

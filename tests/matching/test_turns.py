@@ -44,7 +44,7 @@ def pair():
     return image, np.uint8(0.9 * image + 10)
 
 
-def find(params, img0, img1, *, least=6, **options):
+def find(params, img0, img1, *, least=4, **options):
     found = astr_jax.match(params, img0, img1, resize=RESIZE, **options).compact()
     assert len(found) >= least
     return found

@@ -141,16 +141,17 @@ def test_a_plane_seen_twice_has_its_ratio_by_pose_too(make_scene):
 
 def test_a_rotating_camera_falls_back_to_affine(make_scene):
     scene = make_scene(7, (0.0, 0.2, 0.1), (0.0, 0.0, 0.0), cell=8)
-    np.testing.assert_array_equal(by_pose(scene), by_affine(scene.points0, scene.points1))
+    expected = by_affine(scene.points0, scene.points1)
+    np.testing.assert_allclose(by_pose(scene), expected, rtol=2e-6)
 
 
 def test_fewer_than_thirty_inliers_fall_back_to_affine(make_scene):
     scene = make_scene(8, *FORWARD)
     scene.valid[29:] = False
     expected = by_affine(scene.points0, scene.points1, scene.valid)
-    np.testing.assert_array_equal(by_pose(scene), expected)
+    np.testing.assert_allclose(by_pose(scene), expected, rtol=2e-6)
     scene.valid[:] = True
-    assert np.any(by_pose(scene) != by_affine(scene.points0, scene.points1))
+    assert np.abs(by_pose(scene) - by_affine(scene.points0, scene.points1)).max() > 1e-3
 
 
 def test_fewer_than_six_neighbours_give_one():

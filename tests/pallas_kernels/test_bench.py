@@ -208,7 +208,7 @@ def test_the_memory_of_growing_lists_is_a_line(tmp_path, capsys, quick_peaks):
     assert {row["case"]["part"] for row in found["rows"]} == {"dual", "growth"}
     memory = [fit for fit in found["fits"] if fit["y"] == "temporary_mb"]
     assert len(memory) == 2
-    assert all(fit["r_squared"] > 0.99 and fit["slope"] > 0 for fit in memory)
+    assert all(fit["r_squared"] > 0.95 and fit["slope"] > 0 for fit in memory)
 
 
 def test_the_command_exits_with_1_when_a_row_fails(capsys, quick_peaks, monkeypatch):

@@ -54,7 +54,7 @@ def train_by_two_processes(workdir, cache):
     processes = [
         subprocess.Popen(
             [*command, "--coordinator", address, "--process", str(k)],
-            env=os.environ | {"XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)},
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
