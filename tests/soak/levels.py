@@ -11,7 +11,7 @@ import jax
 import jax.extend
 import numpy as np
 
-# What the last quarter of a run may hold more than the quarter before, however long it is.
+# What the last quarter of the calls may leave more than the quarter before, however many they are.
 LIMITS = {"memory": 16.0, "files": 1.0, "programs": 2.0, "arrays": 30.0, "threads": 1.0}
 UNITS = {"memory": "resident memory, MiB", "files": "open files", "programs": "compiled programs"}
 UNITS |= {"arrays": "JAX arrays", "threads": "threads"}
@@ -47,11 +47,12 @@ def level(seconds: float, calls: int) -> Level:
 
 
 def growth(levels: Sequence[Level], name: str) -> float:
-    """How much more the last quarter of the run holds than the quarter before, by their medians:
-    peaks count for nothing."""
-    end = levels[-1].seconds
+    """How much more the last quarter of the calls leaves than the quarter before, by their medians:
+    peaks count for nothing. By calls, since what leaks leaks with them; where a machine is slow to
+    compile, most calls come late."""
+    end = levels[-1].calls
     quarters = [
-        [getattr(x, name) for x in levels if low * end < x.seconds <= (low + 0.25) * end]
+        [getattr(x, name) for x in levels if low * end < x.calls <= (low + 0.25) * end]
         for low in (0.5, 0.75)
     ]
     if not all(quarters):

@@ -119,6 +119,14 @@ def test_what_grows_at_first_and_peaks_later_is_none():
     assert levels.grown(series(memory=lambda k: 900 + noise[k] + 400 * (k > 36))) == {}
 
 
+def test_a_slow_start_is_no_leak_and_hides_none():
+    late = [dataclasses.replace(x, calls=int(1.3**k)) for k, x in enumerate(series())]
+    compiling = [dataclasses.replace(x, memory=100.0 * min(k, 33)) for k, x in enumerate(late)]
+    assert levels.grown(compiling) == {}
+    leaking = [dataclasses.replace(x, memory=100 + x.calls / 500) for x in late]
+    assert list(levels.grown(leaking)) == ["memory"]
+
+
 def test_two_quarters_need_levels():
     with pytest.raises(ValueError, match="last two quarters"):
         levels.growth(series()[:1], "memory")
