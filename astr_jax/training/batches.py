@@ -97,7 +97,8 @@ class Batches:
 
     def ahead(self, start: int, num_threads: int) -> contextlib.closing[Prefetch]:
         """Iterates over the batches of steps start, start + 1, ..., made ahead of need."""
-        return contextlib.closing(Prefetch(self.batch, start=start, num_threads=num_threads))
+        threads = {"num_threads": num_threads, "ahead": max(8, 2 * num_threads)}
+        return contextlib.closing(Prefetch(self.batch, start=start, **threads))
 
 
 def homographies_source(experiment, stage: Stage, photos, difficulty) -> MakePairs:
