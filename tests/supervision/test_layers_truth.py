@@ -42,7 +42,7 @@ def test_one_plane_is_the_truth_of_its_homography(rng):
 
 
 def test_what_a_thing_hides_or_uncovers_has_no_partner(two):
-    points = np.array([[8, 8], [20, 20], [40, 20], [52, 20]])
+    points = np.array([[8, 8], [20, 20], [40, 20], [52, 20.0]])
     points1, seen = two.locate(points)
     np.testing.assert_allclose(points1, [[8, 8], [36, 20], [40, 20], [52, 20]])
     np.testing.assert_array_equal(seen, [True, True, False, True])

@@ -165,7 +165,7 @@ def lifted(photo, layer, planes, rays, rng, strength: float, config: LayersConfi
         nearer = 1 + strength * (config.nearer - 1) * rng.random()
         plane = tilted(planes[layer[rows[k], columns[k]]] @ ray * nearer, ray, rng, 0.4 * strength)
         mine = region == k
-        if (rays[mine] @ plane).min() > LEAST_INVERSE_DEPTH:
+        if (rays[mine] @ plane).min(initial=np.inf) > LEAST_INVERSE_DEPTH:
             layer[mine] = len(planes)
             planes.append(plane)
     return layer, np.array(planes)

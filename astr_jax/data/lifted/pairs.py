@@ -41,7 +41,7 @@ class LiftedConfig:
     max_approach: float = 2.0  # times: nearer to that point, or further from it
     max_shift: float = 0.4  # of that point from the middle of image 0, of its sides
     max_zoom: float = 1.8  # of image 0, against the one at which it just fits the photograph
-    min_overlap: float = 0.25  # share of the second camera's image that lies within the other one
+    min_overlap: float = 0.35  # share of the second camera's image that lies within the other one
     mirror_probability: float = 0.5
     light: PhotometricConfig = dataclasses.field(default_factory=PhotometricConfig)
 

@@ -129,7 +129,7 @@ def spread(
     return np.clip(np.rint(whole(image * weight, weight)), 0, 255).astype(np.uint8)
 
 
-def textured(photo: UInt8[np.ndarray, "h w"], seen: Seen) -> UInt8[np.ndarray, "h w"]:
+def textured(photo: UInt8[np.ndarray, "h0 w0"], seen: Seen) -> UInt8[np.ndarray, "h w"]:
     """The photograph at the places seen, from versions of it as much smaller as they are seen
     there, linear between two of them."""
     level = np.clip(seen.level, 0, LEVELS - 1)
