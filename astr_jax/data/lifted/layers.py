@@ -5,11 +5,12 @@ inverse depth q . r. So where planes of a layout meet is where their inverse dep
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from astr_jax.data import photometry
 from astr_jax.supervision import NOTHING
@@ -66,6 +67,14 @@ class Layers:
     def whole(self) -> UInt8[np.ndarray, "h w"]:
         """The plane that each pixel shows."""
         return np.where(self.thing == NOTHING, self.layer, self.thing)
+
+    @functools.cached_property
+    def boxes(self) -> Int[np.ndarray, "k 4"]:
+        """About the pixels of each plane: x, y, width and height; zeros where it has none."""
+        masks = (
+            self.layer if k < self.first_thing else self.thing for k in range(len(self.planes))
+        )
+        return np.array([cv2.boundingRect(cv2.inRange(m, k, k)) for k, m in enumerate(masks)])
 
 
 def draw_layers(

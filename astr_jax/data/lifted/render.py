@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from astr_jax.data.lifted.layers import Layers
 from astr_jax.supervision import NOTHING
@@ -37,54 +37,59 @@ def see(
     """Which plane is the nearest at each pixel of an image of a size, or at every step-th one."""
     shape = -(-size[0] // step), -(-size[1] // step)
     layer = np.full(shape, NOTHING, np.uint8)
-    x, y, level, nearest = (np.zeros(shape, np.float32) for _ in range(4))
-    slopes = planes1 @ np.linalg.inv(K1)  # inverse depth, linear in the pixel
-    for k in np.flatnonzero(front):
-        mask = layers.layer if k < layers.first_thing else layers.thing
-        box = cv2.boundingRect((mask == k).view(np.uint8))
-        region = _region(homographies[k], box, size, step)
-        if region is None:
+    x, y, shrink, nearest = (np.zeros(shape, np.float32) for _ in range(4))
+    slopes = (planes1 @ np.linalg.inv(K1)).astype(np.float32)  # inverse depth, linear in the pixel
+    inverses = np.linalg.inv(homographies)
+    v = (np.arange(shape[0], dtype=np.float32) * step)[:, None]
+    u = np.arange(shape[1], dtype=np.float32) * step
+    for k, region in regions(layers.boxes, homographies, size, step).items():
+        if not front[k]:
             continue
-        rows, columns = region
-        inverse = np.linalg.inv(homographies[k])
-        v = (np.arange(rows.start, rows.stop, dtype=np.float32) * step)[:, None]
-        u = np.arange(columns.start, columns.stop, dtype=np.float32) * step
-        a, b, w = (r[0] * u + (r[1] * v + r[2]) for r in inverse.astype(np.float32))
-        s = slopes[k].astype(np.float32)
-        depth = s[0] * u + (s[1] * v + s[2])
+        rows, columns = v[region[0]], u[region[1]]
+        a, b, w, depth = (
+            r[0] * columns + (r[1] * rows + r[2])
+            for r in (*inverses[k].astype(np.float32), slopes[k])
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = 1 / w
-            px, py = a * scale, b * scale
-        hit = cv2.remap(mask, px, py, cv2.INTER_NEAREST, borderValue=NOTHING) == k
+            a *= scale
+            b *= scale
+        mask = layers.layer if k < layers.first_thing else layers.thing
+        hit = cv2.remap(mask, a, b, cv2.INTER_NEAREST, borderValue=NOTHING) == k
         hit &= (w > 0) & (depth > nearest[region])
-        for into, values in ((nearest, depth), (x, px), (y, py)):
+        for into, values in ((nearest, depth), (x, a), (y, b), (shrink, scale)):
             np.copyto(into[region], values, where=hit)
         layer[region][hit] = k
-        # The photograph's pixels a pixel: the root of the Jacobian's determinant, det / w^3.
-        size_of = 0.5 * np.log2(abs(np.linalg.det(inverse)))
-        np.copyto(level[region], size_of + 1.5 * np.log2(np.where(hit, scale, 1)), where=hit)
+    # The photograph's pixels a pixel: the root of the Jacobian's determinant, det / w^3.
+    level = np.zeros(NOTHING + 1, np.float32)
+    level[: len(inverses)] = 0.5 * np.log2(np.abs(np.linalg.det(inverses)))
+    level = level[layer] + 1.5 * np.log2(np.where(layer == NOTHING, 1, shrink))
     return Seen(layer, x, y, level)
 
 
-def _region(homography, box, size, step):
-    """The rows and columns (of every step-th) that a box of the photograph may come to."""
-    x, y, width, height = box
-    if not width:
-        return None
-    corners = np.array([[x, y], [x + width, y], [x, y + height], [x + width, y + height]]) - 0.5
-    moved = np.c_[corners, np.ones(4)] @ homography.T
-    if moved[:, 2].max() <= 0:
-        return None
-    if moved[:, 2].min() <= 1e-3 * moved[:, 2].max():
-        low, high = np.zeros(2), np.array(size[::-1]) - 1.0
-    else:
-        at = moved[:, :2] / moved[:, 2:]
-        low = np.maximum(at.min(axis=0), 0)
-        high = np.minimum(at.max(axis=0), np.array(size[::-1]) - 1.0)
-    if (low > high).any():
-        return None
-    (c0, r0), (c1, r1) = np.ceil(low / step).astype(int), np.floor(high / step).astype(int) + 1
-    return (slice(r0, r1), slice(c0, c1)) if r1 > r0 and c1 > c0 else None
+def regions(
+    boxes: Int[np.ndarray, "k 4"], homographies: Float[np.ndarray, "k 3 3"], size, step: int
+) -> dict[int, tuple[slice, slice]]:
+    """The rows and columns, of every step-th, that each plane's box of the photograph may come to;
+    planes that do not come into the image are left out."""
+    first, last = boxes[:, :2] - 0.5, boxes[:, :2] + boxes[:, 2:] - 0.5
+    x, y = np.stack([first, last], axis=-1).swapaxes(0, 1)  # [k 2] each
+    corners = np.stack([np.repeat(x, 2, axis=1), np.tile(y, 2), np.ones((len(x), 4))], axis=1)
+    moved = homographies @ corners  # [k 3 4]
+    w = moved[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = moved[:, :2] / w[:, None]
+    edge = np.array(size[::-1]) - 1.0
+    whole = (w.min(axis=1) <= 1e-3 * w.max(axis=1))[:, None]  # some of it lies behind the camera
+    low = np.where(whole, 0, np.maximum(at.min(axis=2), 0))
+    high = np.where(whole, edge, np.minimum(at.max(axis=2), edge))
+    there = (low <= high).all(axis=1) & (w.max(axis=1) > 0) & (boxes[:, 2] > 0)
+    found = {}
+    for k in np.flatnonzero(there).tolist():
+        (c0, r0), (c1, r1) = np.ceil(low[k] / step).astype(int), (high[k] // step).astype(int) + 1
+        if r1 > r0 and c1 > c0:
+            found[k] = slice(r0, r1), slice(c0, c1)
+    return found
 
 
 def paint(
