@@ -112,7 +112,7 @@ def test_both_ways_of_a_pair_agree(pairs):
         back = LayersTruth(np.linalg.inv(truth.homographies), truth.layer1, truth.layer0)
         points0 = pixels(SIZE)
         points1, seen = map(np.asarray, truth.locate(points0))
-        again, back_seen = map(np.asarray, back.locate(points1[seen]))
+        again, back_seen = (np.asarray(x)[seen] for x in back.locate(points1))
         same = np.abs(again - points0[seen]).max(axis=-1) < 1e-2
         # Where a plane's edge runs through a pixel, its nearest neighbour may show another plane.
         assert same.mean() > 0.95
