@@ -13,19 +13,29 @@
 # make web-test   the same, and the tests of the page; those in a browser need chromium (CHROMIUM=...)
 # All need only Python >= 3.11 and make: they create .venv and install into it.
 #
-# make train-gpu PHOTOS=photos.npz RUN=runs/small MINUTES=9
-#   Trains `small` in bfloat16 on the GPUs of this machine for so long, with the packages of the Python
-#   that is there and no network. The same command goes on, and compiles nothing again (runs/compiled).
-#   From weights alone, on another machine: MORE='--init weights.safetensors --set train.start_pairs=N',
-#   N as the run before said at its end.
+# make pack-data OUT=data.npz PHOTOS=DIR SCENES=DIR
+#   Writes photographs and real scenes into one file of at most MOST=38 MiB, grey, of a long side of SIDE=400.
+#   Where that is too much the quality of all pictures gives way, down to 40, then photographs, evenly by
+#   their order. WITHOUT='street2 garden' leaves out scenes that are kept to measure on.
+# make train-gpu DATA=data.npz MINUTES=9
+#   Trains CONFIG=small in bfloat16 on the GPUs of this machine for so long, half of the batches real scenes,
+#   with that file, the packages of the Python that is there and no network. Pairs are made by a thread
+#   for each core. The newest weights lie in RUN=runs/small every minute: weights.safetensors.
+#   The same command goes on, and compiles nothing again (runs/compiled). From weights alone, on another
+#   machine: MORE='--init weights.safetensors --set train.start_pairs=N', N as the run before said at its end.
+#   BY_CLOCK=yes: stages and the cosine of the learning rate end with the minutes; nothing is validated.
+#   PHOTOS=photos.npz in DATA's place: homographies of photographs alone.
 
 # make measure PAIRS=DIR PHOTOS=DIR POSED='DIR ...'
 #   What the documents say of the tiny that ships: its report, the tables of docs/results.md, the pictures of
 #   the model card, and on the screen the other figures. Over an hour on two CPU cores, by estimate.
 
 PYTHON ?= python3
-RUN ?= runs/small
+RUN ?= runs/$(CONFIG)
 MINUTES ?= 9
+CONFIG ?= small
+SIDE ?= 400
+MOST ?= 38
 EXAMPLES ?= 10000
 OUT ?= build/bulk
 SEED := $(or $(SEED),$(shell date +%s))
@@ -36,7 +46,7 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 
 REPORTS := $(foreach name,tiny sift rootsift orb akaze,docs/results/$(name).json)
 
-.PHONY: demo test aot adapters fuzz soak simulate-bulk web web-test train-gpu measure lint format clean
+.PHONY: demo test aot adapters fuzz soak simulate-bulk web web-test pack-data train-gpu measure lint format clean
 
 demo: .venv/installed
 	$(BIN)/astr demo --out demo.png
@@ -67,10 +77,18 @@ web-test: astr_jax/page/index.html
 	cd web && npm test
 	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest tests/web -s
 
+pack-data: OUT = data.npz
+pack-data: .venv/installed
+	@: $(foreach name,PHOTOS SCENES,$(if $($(name)),,$(error make pack-data needs $(name)=DIR)))
+	$(BIN)/astr data pack $(PHOTOS) --scenes $(SCENES) $(if $(WITHOUT),--without $(WITHOUT)) --out $(OUT) \
+	  --side $(SIDE) --most $(MOST)
+
 train-gpu: export JAX_COMPILATION_CACHE_DIR ?= runs/compiled
 train-gpu:
-	$(PYTHON) train.py small --photos $(PHOTOS) --workdir $(RUN) --minutes $(MINUTES) \
-	  --set model.dtype=bfloat16 $(MORE)
+	@: $(if $(DATA)$(PHOTOS),,$(error make train-gpu needs DATA=FILE))
+	$(PYTHON) train.py $(CONFIG) --photos $(or $(DATA),$(PHOTOS)) --workdir $(RUN) --minutes $(MINUTES) \
+	  $(if $(DATA),--tracks $(DATA) --set tracks_share=0.5) --set model.dtype=bfloat16 \
+	  $(if $(BY_CLOCK),--by-clock --set validation.photo_pairs=0) $(MORE)
 
 measure: .venv/installed
 	@: $(foreach name,PAIRS PHOTOS POSED,$(if $($(name)),,$(error make measure needs $(name)=DIR)))

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of --init take the layers that fit the model by name and shape; others start fresh",
     )
     parser.add_argument("--minutes", type=float, help="after so long save and stop")
+    parser.add_argument(
+        "--by-clock",
+        action="store_true",
+        help="stages and the learning rate follow --minutes and not pairs: the run ends with them",
+    )
     parser.add_argument("--note", help="text for the weights file: origin, terms; default: none")
     parser.add_argument(
         "--set",
@@ -70,9 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tracks",
         metavar="DIR",
         help="real scenes with tracks: a folder of folders with a COLMAP model and images/ each, "
-        "or a file that astr data pack-scenes made",
+        "or a file that astr data pack-scenes, or astr data pack --scenes, made",
     )
-    data.add_argument("--threads", type=int, default=2, help="threads that make pairs")
+    data.add_argument(
+        "--threads", type=int, metavar="N", help="threads that make pairs; default: one per core"
+    )
     add_dataset_arguments(data)
     many = parser.add_argument_group("several devices and processes")
     many.add_argument("--devices", type=int, metavar="N", help="take N of them; default: all")
@@ -112,6 +119,7 @@ def several_processes(arguments: argparse.Namespace) -> bool:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from astr_jax.instruments.machine import usable_cores
     from astr_jax.training import devices
     from astr_jax.training.loop import train
     from astr_jax.training.profile import profile
@@ -134,7 +142,8 @@ def _train(arguments: argparse.Namespace) -> None:
         initial=initial,
         partial=arguments.partial,
         minutes=arguments.minutes,
-        num_threads=arguments.threads,
+        by_clock=arguments.by_clock,
+        num_threads=usable_cores() if arguments.threads is None else arguments.threads,
         mesh=mesh,
     )
 

@@ -101,7 +101,7 @@ def occlude(
     mask = np.zeros(image.shape, np.uint8)
     for _ in range(count):
         share = config.max_occluder_share * rng.uniform(0.15, 0.3 + 0.7 * strength)
-        cv2.fillPoly(mask, [_blob(image.shape, share, rng)], 255)
+        cv2.fillPoly(mask, [blob(image.shape, share, rng)], 255)
     image = cv2.copyTo(filling(image.shape, rng, occluders), mask, image.copy())
     return image, visible & (mask == 0)
 
@@ -134,7 +134,7 @@ def relight(
     if shadow:
         mask = np.zeros((height, width), np.uint8)
         for _ in range(rng.integers(1, 4)):
-            cv2.fillPoly(mask, [_blob(mask.shape, rng.uniform(0.05, 0.4), rng)], 255)
+            cv2.fillPoly(mask, [blob(mask.shape, rng.uniform(0.05, 0.4), rng)], 255)
         mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 6.0))
         gain -= mask * np.float32(rng.uniform(0, deepest) / 255)
     if gradient:
@@ -197,7 +197,7 @@ def _motion_blur(image: Image, rng: np.random.Generator, length: float) -> Image
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def _blob(size: tuple[int, int], share: float, rng: np.random.Generator):
+def blob(size: tuple[int, int], share: float, rng: np.random.Generator):
     """Draws a star-shaped polygon of about this share of the area; int32 points [n 2], (x, y)."""
     height, width = size
     count = int(rng.integers(3, 10))

@@ -3,13 +3,15 @@
     astr data pack DIR --out photos.npz
 
 packs a folder: grey, shrunk to --side, as WebP. Training takes the file in the folder's place.
+`packing.py` puts scenes into the same file, and bounds its size.
 """
 
 import collections.abc
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import SupportsIndex
 
 import cv2
@@ -132,9 +134,16 @@ def pack_photos(
     for path, image in _readable(paths, long_side, BadFiles(skip=False) if bad is None else bad):
         names.append(path.name)
         streams.append(encode_photo(image, quality))
-    ends = np.cumsum([len(stream) for stream in streams])
     with replacing(out) as beside:
-        np.savez(beside, names=np.array(names), ends=ends, webp=np.concatenate(streams))
+        np.savez(beside, **packed_photos(names, streams))
+
+
+def packed_photos(
+    names: Sequence[str], streams: Sequence[UInt8[np.ndarray, " _"]]
+) -> dict[str, np.ndarray]:
+    """The arrays of a packed file, of photographs as WebP streams."""
+    ends = np.cumsum([len(stream) for stream in streams])
+    return {"names": np.array(names), "ends": ends, "webp": np.concatenate(streams)}
 
 
 def check_packing(out: str | os.PathLike, quality: int, of: str) -> pathlib.Path:
@@ -161,8 +170,7 @@ def unpack_photos(path: str | os.PathLike) -> Photos:
             )
         names = tuple(str(name) for name in packed["names"])
         streams = np.split(packed["webp"], packed["ends"][:-1])
-    images = (decode_photo(s, f"{name} in {path}") for s, name in zip(streams, names, strict=True))
-    return Photos(names, tuple(images))
+    return Photos(names, decode_photos(streams, [f"{name} in {path}" for name in names]))
 
 
 def open_photos(path: str | os.PathLike, bad: BadFiles | None = None) -> tuple[Photos, Photos]:
@@ -186,6 +194,14 @@ def open_photos(path: str | os.PathLike, bad: BadFiles | None = None) -> tuple[P
 def encode_photo(image: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndarray, " n"]:
     """A photograph as a WebP stream."""
     return cv2.imencode(".webp", image, (cv2.IMWRITE_WEBP_QUALITY, quality))[1].reshape(-1)
+
+
+def decode_photos(
+    streams: Sequence[UInt8[np.ndarray, " _"]], names: Sequence[str]
+) -> tuple[np.ndarray, ...]:
+    """decode_photo of many, by all cores."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return tuple(pool.map(decode_photo, streams, names))
 
 
 def decode_photo(encoded: np.ndarray, name: str) -> np.ndarray:

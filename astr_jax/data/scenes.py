@@ -20,7 +20,7 @@ from astr_jax.data.photos import (
     LONG_SIDE,
     QUALITY,
     check_packing,
-    decode_photo,
+    decode_photos,
     encode_photo,
     read_photo,
     shrunk_photo,
@@ -37,6 +37,7 @@ MAX_REPROJECTION = 1.0  # pixels of the model's pictures: what is further off is
 LEAST_COMMON = 24  # tracks of a pair
 LEAST_ANGLE = 1.5  # degrees of parallax, the median over a pair's common tracks
 STEP = 1 / 64  # pixel, of packed keypoints
+BESIDE_PHOTOS = "scenes/"  # before the names of the arrays, in a file that holds photographs too
 ARRAYS = {
     *("names", "images", "webp", "streams", "K", "poses"),
     *("seen", "rows", "keypoints", "points", "xyz"),
@@ -156,35 +157,45 @@ def pack_scenes(scenes: Sequence[Scene], out: str | os.PathLike, *, quality: int
     pixel."""
     out = check_packing(out, quality, "scenes")
     streams = [encode_photo(image, quality) for scene in scenes for image in scene.images]
+    with replacing(out) as beside:
+        np.savez_compressed(beside, **packed_scenes(scenes, streams))
+
+
+def packed_scenes(
+    scenes: Sequence[Scene], streams: Sequence[UInt8[np.ndarray, " _"]]
+) -> dict[str, np.ndarray]:
+    """The arrays of a packed file. streams: the photographs as WebP, scene by scene."""
     rows = [np.diff(rows, prepend=0) for scene in scenes for rows in scene.rows]
     keypoints = [points for scene in scenes for points in scene.keypoints]
-    with replacing(out) as beside:
-        np.savez_compressed(
-            beside,
-            names=np.array([scene.name for scene in scenes]),
-            images=np.array([len(scene.images) for scene in scenes]),
-            webp=np.concatenate(streams),
-            streams=np.array([len(stream) for stream in streams]),
-            K=np.concatenate([scene.K for scene in scenes]),
-            poses=np.concatenate([scene.cam_from_world for scene in scenes]),
-            seen=np.array([len(r) for r in rows]),
-            rows=np.concatenate(rows).astype(np.int32),
-            keypoints=np.rint(np.concatenate(keypoints) / STEP).astype(np.int32),
-            points=np.array([len(scene.xyz) for scene in scenes]),
-            xyz=np.concatenate([scene.xyz for scene in scenes]).astype(np.float32),
-        )
+    return {
+        "names": np.array([scene.name for scene in scenes]),
+        "images": np.array([len(scene.images) for scene in scenes]),
+        "webp": np.concatenate(streams),
+        "streams": np.array([len(stream) for stream in streams]),
+        "K": np.concatenate([scene.K for scene in scenes]),
+        "poses": np.concatenate([scene.cam_from_world for scene in scenes]),
+        "seen": np.array([len(r) for r in rows]),
+        "rows": np.concatenate(rows).astype(np.int32),
+        "keypoints": np.rint(np.concatenate(keypoints) / STEP).astype(np.int32),
+        "points": np.array([len(scene.xyz) for scene in scenes]),
+        "xyz": np.concatenate([scene.xyz for scene in scenes]).astype(np.float32),
+    }
 
 
 def unpack_scenes(path: str | os.PathLike) -> list[Scene]:
-    """Reads the file that pack_scenes wrote."""
+    """Reads the file that pack_scenes wrote, or the scenes of one that `packing.pack` wrote."""
     with np.load(path, allow_pickle=False) as packed:
-        if missing := ARRAYS - set(packed.files):
+        names = packed.files
+        prefix = BESIDE_PHOTOS if any(n.startswith(BESIDE_PHOTOS) for n in names) else ""
+        if missing := {prefix + name for name in ARRAYS} - set(names):
             raise ValueError(
                 f"{path} is not a packed file of scenes: it lacks {sorted(missing)}. "
-                "Write one with astr data pack-scenes."
+                "Write one with astr data pack-scenes, or with astr data pack --scenes."
             )
-        packed = {name: packed[name] for name in packed.files}
+        packed = {name: packed[prefix + name] for name in ARRAYS}
     streams = _split(packed["webp"], packed["streams"])
+    owners = np.repeat(packed["names"], packed["images"])
+    images = decode_photos(streams, [f"{name} in {path}" for name in owners])
     rows = [np.cumsum(steps) for steps in _split(packed["rows"], packed["seen"])]
     keypoints = _split(packed["keypoints"] * STEP, packed["seen"])
     xyz = _split(packed["xyz"].astype(float), packed["points"])
@@ -194,7 +205,7 @@ def unpack_scenes(path: str | os.PathLike) -> list[Scene]:
         scenes.append(
             Scene(
                 name=str(name),
-                images=tuple(decode_photo(s, f"{name} in {path}") for s in streams[of]),
+                images=images[of],
                 K=packed["K"][of],
                 cam_from_world=packed["poses"][of],
                 rows=tuple(rows[of]),

@@ -31,12 +31,12 @@ def homography_ground_truth(
     visible1: Bool[Array, "h1 w1"],
 ) -> GroundTruth:
     """Ground truth of one pair related by image-0-to-image-1 pixels; visible: not occluded."""
-    grid0, grid1, centres0, centres1 = _cells(visible0.shape, visible1.shape)
+    grid0, grid1, centres0, centres1 = cells_and_centres(visible0.shape, visible1.shape)
     points1, ratio = warp_by_homography(homography, centres0)
     points0, _ = warp_by_homography(jnp.linalg.inv(homography), centres1)
     visible = seen_at(visible0, centres0) & seen_at(visible1, points1)
     back_visible = seen_at(visible1, centres1) & seen_at(visible0, points0)
-    cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
+    cell1 = mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
     known = jnp.ones_like(visible)
     return GroundTruth(cell1, points1, visible, ratio, points0, back_visible, known)
 
@@ -54,24 +54,24 @@ def depth_ground_truth(
     A point is visible where the depth of the image it falls into agrees to the tolerance, a share
     of the depth. The ratio is that of the depths, (z0 / f0) / (z1 / f1) (docs/paper.md §6).
     """
-    grid0, grid1, centres0, centres1 = _cells(depth0.shape, depth1.shape)
+    grid0, grid1, centres0, centres1 = cells_and_centres(depth0.shape, depth1.shape)
     points1, visible, ratio = seen_by_depth(
         depth0, depth1, K0, K1, cam1_from_cam0, centres0, tolerance
     )
     back = jnp.linalg.inv(cam1_from_cam0)
     points0, back_visible, _ = seen_by_depth(depth1, depth0, K1, K0, back, centres1, tolerance)
-    cell1 = _mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
+    cell1 = mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
     known = jnp.ones_like(visible)
     return GroundTruth(cell1, points1, visible, ratio, points0, back_visible, known)
 
 
-def _cells(shape0: tuple[int, int], shape1: tuple[int, int]):
+def cells_and_centres(shape0: tuple[int, int], shape1: tuple[int, int]):
     """The grids of both images, and the pixels of their cells' centres."""
     grids = [(h // COARSE_STRIDE, w // COARSE_STRIDE) for h, w in (shape0, shape1)]
     return *grids, *(cell_centres(jnp.arange(h * w), w, COARSE_STRIDE) for h, w in grids)
 
 
-def _mutual_cells(there, back) -> Int[Array, " n"]:
+def mutual_cells(there, back) -> Int[Array, " n"]:
     """Mutual nearest cells. there: of image 0's cells, their points in image 1, whether they are
     visible there, and image 1's grid; back: of image 1's cells the same."""
     forward, backward = (

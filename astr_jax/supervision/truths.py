@@ -26,6 +26,7 @@ from astr_jax.supervision.ground_truth import (
     depth_ground_truth,
     homography_ground_truth,
 )
+from astr_jax.supervision.layers_truth import LayersTruth
 from astr_jax.supervision.tracks_truth import TracksTruth
 from pallas_kernels.arrays import Array
 
@@ -138,7 +139,7 @@ class DepthTruth:
         return elsewhere | (moves & (off >= margin))
 
 
-Truth = PlaneTruth | DepthTruth | TracksTruth
+Truth = PlaneTruth | DepthTruth | TracksTruth | LayersTruth
 
 
 @flax.struct.dataclass

@@ -1,5 +1,5 @@
-"""The batches of a run, step by step: homographies of photographs, synthetic worlds, pairs of real
-scenes with tracks or with depth."""
+"""The batches of a run, step by step: homographies of photographs, photographs made scenes,
+synthetic worlds, pairs of real scenes with tracks or with depth."""
 
 import contextlib
 import dataclasses
@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from rich import print as say
 
 from astr_jax.data.homography import HomographyPairs
+from astr_jax.data.lifted import LiftedPairs
 from astr_jax.data.loader import Prefetch
 from astr_jax.data.readers import PosedDataset, PosedPairs
 from astr_jax.data.scenes import Scene
@@ -19,7 +20,7 @@ from astr_jax.data.track_pairs import TrackPairs
 from astr_jax.data.worlds import atlas_of_some, render_pairs
 from astr_jax.supervision import PairBatch
 from astr_jax.training.devices import make_split
-from astr_jax.training.experiment import Experiment, Stage
+from astr_jax.training.experiment import KINDS, Experiment, Stage
 
 TEXTURES = 256  # photographs in the atlas of the worlds
 TEXTURE_SIDE = 256  # pixels
@@ -60,11 +61,7 @@ class Batches:
     ):
         self.mesh, self.pairs, self.seed = mesh, stage.batch_size, experiment.train.seed
         self.posed, self._told = posed, set()
-        shares = {
-            "worlds": experiment.worlds_share,
-            "posed": experiment.posed_share,
-            "tracks": experiment.tracks_share,
-        }
+        shares = {kind: getattr(experiment, f"{kind}_share") for kind in KINDS}
         self.shares = shares | {"homographies": 1 - sum(shares.values())}
         self.sources: dict[str, MakePairs] = {}
         if self.shares["worlds"] > 0:
@@ -74,10 +71,9 @@ class Batches:
         if self.shares["tracks"] > 0:
             given = experiment, stage, scenes, photos, difficulty
             self.sources["tracks"] = tracks_source(*given)
-        if self.shares["homographies"] > 1e-9:
-            self.sources["homographies"] = homographies_source(
-                experiment, stage, photos, difficulty
-            )
+        for kind, source in (("lifted", lifted_source), ("homographies", homographies_source)):
+            if self.shares[kind] > 1e-9:
+                self.sources[kind] = source(experiment, stage, photos, difficulty)
 
     def batch(self, step: int) -> PairBatch:
         """The batch of a step, on the mesh."""
@@ -97,12 +93,24 @@ class Batches:
 
     def ahead(self, start: int, num_threads: int) -> contextlib.closing[Prefetch]:
         """Iterates over the batches of steps start, start + 1, ..., made ahead of need."""
-        return contextlib.closing(Prefetch(self.batch, start=start, num_threads=num_threads))
+        threads = {"num_threads": num_threads, "ahead": max(8, 2 * num_threads)}
+        return contextlib.closing(Prefetch(self.batch, start=start, **threads))
 
 
 def homographies_source(experiment, stage: Stage, photos, difficulty) -> MakePairs:
     """Two views of a photograph, related by a homography."""
     data = HomographyPairs(photos, experiment.data_config(stage), experiment.train.seed)
+    return numbered(data, stage, difficulty)
+
+
+def lifted_source(experiment: Experiment, stage: Stage, photos, difficulty) -> MakePairs:
+    """A photograph made a scene, seen by two cameras."""
+    data = LiftedPairs(photos, experiment.lifted_config(stage), experiment.train.seed)
+    return numbered(data, stage, difficulty)
+
+
+def numbered(data, stage: Stage, difficulty) -> MakePairs:
+    """Of pairs with numbers: data.stack(numbers, difficulty)."""
 
     def make(step, rows, device):
         first = step * stage.batch_size
@@ -140,13 +148,7 @@ def tracks_source(experiment: Experiment, stage: Stage, scenes, photos, difficul
     if not scenes:
         raise ValueError("tracks_share is above 0: name the scenes by --tracks.")
     config, seed = experiment.tracks_config(stage), experiment.train.seed
-    data = TrackPairs(scenes, config, seed, photos)
-
-    def make(step, rows, device):
-        first = step * stage.batch_size
-        return data.stack(range(first + rows.start, first + rows.stop), difficulty(step))
-
-    return make
+    return numbered(TrackPairs(scenes, config, seed, photos), stage, difficulty)
 
 
 def posed_source(posed: PosedPairs | None, stage: Stage) -> MakePairs:

@@ -8,9 +8,11 @@ from jax.typing import ArrayLike
 
 from astr_jax.config import ModelConfig
 from astr_jax.data.homography import HomographyConfig
+from astr_jax.data.lifted import LiftedConfig
 from astr_jax.data.track_pairs import TracksConfig
 from astr_jax.data.worlds import WorldConfig
 
+KINDS = ("worlds", "tracks", "lifted", "posed")  # of pairs; what is left are homographies
 FINE_LOSSES = ("paper", "likelihood")
 _AT_LEAST_ONE = [
     (name, 1) for name in ("log_every", "validate_every", "milestone_every", "checkpoint_every")
@@ -131,17 +133,19 @@ class Experiment:
     worlds_share: float = 0.0  # of the batches that are synthetic worlds
     tracks: TracksConfig = dataclasses.field(default_factory=TracksConfig)
     tracks_share: float = 0.0  # that are real scenes with tracks
+    lifted: LiftedConfig = dataclasses.field(default_factory=LiftedConfig)
+    lifted_share: float = 0.0  # that are photographs made scenes
     posed_share: float = 0.0  # that are read from a data set with depth; the rest: homographies
     per_scene: int = 100  # pairs of each of its scenes in an epoch
     validation: ValidationConfig = ValidationConfig()
     note: str = ""  # for the weights files: where the data comes from, and its terms
 
     def __post_init__(self):
-        shares = self.worlds_share, self.tracks_share, self.posed_share
-        if min(shares) < 0 or sum(shares) > 1:
+        shares = {kind: getattr(self, f"{kind}_share") for kind in KINDS}
+        if min(shares.values()) < 0 or sum(shares.values()) > 1:
             raise ValueError(
-                "worlds_share, tracks_share and posed_share must lie in [0, 1], and their sum; got "
-                f"{self.worlds_share}, {self.tracks_share} and {self.posed_share}."
+                f"The shares of {', '.join(KINDS)} must lie in [0, 1], and their sum; got "
+                f"{', '.join(map(str, shares.values()))}."
             )
         if not self.stages:
             raise ValueError("stages must hold one stage at least; got none.")
@@ -197,3 +201,7 @@ class Experiment:
     def tracks_config(self, stage: Stage) -> TracksConfig:
         """The pairs of real scenes at a stage's image size."""
         return dataclasses.replace(self.tracks, height=stage.height, width=stage.width)
+
+    def lifted_config(self, stage: Stage) -> LiftedConfig:
+        """The lifted photographs at a stage's image size."""
+        return dataclasses.replace(self.lifted, height=stage.height, width=stage.width)

@@ -1,8 +1,10 @@
 """The training loop: resumes, shows what it does, validates, saves."""
 
+import bisect
 import contextlib
 import dataclasses
 import functools
+import itertools
 import pathlib
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from astr_jax.params import Params
 from astr_jax.training import devices
 from astr_jax.training.batches import Batches, Sources, hold_back, posed_pairs
 from astr_jax.training.checkpoints import UNSCORED, Checkpoints
+from astr_jax.training.clock import Clock, Every, check_clock, ended, unending
 from astr_jax.training.experiment import Experiment, Stage
 from astr_jax.training.lock import only_run
 from astr_jax.training.optimiser import schedule_of
@@ -36,6 +39,7 @@ from astr_jax.training.watching import progress_bar, short, stop_signals
 MOST_BAD_STEPS = 20  # in a row, that are not finite
 STEPS_AHEAD = 2  # that are started before the results of one are there
 STEPS_BETWEEN_ASKING = 4  # of several processes, whether one of them is to stop
+WEIGHTS_EVERY = 60.0  # seconds: the newest ones are written
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,7 @@ class Run:
     show: Callable[..., None]  # show(completed=pairs, scores=text) on the progress bar
     stop: Callable[[], bool]
     num_threads: int
+    clock: Clock | None  # by which stages end and the rate falls; None: by pairs
 
 
 def train(
@@ -61,6 +66,7 @@ def train(
     initial: Params | None = None,
     partial: bool = False,
     minutes: float | None = None,
+    by_clock: bool = False,
     num_threads: int = 2,
     mesh: Mesh | None = None,
 ) -> Params:
@@ -69,8 +75,9 @@ def train(
     Ends early, with everything saved, after `minutes` or, in the main thread, on SIGTERM or SIGINT;
     the same call goes on from there, on any number of devices. `initial`: weights to start from
     instead of fresh ones; partial: of them those layers whose names and shapes the model has
-    (`fitting`). mesh: of the devices, by default all (`devices.data_mesh`). Of several processes
-    all call this alike, and the first one writes.
+    (`fitting`). by_clock: stages, difficulty and learning rate follow the minutes, whatever the
+    speed (`clock.py`); such a run is one piece. mesh: of the devices, by default all
+    (`devices.data_mesh`). Of several processes all call this alike, and the first one writes.
 
     Raises ValueError where another process trains in workdir, where the run there, or `initial`
     (but if partial), is of another configuration, where there is nothing to take a part of or no
@@ -78,6 +85,10 @@ def train(
     MOST_BAD_STEPS steps in a row that are not finite.
     """
     deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+    clock = None
+    if by_clock:
+        check_clock(minutes, workdir)
+        clock, experiment = Clock.of(experiment, 60 * minutes), unending(experiment)
     mesh = devices.data_mesh() if mesh is None else mesh
     for stage in experiment.stages:
         devices.check_split(mesh, stage.pairs_at_once)
@@ -90,7 +101,8 @@ def train(
         progress_bar(disable=not first) as bar,
         Records(workdir, enabled=first) as records,
     ):
-        task = bar.add_task(experiment.name, total=experiment.pairs, scores="compiling")
+        total = None if clock else experiment.pairs
+        task = bar.add_task(experiment.name, total=total, scores="compiling")
         state = checkpoints.restore(like_state(experiment, mesh))
         if state is None:
             state = first_state(experiment, mesh, initial, partial=partial)
@@ -107,11 +119,12 @@ def train(
             show=functools.partial(bar.update, task),
             stop=lambda: devices.any_process(bool(stopped) or time.monotonic() >= deadline),
             num_threads=num_threads,
+            clock=clock,
         )
-        while int(state.step) < experiment.steps and not run.stop():
-            state = run_stage(run, state)
+        while int(state.step) < run.experiment.steps and not run.stop():
+            state, run = run_stage(run, state)
     step, steps = int(state.step), experiment.steps
-    if first and step < steps:
+    if first and step < steps and not clock:
         say(
             f"Stopped at step {step} of {steps}; the same command goes on from there. Elsewhere, "
             "with the weights alone: --init weights.safetensors --set "
@@ -120,25 +133,33 @@ def train(
     return averaged(state, experiment)
 
 
-def run_stage(run: Run, state: TrainState) -> TrainState:
-    """Runs a stage from where the state stands to its end, or until run.stop() says so."""
-    experiment, config = run.experiment, run.experiment.train
+def run_stage(run: Run, state: TrainState) -> tuple[TrainState, Run]:
+    """Runs a stage from where the state stands to its end, or until run.stop() says so. Returns
+    the run too: by the clock it learns how long the stage was."""
+    experiment, config, clock = run.experiment, run.experiment.train, run.clock
     start = int(state.step)
     stage, within, pairs = experiment.locate(start)
+    number = bisect.bisect_right([*itertools.accumulate(s.steps for s in experiment.stages)], start)
     end = start + stage.steps - within
     # Stages of other batch sizes go on in the list of pairs: none comes twice.
     offset = -(-(pairs - within * stage.batch_size) // stage.batch_size)
     train_step = compiled_step(experiment, run.mesh, fine=stage.fine, parts=stage.parts)
-    batches, validate = open_data(run, stage, lambda index: difficulty(stage, index - offset))
+
+    def difficulty(index: int) -> float:
+        share = clock.within(number) if clock else (index - offset) / max(1, stage.steps - 1)
+        return stage.start_difficulty + share * (stage.end_difficulty - stage.start_difficulty)
+
+    batches, validate = open_data(run, stage, difficulty)
     speed, schedule = Speed(experiment.model, stage, run.mesh), schedule_of(experiment)
-    recent, bad = [], 0
+    recent, bad, minute = [], 0, Every(WEIGHTS_EVERY)
     asks = 1 if jax.process_count() == 1 else STEPS_BETWEEN_ASKING
     with batches.ahead(offset + within, run.num_threads) as ahead:
         for step in range(start, end):
-            state, scores = train_step(state, next(ahead))
+            rate = clock.rate() if clock else 1.0
+            state, scores = train_step(state, next(ahead), rate)
             recent.append(scores)
             pairs += stage.batch_size
-            done = step + 1 == end
+            done = step + 1 == end or (clock is not None and clock.within(number) >= 1)
             logs = done or len(recent) >= config.log_every
             if len(recent) > STEPS_AHEAD:  # a stop need not wait for more steps than these
                 jax.block_until_ready(recent[-1 - STEPS_AHEAD])
@@ -147,19 +168,19 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
                 recent, first = jax.device_get(recent), step + 1 - len(recent)
                 bad = bad_in_a_row(bad, recent, step + 1)
                 means = mean_scores(recent) | speed.measure(len(recent))
-                means["learning_rate"] = float(schedule(step + 1))
-                means["difficulty"] = difficulty(stage, step - end + stage.steps)
+                means["learning_rate"] = rate * float(schedule(step + 1))
+                means["difficulty"] = difficulty(offset + step - end + stage.steps)
                 run.records.scalars(step + 1, pairs, means)
                 run.show(completed=pairs, scores=short(means))
                 tell_bad_steps(run, batches, recent, first, offset + within - start)
                 batches.say_bad_files()
                 recent = []
             score = None
-            due = crossed(pairs, stage.batch_size, config.validate_every)
-            if done or (due and not stopped):
+            due = done or crossed(pairs, stage.batch_size, config.validate_every)
+            if (due and not stopped) or (done and not clock):
                 with speed.paused():
                     score = validated(run, stage, validate, state, pairs)
-            if stopped or score is not None:
+            if minute.due() or stopped or score is not None:
                 save_weights(run.workdir / "weights.safetensors", state, experiment)
             if crossed(pairs, stage.batch_size, config.milestone_every):
                 name = f"weights-{pairs // 1000:06d}k.safetensors"
@@ -167,9 +188,12 @@ def run_stage(run: Run, state: TrainState) -> TrainState:
             due = crossed(pairs, stage.batch_size, config.checkpoint_every)
             if stopped or due or score is not None:
                 run.checkpoints.save(state, score)
-            if stopped:
+            if stopped or done:
                 break
-    return state
+    if clock:
+        run = dataclasses.replace(run, experiment=ended(experiment, number, step + 1 - start))
+        write_experiment(run.workdir, run.experiment)
+    return state, run
 
 
 def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
@@ -241,12 +265,6 @@ def tell_bad_steps(run: Run, batches: Batches, scores: list[dict], first: int, s
             f"[yellow]The loss or its gradient was not finite in {len(bad)} steps, first in step "
             f"{bad[0]}, which changed no weight. {kept}"
         )
-
-
-def difficulty(stage: Stage, step: int) -> float:
-    """Of the pairs of a step of the stage."""
-    share = step / max(1, stage.steps - 1)
-    return stage.start_difficulty + share * (stage.end_difficulty - stage.start_difficulty)
 
 
 def crossed(pairs: int, batch: int, every: int) -> bool:

@@ -123,8 +123,8 @@ def measure(experiment: Experiment, stage: Stage, sources: Sources, mesh: Mesh):
         data_cpu[name] = np.median([clocked(lambda k=k: make(k))[1] for k in range(1, 4)])
     batch, state = batches.batch(0), first_state(experiment, mesh)
     train_step = compiled_step(experiment, mesh, fine=stage.fine, parts=stage.parts)
-    step = train_step.lower(state, batch).compile()
-    state, _ = step(state, batch)
+    step = train_step.lower(state, batch, 1.0).compile()
+    state, _ = step(state, batch, 1.0)
     speed, times = Speed(experiment.model, stage, mesh), []
     for _ in range(STEPS):
         state, wall, cpu = run_step(step, state, batch)
@@ -132,7 +132,7 @@ def measure(experiment: Experiment, stage: Stage, sources: Sources, mesh: Mesh):
     wall, cpu = np.median(times, axis=0)
     names = names_of(step.as_text())
     parts = collections.Counter()
-    for operation, duration in traced(lambda: step(state, batch)).items():
+    for operation, duration in traced(lambda: step(state, batch, 1.0)).items():
         parts[part_of(names.get(operation, ""))] += duration
     rate = stage.batch_size / wall
     cost = Cost(
@@ -154,7 +154,7 @@ def clocked(call: Callable[[], object]) -> tuple[float, float]:
 def run_step(step, state, batch):
     """One step: the state after it, and its wall and CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
-    state, scores = step(state, batch)
+    state, scores = step(state, batch, 1.0)
     jax.block_until_ready((state, scores))
     return state, time.perf_counter() - wall, time.process_time() - cpu
 

@@ -32,7 +32,7 @@ def check_experiment(workdir: pathlib.Path, experiment: Experiment) -> dict | No
     old, new = json.loads(path.read_text()), json.loads(to_json(experiment))
     same_weights = architecture(from_json(ModelConfig, json.dumps(old["model"])))
     changed = ["model"] if same_weights != architecture(experiment.model) else []
-    for part in ("data", "worlds", "worlds_share", "posed_share", "per_scene"):
+    for part in ("data", "worlds", "worlds_share", "lifted_share", "posed_share", "per_scene"):
         if part in old and old[part] != new[part]:
             changed.append(part)
     for part in ("seed", "start_pairs"):

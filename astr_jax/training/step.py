@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from astr_jax.config import ModelConfig
 from astr_jax.supervision import PairBatch
@@ -52,18 +52,23 @@ def keys_for_step(seed: int, step: Int[Array, ""] | int, pairs: int) -> dict[str
 def make_train_step(
     model_config: ModelConfig, config: TrainConfig, optimizer, *, fine: bool, parts: int = 1
 ):
-    """Returns train_step(state, batch) -> (state, scores), to be compiled once per image size.
+    """Returns train_step(state, batch, rate) -> (state, scores), to be compiled once per image
+    size.
 
-    parts: micro-batches that the batch is computed in. A step whose loss or gradient is not finite
-    leaves the state as it is, but for the step number, and says so by scores["bad"] = 1.
+    rate: a factor on the optimiser's learning rate. parts: micro-batches that the batch is computed
+    in. A step whose loss or gradient is not finite leaves the state as it is, but for the step
+    number, and says so by scores["bad"] = 1.
     """
     gradient_of = make_gradient(model_config, config, fine=fine, parts=parts)
 
-    def train_step(state: TrainState, batch: PairBatch) -> tuple[TrainState, dict[str, Array]]:
+    def train_step(
+        state: TrainState, batch: PairBatch, rate: Float[Array, ""] | float = 1.0
+    ) -> tuple[TrainState, dict[str, Array]]:
         keys = keys_for_step(config.seed, state.step, len(batch))
         gradient, scores, batch_stats = gradient_of(state.params, state.batch_stats, batch, keys)
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        updates = jax.tree.map(lambda u: rate * u, updates)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(config.ema_decay, (1 + state.step) / (10 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
@@ -129,11 +134,11 @@ def compiled_step(experiment: Experiment, mesh: Mesh, *, fine: bool, parts: int)
         parts=parts,
     )
 
-    def on_mesh(state, batch):
+    def on_mesh(state, batch, rate):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return step(state, batch)
+            return step(state, batch, rate)
 
     same, split = devices.whole(mesh), devices.split(mesh)
     return jax.jit(
-        on_mesh, in_shardings=(same, split), out_shardings=(same, same), donate_argnums=0
+        on_mesh, in_shardings=(same, split, same), out_shardings=(same, same), donate_argnums=0
     )

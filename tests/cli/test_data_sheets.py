@@ -19,9 +19,10 @@ def photos(tmp_path):
     return folder
 
 
-def test_a_sheet_of_photographs_shows_its_pairs(photos, tmp_path):
+@pytest.mark.parametrize("kind", [(), ("--lifted",)])
+def test_a_sheet_of_photographs_shows_its_pairs(photos, tmp_path, kind):
     out = tmp_path / "sheet.png"
-    options = "--rows", "1", "--columns", "1"
+    options = "--rows", "1", "--columns", "1", *kind
     assert main(["data", "sheet", "--photos", str(photos), "--out", str(out), *options]) == 0
     assert cv2.imread(str(out)).std() > 5
 

@@ -9,7 +9,7 @@ import pytest
 from astr_jax.data.homography import HomographyConfig
 from astr_jax.data.readers import PosedDataset, PosedPair, PosedPairs
 from astr_jax.data.readers.views import View
-from astr_jax.supervision import DepthTruth, PlaneTruth
+from astr_jax.supervision import DepthTruth, LayersTruth, PlaneTruth
 from astr_jax.training import batches
 from astr_jax.training.batch_losses import loss_and_scores
 from astr_jax.training.batches import Batches, hold_back
@@ -115,6 +115,20 @@ def test_real_pairs_are_read_by_their_number(experiment, photos):
     jax.tree.map(np.testing.assert_array_equal, batches.batch(7), posed.stack(range(14, 16)))
     with pytest.raises(ValueError, match="name the data set with depth by --posed"):
         Batches(real, STAGE, data_mesh(jax.devices()[:1]), lambda step: 0.5)
+
+
+def test_lifted_photographs_take_their_share_and_fit_the_losses(experiment, photos, nano_variables):
+    train = dataclasses.replace(experiment.train, wrong_weight=1.0, soft_labels=True)
+    lifted = dataclasses.replace(experiment, worlds_share=0.0, lifted_share=1.0, train=train)
+    (batch,) = draw(lifted, photos, 0, 1)
+    assert isinstance(batch.truth, LayersTruth)
+    assert batch.image0.shape == batch.truth.layer1.shape == (2, 64, 96)
+    given = nano_variables["params"], nano_variables["batch_stats"], batch
+    losses = functools.partial(
+        loss_and_scores, model_config=lifted.model, config=train, fine=True, train=True
+    )
+    loss, (parts, _) = jax.eval_shape(losses, *given, keys_for_step(0, 0, 2))
+    assert loss.shape == parts["wrong"].shape == ()
 
 
 @pytest.mark.parametrize(("count", "held"), [(1, 0), (2, 1), (19, 1), (40, 2), (368, 18)])

@@ -12,40 +12,23 @@ the file as it reads the folder.
 import argparse
 import pathlib
 
-from rich.progress import track
-
-from astr_jax.cli.data.packing import add_packing, check_options
+from astr_jax.cli.data.packing import add_packing, add_without, check_options, read_folders
 from astr_jax.data.readers import BadFiles
-from astr_jax.data.scenes import list_scenes, pack_scenes, read_scene
+from astr_jax.data.scenes import pack_scenes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of astr data pack-scenes."""
-    parser.add_argument("folder", metavar="DIR", help="a folder of scenes")
+    parser.add_argument("scenes", metavar="DIR", help="a folder of scenes")
     add_packing(parser)
-    parser.add_argument(
-        "--without",
-        nargs="+",
-        default=[],
-        metavar="SCENE",
-        help="folders to leave out, such as those that are kept to measure on",
-    )
+    add_without(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Reads and packs all scenes, and says how much that is."""
     check_options(arguments, "scenes")
-    folders = list_scenes(arguments.folder)
-    if unknown := set(arguments.without) - {folder.name for folder in folders}:
-        raise ValueError(f"--without names no scene of the folder: {', '.join(sorted(unknown))}.")
-    folders = [folder for folder in folders if folder.name not in arguments.without]
-    if not folders:
-        raise ValueError("--without names every scene; none is left.")
     bad = BadFiles(skip=arguments.skip_bad)
-    scenes = [
-        read_scene(folder, long_side=arguments.side, bad=bad)
-        for folder in track(folders, "reading", transient=True)
-    ]
+    scenes = read_folders(arguments, bad)
     pack_scenes(scenes, arguments.out, quality=arguments.quality)
     size = pathlib.Path(arguments.out).stat().st_size
     if bad:

@@ -2,8 +2,10 @@
 
 examples:
   astr data sheet --photos DIR --out sheet.png
+  astr data sheet --photos DIR --out lifted.png --lifted
 
-What is red has no true match: it lies beyond the photograph's edge or behind an occluder.
+What is red has no true match: it lies beyond the photograph's edge or behind an occluder; of lifted
+photographs also what the other image hides or does not reach.
 """
 
 import argparse
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--difficulty", type=float, default=0.7, help="in [0, 1]; default 0.7")
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--columns", type=int, default=2, help="pairs in a row")
+    parser.add_argument("--lifted", action="store_true", help="pairs of lifted photographs")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other pairs")
 
 
@@ -43,5 +46,6 @@ def run(options: argparse.Namespace) -> None:
         columns=options.columns,
         difficulty=options.difficulty,
         seed=options.seed,
+        lifted=options.lifted,
     )
     save_pixels(sheet, options.out)
