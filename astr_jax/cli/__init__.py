@@ -25,7 +25,7 @@ GROUPS = {  # in the order of the map
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
-        *("places", "sweep", "phases", "gallery", "calibrate", "covariance", "scaling"),
+        *("tracks", "places", "sweep", "phases", "gallery", "calibrate", "covariance", "scaling"),
         *("spots", "model", "runtimes", "localise", "store", "bulk"),
     ),
     "data": ("sheet", "worlds", "pack", "pack-scenes", "check"),

@@ -63,22 +63,27 @@ class Scene:
         count = np.array([len(rows) for rows in self.rows])
         common = np.rint(overlap * np.minimum(count[:, None], count[None, :]))
         candidates = np.argwhere(np.triu(common >= LEAST_COMMON, k=1)).tolist()
-        wanted = [pair for pair in candidates if self._parallax(*pair) >= LEAST_ANGLE]
+        wanted = [pair for pair in candidates if np.median(self.parallax(*pair)) >= LEAST_ANGLE]
         index = np.array(wanted, int).reshape(-1, 2)
         return index, overlap[index[:, 0], index[:, 1]]
+
+    @functools.cached_property
+    def views(self) -> Int[np.ndarray, " m"]:
+        """How many images see each point."""
+        return np.bincount(np.concatenate(self.rows), minlength=len(self.xyz))
 
     def common(self, i: int, j: int) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " t"]]:
         """Where the points that both images see stand among the points of each."""
         _, at_i, at_j = np.intersect1d(self.rows[i], self.rows[j], return_indices=True)
         return at_i, at_j
 
-    def _parallax(self, i: int, j: int) -> float:
-        """The median angle, degrees, under which common points see both cameras."""
+    def parallax(self, i: int, j: int) -> Float[np.ndarray, " t"]:
+        """The angles, degrees, under which the points that both images see see both cameras."""
         at_i, _ = self.common(i, j)
         points = self.xyz[self.rows[i][at_i]]
         rays = [points - camera_centre(pose) for pose in self.cam_from_world[[i, j]]]
         a, b = (ray / np.linalg.norm(ray, axis=-1, keepdims=True) for ray in rays)
-        return float(np.median(np.degrees(np.arccos(np.clip((a * b).sum(axis=-1), -1, 1)))))
+        return np.degrees(np.arccos(np.clip((a * b).sum(axis=-1), -1, 1)))
 
 
 def camera_centre(cam_from_world: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3"]:
