@@ -19,7 +19,8 @@ from collections.abc import Iterator
 
 GROUPS = {  # in the order of the map
     "": (
-        *("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
+        *("match", "demo", "info", "bench", "warm", "export"),
+        *("train", "curves", "adapt"),
         *("reconstruct", "pairs", "match-pairs", "tracks", "database", "localise"),
     ),
     "eval": (

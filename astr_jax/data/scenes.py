@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -67,6 +67,17 @@ class Scene:
         index = np.array(wanted, int).reshape(-1, 2)
         return index, overlap[index[:, 0], index[:, 1]]
 
+    def only(self, images: Sequence[int]) -> "Scene":
+        """The same with these of the images alone; the points stay."""
+        return dataclasses.replace(
+            self,
+            images=tuple(self.images[k] for k in images),
+            K=self.K[images],
+            cam_from_world=self.cam_from_world[images],
+            rows=tuple(self.rows[k] for k in images),
+            keypoints=tuple(self.keypoints[k] for k in images),
+        )
+
     @functools.cached_property
     def views(self) -> Int[np.ndarray, " m"]:
         """How many images see each point."""
@@ -102,29 +113,36 @@ def read_scene(
     bad = BadFiles(skip=False) if bad is None else bad
     folder = pathlib.Path(folder)
     model = model_folder(folder)
-    points, views = read_points(model), read_images(model)
-    row_of = {number: row for row, number in enumerate(sorted(points))}
-    xyz = np.array([points[number] for number in row_of]).reshape(-1, 3)
-    images, Ks, poses, seen = [], [], [], []
-    for view in views:
-        image = None
+    points, pictures = read_points(model), []
+    for view in read_images(model):
         with bad.skipped():
             image = shrunk_photo(_picture(folder / "images" / view.name, view), long_side)
-        if image is None:
-            continue
+            pictures.append((image, view))
+    return scene_of(folder.name, points, pictures)
+
+
+def scene_of(
+    name: str,
+    points: Mapping[int, Sequence[float]],
+    pictures: Sequence[tuple[UInt8[np.ndarray, "_ _"], ModelImage]],
+) -> Scene:
+    """A scene of points by their numbers, and of grey images, each with what the model says of it;
+    an image may be smaller than its camera."""
+    row_of = {number: row for row, number in enumerate(sorted(points))}
+    xyz = np.array([points[number] for number in row_of]).reshape(-1, 3)
+    Ks, rows, keypoints = [], [], []
+    for image, view in pictures:
         scale = view.size[1] / image.shape[1], view.size[0] / image.shape[0]
-        images.append(image)
-        poses.append(view.cam_from_world)
         Ks.append(shrunk_intrinsics(view.K, scale))
-        rows, keypoints = _measured(view, row_of, xyz)
-        seen.append((rows, shrunk_points(keypoints, scale)))
+        seen, at = _measured(view, row_of, xyz)
+        rows.append(seen), keypoints.append(shrunk_points(at, scale))
     return Scene(
-        name=folder.name,
-        images=tuple(images),
+        name=name,
+        images=tuple(image for image, _ in pictures),
         K=np.array(Ks).reshape(-1, 3, 3),
-        cam_from_world=np.array(poses).reshape(-1, 4, 4),
-        rows=tuple(rows for rows, _ in seen),
-        keypoints=tuple(keypoints for _, keypoints in seen),
+        cam_from_world=np.array([view.cam_from_world for _, view in pictures]).reshape(-1, 4, 4),
+        rows=tuple(rows),
+        keypoints=tuple(keypoints),
         xyz=xyz,
     )
 

@@ -1,6 +1,6 @@
 """What matchers make of the tracks of scenes, and how two of them differ, as Markdown."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from astr_jax.evaluation.studies.tracks import (
     MEASURES,
@@ -47,11 +47,11 @@ def in_words(name: str, what: Measured, *, signed: bool = False) -> str:
     digits, factor = (2, 1) if name == MEDIAN else (0, 1) if name == "matches" else (1, 100)
     form = f"{{:{'+' if signed else ''}.{digits}f}}"
     value, low, high = (form.format(factor * x) for x in (what.value, what.low, what.high))
-    return f"{value} [{low}, {high}]" + (" *" if signed and what.told else "")
+    return f"{value} [{low}, {high}]"
 
 
-def _scenes(found) -> Iterator[str]:
-    return iter(dict.fromkeys(record.scene for records in found for record in records))
+def _scenes(found: Iterable[Records]) -> list[str]:
+    return list(dict.fromkeys(record.scene for records in found for record in records))
 
 
 def _of(scene: str, records: Records) -> Records:
@@ -60,11 +60,15 @@ def _of(scene: str, records: Records) -> Records:
 
 def _cells(records: Records, of: Callable[[str], Measured], *, signed=False) -> list[str]:
     """A cell for each measure; "-" where some of the records lack it."""
-    known = [all(name in record.scores for record in records) for name in MEASURES]
-    return [
-        in_words(name, of(name), signed=signed) if there else "-"
-        for name, there in zip(MEASURES, known, strict=True)
-    ]
+    cells = []
+    for name in MEASURES:
+        if not all(name in record.scores for record in records):
+            cells.append("-")
+            continue
+        what = of(name)
+        mark = " *" if signed and what.told else ""
+        cells.append(in_words(name, what, signed=signed) + mark)
+    return cells
 
 
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
