@@ -103,10 +103,14 @@ def score_pairs(
     pairs: list[tuple[int, int]],
     config: AdaptConfig,
     on_pair: Callable[[], None] = lambda: None,
+    *,
+    points_alone: bool = False,
 ) -> list[TrackRecord]:
-    """The records of weights on pairs of the whole scene. on_pair hears of each."""
+    """The records of weights on pairs of the whole scene. on_pair hears of each; points_alone: as
+    in records_of."""
     matcher, records = matcher_of(fold_params(params), config.resize), []
-    for record in records_of(matcher, parts.whole, pairs, config.seed):
+    given = matcher, parts.whole, pairs, config.seed
+    for record in records_of(*given, points_alone=points_alone):
         records.append(record)
         on_pair()
     return records
@@ -131,7 +135,8 @@ def train(
 
     def judge(found: Params) -> float:
         found = found.replace(calibration=params.calibration)
-        return measured(score_pairs(found, parts, parts.choosing, config), MEASURE).value
+        records = score_pairs(found, parts, parts.choosing, config, points_alone=True)
+        return measured(records, MEASURE).value
 
     loop.train(
         experiment,

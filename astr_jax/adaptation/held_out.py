@@ -22,8 +22,9 @@ def parted(scene: Scene, *, every: int, most: int, seed: int = 0) -> Parts:
     """Holds out every so many-th image, by turns to judge by and to choose by.
 
     A pair judges if one of its images was held out for that and none to choose by, and the other
-    way round; of each kind at most `most` are drawn. So no image that is held out is trained on,
-    and what judges is not what chose. Raises ValueError for a scene that is too small.
+    way round; at most `most` that judge are drawn, and half as many that choose. So no image that
+    is held out is trained on, and what judges is not what chose. Raises ValueError for a scene that
+    is too small.
     """
     count = len(scene.images)
     held = range(every // 2, count, every)
@@ -34,7 +35,7 @@ def parted(scene: Scene, *, every: int, most: int, seed: int = 0) -> Parts:
         )
     judges, choosers = held[0::2], held[1::2]
 
-    def pairs_of(some: range, others: range) -> list[tuple[int, int]]:
+    def pairs_of(some: range, others: range, most: int) -> list[tuple[int, int]]:
         index, _ = scene.pairs
         rows = [bool({*pair} & {*some}) and not {*pair} & {*others} for pair in index.tolist()]
         drawn = draw_pairs(scene, most, seed, among=index[rows])
@@ -46,4 +47,9 @@ def parted(scene: Scene, *, every: int, most: int, seed: int = 0) -> Parts:
         return drawn
 
     rest = [k for k in range(count) if k not in held]
-    return Parts(scene, scene.only(rest), pairs_of(choosers, judges), pairs_of(judges, choosers))
+    return Parts(
+        scene,
+        scene.only(rest),
+        pairs_of(choosers, judges, -(-most // 2)),
+        pairs_of(judges, choosers, most),
+    )

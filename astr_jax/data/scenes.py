@@ -69,6 +69,7 @@ class Scene:
 
     def only(self, images: Sequence[int]) -> "Scene":
         """The same with these of the images alone; the points stay."""
+        images = list(images)
         return dataclasses.replace(
             self,
             images=tuple(self.images[k] for k in images),

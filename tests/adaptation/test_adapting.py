@@ -45,7 +45,9 @@ def test_what_is_held_out_is_not_trained_on_and_what_judges_does_not_choose(fold
         id(scene.images[k]) for k in (0, 2, 3, 5, 6, 8)
     ]
     np.testing.assert_array_equal(parts.train.keypoints[1], scene.keypoints[2])
-    assert parted(scene, every=3, most=5).judging == parts.judging[:5]
+    few = parted(scene, every=3, most=5)
+    assert few.judging == parts.judging[:5]
+    assert few.choosing == parts.choosing[:3]
 
 
 def test_too_few_photographs_are_refused(folder):
@@ -93,7 +95,7 @@ def astr_adapt(folder, tmp_path, monkeypatch, nano_variables, nano_config):
     monkeypatch.setattr(adapt, "AdaptConfig", functools.partial(adapt.AdaptConfig, **SMALL))
     asked = []
 
-    def score_pairs(params, parts, pairs, config, on_pair=lambda: None):
+    def score_pairs(params, parts, pairs, config, on_pair=None, points_alone=False):
         asked.append((params, pairs == parts.judging))
         rng = np.random.default_rng(0)
         return records(rng.uniform(0.4, 0.6, len(pairs)) + 0.01 * len(asked))

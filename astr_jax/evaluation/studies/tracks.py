@@ -106,9 +106,15 @@ def draw_pairs(
 
 
 def records_of(
-    matcher: NamedMatcher, scene: Scene, pairs: Sequence[tuple[int, int]], seed: int = 0
+    matcher: NamedMatcher,
+    scene: Scene,
+    pairs: Sequence[tuple[int, int]],
+    seed: int = 0,
+    *,
+    points_alone: bool = False,
 ) -> Iterator[TrackRecord]:
-    """The record of every pair, in order; each image is encoded once. seed: of the points."""
+    """The record of every pair, in order; each image is encoded once. seed: of the points.
+    points_alone: without ordinary matches, which takes half the time."""
     encoded = {k: matcher.encode(scene.images[k]) for k in sorted({k for ij in pairs for k in ij})}
     for i, j in pairs:
         points0, points1 = asked_points(scene, i, j, seed)
@@ -116,10 +122,11 @@ def records_of(
         if matcher.locate is not None:
             found = np.asarray(matcher.locate(encoded[i], encoded[j], points0))
             scores |= _of_points(np.linalg.norm(found - points1, axis=1))
-        matches = checked_matches(matcher.match(encoded[i], encoded[j]))
-        pose = relative_pose(scene.cam_from_world[i], scene.cam_from_world[j])
-        matrix = fundamental_matrix(pose, scene.K[i], scene.K[j])
-        scores |= _of_lines(line_distances(matches.points0, matches.points1, matrix))
+        if not points_alone:
+            matches = checked_matches(matcher.match(encoded[i], encoded[j]))
+            pose = relative_pose(scene.cam_from_world[i], scene.cam_from_world[j])
+            matrix = fundamental_matrix(pose, scene.K[i], scene.K[j])
+            scores |= _of_lines(line_distances(matches.points0, matches.points1, matrix))
         yield TrackRecord(scene=scene.name, image0=i, image1=j, points=len(points0), scores=scores)
 
 
