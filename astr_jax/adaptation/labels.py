@@ -45,7 +45,7 @@ def read_labels(
     found = pycolmap.Reconstruction(str(model))
     images = {image.name: image for image in found.images.values()}
     points = {
-        number: point.xyz
+        number: tuple(point.xyz.tolist())
         for number, point in found.points3D.items()
         if point.track.length() >= LEAST_VIEWS
     }

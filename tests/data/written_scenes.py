@@ -26,6 +26,7 @@ def write_scene(folder, rng, *, views=3, points=60, step=0.4, off=0.0):
         picture = rng.integers(0, 255, (HEIGHT, WIDTH), dtype=np.uint8)
         cv2.imwrite(str(folder / "images" / f"{k}.png"), cv2.GaussianBlur(picture, (0, 0), 2))
     (folder / "sparse" / "images.txt").write_text(images)
-    lines = (f"{n + 1} {x} {y} {z} 0 0 0 0.1 1 0\n" for n, (x, y, z) in enumerate(xyz))
+    tracks = [" ".join(f"{k + 1} {n}" for k in range(views)) for n in range(points)]
+    lines = (f"{n + 1} {x} {y} {z} 0 0 0 0.1 {tracks[n]}\n" for n, (x, y, z) in enumerate(xyz))
     (folder / "sparse" / "points3D.txt").write_text("".join(lines))
     return xyz

@@ -143,7 +143,7 @@ def test_differences_over_the_same_pairs_are_told_where_scores_are_not(rng):
 
 def test_the_model_answers_for_every_point_however_sure(nano_variables, nano_config, make_images):
     params = fold_params(Params(nano_variables, nano_config))
-    matcher = matcher_of(params, resize=96)
+    matcher = matcher_of(params, resize=96, upright=True, polish=False)
     images = [np.asarray(255 * make_images(k, (1, 64, 96))[0, ..., 0], np.uint8) for k in (0, 1)]
     points0 = np.array([[10.0, 12.5], [80.2, 40], [50, 30]])
     found = matcher.locate(*map(matcher.encode, images), points0)
