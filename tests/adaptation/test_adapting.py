@@ -80,6 +80,17 @@ def test_better_is_what_the_whole_interval_says(rng):
     assert not adapt.Verdict(much.after, much.before).better
 
 
+def test_half_of_the_pairs_are_real_and_the_rate_is_low(nano_variables, nano_config):
+    params = Params(nano_variables, nano_config)
+    experiment = adapt.experiment_of(params, adapt.AdaptConfig(pairs=400), "A note.")
+    assert experiment.model == nano_config
+    assert experiment.tracks_share == 0.5
+    assert experiment.train.learning_rate == 3e-4
+    assert experiment.train.warmup_pairs == 40
+    assert (experiment.pairs, experiment.train.validate_every) == (400, 100)
+    assert experiment.note == "A note."
+
+
 def test_a_run_needs_pairs_for_every_checkpoint():
     with pytest.raises(ValueError, match="pairs must be at least 32; got 31"):
         adapt.AdaptConfig(pairs=31)
@@ -87,13 +98,21 @@ def test_a_run_needs_pairs_for_every_checkpoint():
 
 @pytest.fixture
 def astr_adapt(folder, tmp_path, monkeypatch, nano_variables, nano_config):
-    """astr_adapt(*words) -> its code: of the smallest model and pictures. Pairs are not matched:
-    the weights of the second checkpoint are said to be best."""
+    """astr_adapt(*words) -> its code: of the smallest model and pictures, coarse and of real pairs
+    alone, so that one step compiles. Pairs are not matched: the weights of the second checkpoint
+    are said to be best."""
     calibration = Calibration(sigma_factor=1.25)
     params = Params(nano_variables, nano_config, calibration)
     save_params(tmp_path / "start.safetensors", params, note="Of no use.")
     monkeypatch.setattr(adapt, "AdaptConfig", functools.partial(adapt.AdaptConfig, **SMALL))
-    asked = []
+    whole, asked = adapt.experiment_of, []
+
+    def coarse(*given):
+        experiment = whole(*given)
+        stage = dataclasses.replace(experiment.stages[0], fine=False)
+        return dataclasses.replace(experiment, tracks_share=1.0, stages=(stage,))
+
+    monkeypatch.setattr(adapt, "experiment_of", coarse)
 
     def score_pairs(params, parts, pairs, config, on_pair=None, points_alone=False):
         asked.append((params, pairs == parts.judging))
@@ -112,7 +131,7 @@ def astr_adapt(folder, tmp_path, monkeypatch, nano_variables, nano_config):
     return run
 
 
-def test_better_weights_are_written_and_say_where_they_come_from(astr_adapt, capsys):
+def test_better_weights_are_written_and_say_where_they_come_from(astr_adapt, monkeypatch, capsys):
     assert astr_adapt() == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "9 photographs; trained on: 6, in" in printed
@@ -132,19 +151,14 @@ def test_better_weights_are_written_and_say_where_they_come_from(astr_adapt, cap
     for found in (written, judged):
         assert found.calibration == best.calibration
         jax.tree.map(np.testing.assert_array_equal, found.variables, best.variables)
-    # The same again trains nothing, and other options are refused.
-    assert astr_adapt() == 0
-    assert [judging for _, judging in astr_adapt.asked[4:]] == [True, True]
-    assert astr_adapt("--rate", "1e-4") == 2
-    assert "was begun with other settings: rate" in capsys.readouterr().err
-
-
-def test_where_nothing_is_gained_the_old_weights_are_written(astr_adapt, monkeypatch, capsys):
+    # The same again trains nothing. Where nothing is gained the old weights are written.
     monkeypatch.setattr(adapt.Verdict, "better", property(lambda self: False))
     assert astr_adapt() == 0
     assert "Not better on the photographs held out" in capsys.readouterr().out
-    start, out = (astr_adapt.folder / f"{name}.safetensors" for name in ("start", "mine"))
-    assert out.read_bytes() == start.read_bytes()
+    assert [judging for _, judging in astr_adapt.asked[4:]] == [True, True]
+    assert out.read_bytes() == (astr_adapt.folder / "start.safetensors").read_bytes()
+    assert astr_adapt("--rate", "1e-4") == 2
+    assert "was begun with other settings: rate" in capsys.readouterr().err
 
 
 def test_a_run_that_was_stopped_writes_nothing_and_goes_on(astr_adapt, monkeypatch, capsys):
