@@ -76,7 +76,7 @@ def experiment_of(params: Params, config: AdaptConfig, note: str) -> Experiment:
         seed=config.seed,
         log_every=5,
         validate_every=every,
-        checkpoint_every=every,
+        checkpoint_every=max(config.batch_size, every // 4),  # trying them takes minutes, too
     )
     stage = Stage(
         pairs=config.pairs,
