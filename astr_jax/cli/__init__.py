@@ -19,13 +19,14 @@ from collections.abc import Iterator
 
 GROUPS = {  # in the order of the map
     "": (
-        *("match", "demo", "info", "bench", "warm", "export", "train", "curves"),
+        *("match", "demo", "info", "bench", "warm", "export"),
+        *("train", "curves", "adapt"),
         *("reconstruct", "pairs", "match-pairs", "tracks", "database", "localise"),
     ),
     "eval": (
         *("pairs", "megadepth1500", "scannet1500", "hpatches", "colmap"),
         *("aachen", "inloc", "table", "compare", "page"),
-        *("places", "sweep", "phases", "gallery", "calibrate", "covariance", "scaling"),
+        *("tracks", "places", "sweep", "phases", "gallery", "calibrate", "covariance", "scaling"),
         *("spots", "model", "runtimes", "localise", "store", "bulk"),
     ),
     "data": ("sheet", "worlds", "pack", "pack-scenes", "check"),

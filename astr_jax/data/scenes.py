@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -64,22 +64,39 @@ class Scene:
         count = np.array([len(rows) for rows in self.rows])
         common = np.rint(overlap * np.minimum(count[:, None], count[None, :]))
         candidates = np.argwhere(np.triu(common >= LEAST_COMMON, k=1)).tolist()
-        wanted = [pair for pair in candidates if self._parallax(*pair) >= LEAST_ANGLE]
+        wanted = [pair for pair in candidates if np.median(self.parallax(*pair)) >= LEAST_ANGLE]
         index = np.array(wanted, int).reshape(-1, 2)
         return index, overlap[index[:, 0], index[:, 1]]
+
+    def only(self, images: Sequence[int]) -> "Scene":
+        """The same with these of the images alone; the points stay."""
+        images = list(images)
+        return dataclasses.replace(
+            self,
+            images=tuple(self.images[k] for k in images),
+            K=self.K[images],
+            cam_from_world=self.cam_from_world[images],
+            rows=tuple(self.rows[k] for k in images),
+            keypoints=tuple(self.keypoints[k] for k in images),
+        )
+
+    @functools.cached_property
+    def views(self) -> Int[np.ndarray, " m"]:
+        """How many images see each point."""
+        return np.bincount(np.concatenate(self.rows), minlength=len(self.xyz))
 
     def common(self, i: int, j: int) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " t"]]:
         """Where the points that both images see stand among the points of each."""
         _, at_i, at_j = np.intersect1d(self.rows[i], self.rows[j], return_indices=True)
         return at_i, at_j
 
-    def _parallax(self, i: int, j: int) -> float:
-        """The median angle, degrees, under which common points see both cameras."""
+    def parallax(self, i: int, j: int) -> Float[np.ndarray, " t"]:
+        """The angles, degrees, under which the points that both images see see both cameras."""
         at_i, _ = self.common(i, j)
         points = self.xyz[self.rows[i][at_i]]
         rays = [points - camera_centre(pose) for pose in self.cam_from_world[[i, j]]]
         a, b = (ray / np.linalg.norm(ray, axis=-1, keepdims=True) for ray in rays)
-        return float(np.median(np.degrees(np.arccos(np.clip((a * b).sum(axis=-1), -1, 1)))))
+        return np.degrees(np.arccos(np.clip((a * b).sum(axis=-1), -1, 1)))
 
 
 def camera_centre(cam_from_world: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3"]:
@@ -98,29 +115,36 @@ def read_scene(
     bad = BadFiles(skip=False) if bad is None else bad
     folder = pathlib.Path(folder)
     model = model_folder(folder)
-    points, views = read_points(model), read_images(model)
-    row_of = {number: row for row, number in enumerate(sorted(points))}
-    xyz = np.array([points[number] for number in row_of]).reshape(-1, 3)
-    images, Ks, poses, seen = [], [], [], []
-    for view in views:
-        image = None
+    points, pictures = read_points(model), []
+    for view in read_images(model):
         with bad.skipped():
             image = shrunk_photo(_picture(folder / "images" / view.name, view), long_side)
-        if image is None:
-            continue
+            pictures.append((image, view))
+    return scene_of(folder.name, points, pictures)
+
+
+def scene_of(
+    name: str,
+    points: Mapping[int, Sequence[float]],
+    pictures: Sequence[tuple[UInt8[np.ndarray, "_ _"], ModelImage]],
+) -> Scene:
+    """A scene of points by their numbers, and of grey images, each with what the model says of it;
+    an image may be smaller than its camera."""
+    row_of = {number: row for row, number in enumerate(sorted(points))}
+    xyz = np.array([points[number] for number in row_of]).reshape(-1, 3)
+    Ks, rows, keypoints = [], [], []
+    for image, view in pictures:
         scale = view.size[1] / image.shape[1], view.size[0] / image.shape[0]
-        images.append(image)
-        poses.append(view.cam_from_world)
         Ks.append(shrunk_intrinsics(view.K, scale))
-        rows, keypoints = _measured(view, row_of, xyz)
-        seen.append((rows, shrunk_points(keypoints, scale)))
+        seen, at = _measured(view, row_of, xyz)
+        rows.append(seen), keypoints.append(shrunk_points(at, scale))
     return Scene(
-        name=folder.name,
-        images=tuple(images),
+        name=name,
+        images=tuple(image for image, _ in pictures),
         K=np.array(Ks).reshape(-1, 3, 3),
-        cam_from_world=np.array(poses).reshape(-1, 4, 4),
-        rows=tuple(rows for rows, _ in seen),
-        keypoints=tuple(keypoints for _, keypoints in seen),
+        cam_from_world=np.array([view.cam_from_world for _, view in pictures]).reshape(-1, 4, 4),
+        rows=tuple(rows),
+        keypoints=tuple(keypoints),
         xyz=xyz,
     )
 

@@ -56,6 +56,7 @@ class Run:
     stop: Callable[[], bool]
     num_threads: int
     clock: Clock | None  # by which stages end and the rate falls; None: by pairs
+    judge: Callable[[Params], float] | None
 
 
 def train(
@@ -69,6 +70,7 @@ def train(
     by_clock: bool = False,
     num_threads: int = 2,
     mesh: Mesh | None = None,
+    judge: Callable[[Params], float] | None = None,
 ) -> Params:
     """Trains, or goes on with the run in workdir, and returns the averaged weights.
 
@@ -77,7 +79,9 @@ def train(
     instead of fresh ones; partial: of them those layers whose names and shapes the model has
     (`fitting`). by_clock: stages, difficulty and learning rate follow the minutes, whatever the
     speed (`clock.py`); such a run is one piece. mesh: of the devices, by default all
-    (`devices.data_mesh`). Of several processes all call this alike, and the first one writes.
+    (`devices.data_mesh`). judge: scores averaged weights in place of the experiment's own
+    validation; the more the better, and not negative. Of several processes all call this alike, and
+    the first one writes.
 
     Raises ValueError where another process trains in workdir, where the run there, or `initial`
     (but if partial), is of another configuration, where there is nothing to take a part of or no
@@ -120,6 +124,7 @@ def train(
             stop=lambda: devices.any_process(bool(stopped) or time.monotonic() >= deadline),
             num_threads=num_threads,
             clock=clock,
+            judge=judge,
         )
         while int(state.step) < run.experiment.steps and not run.stop():
             state, run = run_stage(run, state)
@@ -215,7 +220,7 @@ def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
         posed=posed,
     )
     validate = None
-    if devices.is_first() and experiment.validation.photo_pairs:
+    if devices.is_first() and experiment.validation.photo_pairs and run.judge is None:
         validate = make_validation(experiment, stage, sources.validation_photos, held)
     return batches, validate
 
@@ -223,7 +228,11 @@ def open_data(run: Run, stage: Stage, difficulty: Callable[[int], float]):
 def validated(run: Run, stage: Stage, validate, state: TrainState, pairs: int) -> float:
     """Tries the averaged weights, on the first process; returns the score to be best at."""
     score = UNSCORED
-    if validate is not None:
+    if run.judge is not None and devices.is_first():
+        run.show(completed=pairs, scores="validating")
+        score = run.judge(averaged(state, run.experiment))
+        run.records.scalars(int(state.step), pairs, {"score": score}, split="validation")
+    elif validate is not None:
         run.show(completed=pairs, scores="validating")
         outcome = validate(averaged(state, run.experiment).variables)
         run.records.scalars(int(state.step), pairs, outcome.scores, split="validation")

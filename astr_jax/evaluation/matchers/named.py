@@ -17,7 +17,7 @@ from astr_jax.evaluation.matchers.classic import MATCHERS
 from astr_jax.evaluation.scores.found import MatchFunction
 from astr_jax.matching import RESIZE, EncodedImage, Matcher, MatchOptions
 from astr_jax.matching.polishing import ALL
-from astr_jax.params import Calibration, find_weights, load_params
+from astr_jax.params import Calibration, Params, find_weights, load_params
 
 
 def as_given(image):
@@ -31,13 +31,15 @@ class NamedMatcher:
 
     match(image0, image1, K0=None, K1=None) returns keypoints0 [k 2], keypoints1 [k 2], confidence
     [k] and perhaps sigma [k]. An image is uint8 grey [h w], or what `encode` made of one, which is
-    worth keeping where an image is in many pairs.
+    worth keeping where an image is in many pairs. locate(image0, image1, points0 [k 2]) returns
+    where these points lie in image 1 [k 2], however sure; None where the matcher cannot be asked.
     """
 
     match: MatchFunction
     settings: dict
     device: jax.Device | None = None
     encode: Callable = as_given
+    locate: Callable | None = None
 
 
 def astr_matcher(
@@ -56,20 +58,36 @@ def astr_matcher(
     path = find_weights(weights)
     params = load_params(path)
     params = params.replace(calibration=calibration or params.calibration)
-    options = MatchOptions(resize=resize or RESIZE, upright=upright, polish=polish)
-    matcher = Matcher(params, options)
-
-    def astr(img0, img1, K0=None, K1=None):
-        image0, image1 = (
-            image if isinstance(image, EncodedImage) else matcher.encode(image, name=name)
-            for image, name in ((img0, "img0"), (img1, "img1"))
-        )
-        found = matcher.match(image0, image1, K0, K1).compact()
-        return found.keypoints0, found.keypoints1, found.confidence, found.sigma
-
-    settings = {
+    named = matcher_of(params, resize, upright=upright, polish=polish)
+    file = {
         "weights": path.name,
         "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    return dataclasses.replace(named, settings=file | named.settings)
+
+
+def matcher_of(
+    params: Params, resize: int | None = None, *, upright="auto", polish: object = True
+) -> NamedMatcher:
+    """The same of weights in memory, folded."""
+    options = MatchOptions(resize=resize or RESIZE, upright=upright, polish=polish)
+    matcher = Matcher(params, options)
+    whatever = Matcher(params, dataclasses.replace(options, threshold=0.0))
+
+    def encoded(*images):
+        return (
+            image if isinstance(image, EncodedImage) else matcher.encode(image, name=f"img{k}")
+            for k, image in enumerate(images)
+        )
+
+    def astr(img0, img1, K0=None, K1=None):
+        found = matcher.match(*encoded(img0, img1), K0, K1).compact()
+        return found.keypoints0, found.keypoints1, found.confidence, found.sigma
+
+    def locate(img0, img1, points0):
+        return whatever.match(*encoded(img0, img1), keypoints0=points0).keypoints1
+
+    settings = {
         "match_resize": matcher.options.resize,
         "match_threshold": matcher.threshold,
         "match_scales": matcher.options.scales,
@@ -77,7 +95,9 @@ def astr_matcher(
     }
     settings |= {"upright": upright} | ({} if polish is True else {"polish": polish})
     device = jax.local_devices()[0]
-    return NamedMatcher(match=astr, settings=settings, device=device, encode=matcher.encode)
+    return NamedMatcher(
+        match=astr, settings=settings, device=device, encode=matcher.encode, locate=locate
+    )
 
 
 class AstrCandidates:

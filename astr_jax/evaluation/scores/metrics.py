@@ -153,6 +153,19 @@ def symmetric_epipolar_error(
     return algebraic * (1.0 / normal0 + 1.0 / normal1)
 
 
+def line_distances(
+    points0: Float[np.ndarray, "k 2"],
+    points1: Float[np.ndarray, "k 2"],
+    matrix: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, " k"]:
+    """How far each point of image 1 lies from the epipolar line of its partner, in its units [k].
+
+    matrix: the fundamental matrix for pixels, the essential one for the plane at depth 1.
+    """
+    algebraic, normal1, _ = _epipolar_terms(points0, points1, matrix)
+    return np.sqrt(algebraic / normal1)
+
+
 def epipolar_errors(
     points0: Float[np.ndarray, "k 2"],
     points1: Float[np.ndarray, "k 2"],
