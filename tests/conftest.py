@@ -20,8 +20,8 @@ jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for what runs on se
 # results; commands under test inherit the second.
 jax.config.update("jax_disable_most_optimizations", True)
 if jax.__version_info__ < (0, 11):  # an XLA that does not know a flag ends the process
-    flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
-    os.environ["XLA_FLAGS"] = " ".join(flags).strip()
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 # Tracing makes a great many objects that stay, and looking through them again and again takes a
 # quarter of its time.

@@ -144,8 +144,8 @@ class Experiment:
         shares = {kind: getattr(self, f"{kind}_share") for kind in KINDS}
         if min(shares.values()) < 0 or sum(shares.values()) > 1:
             raise ValueError(
-                f"The shares of {', '.join(KINDS)} must lie in [0, 1], and their sum; got "
-                f"{', '.join(map(str, shares.values()))}."
+                f"{', '.join(f'{kind}_share' for kind in KINDS)} must lie in [0, 1], and their "
+                f"sum; got {', '.join(map(str, shares.values()))}."
             )
         if not self.stages:
             raise ValueError("stages must hold one stage at least; got none.")

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from data.written_scenes import FOCAL, HEIGHT, WIDTH, write_scene
 from PIL import Image
-from test_scenes import FOCAL, HEIGHT, WIDTH, write_scene
 
 from astr_jax.data.readers import ColmapModels, PosedFolders, UnreadableFile
 from astr_jax.data.readers.calibration import check_principal_point, size_scale

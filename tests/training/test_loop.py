@@ -345,6 +345,7 @@ def folder(experiment, photos, start, tmp_path, monkeypatch):
     (tmp_path / "micro.py").write_text(
         "from astr_jax.config import *\n"
         "from astr_jax.data.homography import HomographyConfig\n"
+        "from astr_jax.data.lifted import LayersConfig\n"
         "from astr_jax.data.photometry import PhotometricConfig\n"
         "from astr_jax.data.worlds import WorldConfig\n"
         "from astr_jax.training.experiment import *\n"
