@@ -4,7 +4,7 @@ The ground truth is the homography between the two images and what of each image
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import no_type_check
 
 import cv2
@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from astr_jax.data import cameras, photometry, sky
+from astr_jax.data.checks import check_difficulty, check_shares, check_sides
 from astr_jax.data.photometry import PhotometricConfig
-from astr_jax.data.stacking import stacked
+from astr_jax.data.stacking import PhotoPairs
 from astr_jax.images import check_photo
 from astr_jax.supervision import PairBatch, PlaneTruth
 
@@ -44,10 +45,7 @@ class HomographyConfig:
     light: PhotometricConfig = dataclasses.field(default_factory=PhotometricConfig)
 
     def __post_init__(self):
-        if min(self.height, self.width) < 32:
-            raise ValueError(
-                f"height and width must be at least 32; got {self.height} x {self.width}."
-            )
+        check_sides(self)
         if not 0 <= self.easy_view_angle <= self.max_view_angle <= 80:
             raise ValueError(
                 "View angles are degrees with 0 <= easy_view_angle <= max_view_angle <= 80; "
@@ -79,9 +77,7 @@ class HomographyConfig:
             raise ValueError(f"max_depth_range must be 1.5 or more; got {self.max_depth_range}.")
         if self.max_shift < 0:
             raise ValueError(f"max_shift must not be negative; got {self.max_shift}.")
-        for name in ("mirror_probability", "cloud_probability", "skyline_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
+        check_shares(self, "mirror_probability", "cloud_probability", "skyline_probability")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -172,8 +168,7 @@ def make_pair(
     visible and inside the images.
     """
     check_photo(photo, "a photograph", least=LEAST_SIDE)
-    if not 0 <= difficulty <= 1:
-        raise ValueError(f"difficulty must be in [0, 1]; got {difficulty}.")
+    check_difficulty(difficulty)
     if rng.random() < config.mirror_probability:
         photo = cv2.flip(photo, 1)
     views = sample_views(photo.shape, rng, difficulty, config)
@@ -209,20 +204,8 @@ def _take_picture(photo, still, view, rng, strength, config, occluders):
     return photometry.taken(image, visible, rng, strength, config.light, occluders)
 
 
-class HomographyPairs:
-    """An endless, repeatable list of pairs: pair i depends on (seed, i, difficulty) alone."""
+class HomographyPairs(PhotoPairs):
+    """Pairs of two views of a photograph, by their numbers."""
 
     def __init__(self, photos: Sequence[np.ndarray], config: HomographyConfig, seed: int):
-        if len(photos) == 0:
-            raise ValueError("HomographyPairs needs at least one photograph; got none.")
-        self.photos, self.config, self.seed = photos, config, seed
-
-    def pair(self, index: int, difficulty: float) -> PairBatch:
-        """Makes pair `index`."""
-        rng = np.random.default_rng([self.seed, index])
-        photo = self.photos[rng.integers(len(self.photos))]
-        return make_pair(photo, rng, difficulty, self.config, self.photos)
-
-    def stack(self, indices: Iterable[int], difficulty: float) -> PairBatch:
-        """A batch of pairs."""
-        return stacked(self.pair(index, difficulty) for index in indices)
+        super().__init__(make_pair, photos, config, seed)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from astr_jax.data import photometry
+from astr_jax.data.checks import check_difficulty, check_shares, check_sides
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.scenes import Scene
 from astr_jax.data.shots import Shot, jacobians, shown
@@ -44,10 +45,7 @@ class TracksConfig:
     light: PhotometricConfig = dataclasses.field(default_factory=PhotometricConfig)
 
     def __post_init__(self):
-        if min(self.height, self.width) < 32:
-            raise ValueError(
-                f"height and width must be at least 32; got {self.height} x {self.width}."
-            )
+        check_sides(self)
         if not 1 <= self.least <= self.capacity:
             raise ValueError(f"least must be in 1 .. capacity {self.capacity}; got {self.least}.")
         if not 0 < self.min_zoom <= self.max_zoom:
@@ -59,9 +57,7 @@ class TracksConfig:
                 "Scales must obey 1 <= easy_scale <= max_scale <= 5; "
                 f"got {self.easy_scale} and {self.max_scale}."
             )
-        for name in ("scaled_share", "turned_share", "mirror_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
+        check_shares(self, "scaled_share", "turned_share", "mirror_probability")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -131,8 +127,7 @@ def make_track_pair(
     occluders: Sequence[np.ndarray] = (),
 ) -> PairBatch:
     """A pair of two photographs of a scene; occluders are photographs to take pieces from."""
-    if not 0 <= difficulty <= 1:
-        raise ValueError(f"difficulty must be in [0, 1]; got {difficulty}.")
+    check_difficulty(difficulty)
     at_i, at_j = scene.common(i, j)
     xyz = scene.xyz[scene.rows[i][at_i]]
     shots = [

@@ -1,7 +1,5 @@
 """The truth of a pair whose images show several planes, each with a motion of its own."""
 
-from typing import ClassVar
-
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from astr_jax.ops.geometry import warp_by_homography
 from astr_jax.ops.grids import nearest_cells
-from astr_jax.supervision.ground_truth import GroundTruth, cells_and_centres, mutual_cells
+from astr_jax.supervision.exact_truth import ExactTruth
+from astr_jax.supervision.ground_truth import GroundTruth, ground_truth_both_ways
 from pallas_kernels.arrays import Array
 
 Some = Array | np.ndarray
@@ -18,7 +17,7 @@ NOTHING = 255  # the layer of a pixel that shows none of them
 
 
 @flax.struct.dataclass
-class LayersTruth:
+class LayersTruth(ExactTruth):
     """Which plane each pixel shows, and how each plane moves: exact everywhere, nothing unknown.
 
     A point is seen in both images where the pixel of image 1 that it falls into shows its own
@@ -29,8 +28,6 @@ class LayersTruth:
     layer0: UInt8[Some, "*b h w"]
     layer1: UInt8[Some, "*b h1 w1"]
 
-    DENSE: ClassVar[bool] = True
-
     def intrinsics(self) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3 3"]]:
         """K0 and K1, NaN: things that move on their own say nothing of the cameras."""
         unknown = jnp.full((*self.homographies.shape[:-3], 3, 3), jnp.nan)
@@ -38,15 +35,13 @@ class LayersTruth:
 
     def ground_truth(self) -> GroundTruth:
         """Of one pair: the true partner of each coarse cell of image 0."""
-        shapes = self.layer0.shape, self.layer1.shape
-        grid0, grid1, centres0, centres1 = cells_and_centres(*shapes)
-        there = self.homographies, self.layer0, self.layer1
-        back = jnp.linalg.inv(jnp.asarray(self.homographies)), self.layer1, self.layer0
-        points1, visible, ratio = _seen(*there, centres0)
-        points0, back_visible, _ = _seen(*back, centres1)
-        cell1 = mutual_cells((points1, visible, grid1), (points0, back_visible, grid0))
-        known = jnp.ones_like(visible)
-        return GroundTruth(cell1, points1, visible, ratio, points0, back_visible, known)
+        homographies, layers = jnp.asarray(self.homographies), (self.layer0, self.layer1)
+        back = jnp.linalg.inv(homographies)
+        return ground_truth_both_ways(
+            *(layer.shape for layer in layers),
+            lambda points: _seen(homographies, *layers, points),
+            lambda points: _seen(back, *layers[::-1], points),
+        )
 
     def locate(self, points0: Float[Some, "k 2"]) -> tuple[Float[Array, "k 2"], Bool[Array, " k"]]:
         """Where points of image 0 lie in image 1, and whether both images show them; of one pair.
@@ -56,18 +51,6 @@ class LayersTruth:
         points0 = jnp.asarray(points0, jnp.float32)
         points1, seen, _ = _seen(self.homographies, self.layer0, self.layer1, points0)
         return points1, seen
-
-    def near(self, points0: Float[Some, "k 2"]) -> Float[Some, "k 2"]:
-        """The points of image 0 that the truth knows nearest to these: these themselves."""
-        return points0
-
-    def refutes(
-        self, points0: Float[Some, "k 2"], points1: Float[Some, "k 2"], margin: float
-    ) -> Bool[Array, " k"]:
-        """Which matches are wrong by more than a margin, pixels, or of what one image hides; of
-        one pair. The truth has no holes: what has no partner here has none at all."""
-        true1, seen = self.locate(points0)
-        return ~seen | (jnp.abs(true1 - points1).max(axis=-1) >= margin)
 
 
 def _seen(homographies, layer0, layer1, points0: Float[Array, "n 2"]):

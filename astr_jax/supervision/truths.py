@@ -5,8 +5,6 @@ NumPy arrays; it is a pytree, so that a compiled step takes it. Its methods are 
 JAX: `per_pair(lambda truth: truth.ground_truth())(batch.truth)`.
 """
 
-from typing import ClassVar
-
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -16,15 +14,15 @@ from jaxtyping import Bool, Float, UInt8
 from astr_jax.ops.geometry import (
     depth_at,
     epipolar_distance,
-    seen_at,
     seen_by_depth,
     warp_by_depth,
-    warp_by_homography,
 )
+from astr_jax.supervision.exact_truth import DenseTruth, ExactTruth
 from astr_jax.supervision.ground_truth import (
     GroundTruth,
     depth_ground_truth,
     homography_ground_truth,
+    seen_on_plane,
 )
 from astr_jax.supervision.layers_truth import LayersTruth
 from astr_jax.supervision.tracks_truth import TracksTruth
@@ -35,7 +33,7 @@ LEAST_BASELINE = 0.01  # of the mean depth: below it an epipolar line says nothi
 
 
 @flax.struct.dataclass
-class PlaneTruth:
+class PlaneTruth(ExactTruth):
     """The two images show one plane: exact everywhere, with nothing left unknown.
 
     A pixel is visible where it shows the plane: not beyond its edge, not behind an occluder.
@@ -44,8 +42,6 @@ class PlaneTruth:
     homography: Float[Some, "*b 3 3"]  # pixels of image 0 to pixels of image 1
     visible0: Bool[Some, "*b h w"]
     visible1: Bool[Some, "*b h1 w1"]
-
-    DENSE: ClassVar[bool] = True
 
     def intrinsics(self) -> tuple[Float[Array, "*b 3 3"], Float[Array, "*b 3 3"]]:
         """K0 and K1, NaN: a homography says nothing of the cameras."""
@@ -63,25 +59,13 @@ class PlaneTruth:
         """
         homography = jnp.asarray(self.homography)
         points0 = jnp.asarray(points0, homography.dtype)
-        points1, _ = warp_by_homography(homography, points0)
-        visible0, visible1 = jnp.asarray(self.visible0), jnp.asarray(self.visible1)
-        return points1, seen_at(visible0, points0) & seen_at(visible1, points1)
-
-    def near(self, points0: Float[Some, "k 2"]) -> Float[Some, "k 2"]:
-        """The points of image 0 that the truth knows nearest to these: these themselves."""
-        return points0
-
-    def refutes(
-        self, points0: Float[Some, "k 2"], points1: Float[Some, "k 2"], margin: float
-    ) -> Bool[Array, " k"]:
-        """Which matches are wrong by more than a margin, pixels, or of what one image hides; of
-        one pair. The truth has no holes: what has no partner here has none at all."""
-        true1, seen = self.locate(points0)
-        return ~seen | (jnp.abs(true1 - points1).max(axis=-1) >= margin)
+        visible = jnp.asarray(self.visible0), jnp.asarray(self.visible1)
+        points1, seen, _ = seen_on_plane(homography, *visible, points0)
+        return points1, seen
 
 
 @flax.struct.dataclass
-class DepthTruth:
+class DepthTruth(DenseTruth):
     """Depth of both images and the way between their cameras; unknown where there is no depth."""
 
     depth0: Float[Some, "*b h w"]  # z-depth; 0 = unknown
@@ -90,8 +74,6 @@ class DepthTruth:
     K1: Float[Some, "*b 3 3"]
     cam1_from_cam0: Float[Some, "*b 4 4"]  # in the unit of the depths
     tolerance: Float[Some, "*b"]  # share of the depth by which depths that are seen may disagree
-
-    DENSE: ClassVar[bool] = True
 
     def intrinsics(self) -> tuple[Float[Some, "*b 3 3"], Float[Some, "*b 3 3"]]:
         """K0 and K1."""
@@ -111,10 +93,6 @@ class DepthTruth:
         points0 = jnp.asarray(points0, jnp.float32)
         points1, seen, _ = seen_by_depth(*map(jnp.asarray, given), points0, self.tolerance)
         return points1, seen
-
-    def near(self, points0: Float[Some, "k 2"]) -> Float[Some, "k 2"]:
-        """The points of image 0 that the truth knows nearest to these: these themselves."""
-        return points0
 
     def refutes(
         self, points0: Float[Some, "k 2"], points1: Float[Some, "k 2"], margin: float

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from astr_jax.data import photometry
+from astr_jax.data.checks import check_shares
 from astr_jax.supervision import NOTHING
 
 LEAST_INVERSE_DEPTH = 0.05  # of a layout's planes, whose nearest point is about 1
@@ -40,9 +41,7 @@ class LayersConfig:
             )
         if not self.nearer >= 1:
             raise ValueError(f"nearer is a factor, at least 1; got {self.nearer}.")
-        for name in ("lifted_share", "object_probability", "object_share", "object_shift"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
+        check_shares(self, "lifted_share", "object_probability", "object_share", "object_shift")
 
     @property
     def capacity(self) -> int:

@@ -6,7 +6,7 @@ each pixel shows, and how each plane moves.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import no_type_check
 
 import cv2
@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from astr_jax.data import photometry
+from astr_jax.data.checks import check_difficulty, check_shares, check_sides
 from astr_jax.data.lifted.layers import Layers, LayersConfig, draw_layers
 from astr_jax.data.lifted.render import paint, see
 from astr_jax.data.lifted.views import first_view, plane_views, second_camera
 from astr_jax.data.photometry import PhotometricConfig
-from astr_jax.data.stacking import stacked
+from astr_jax.data.stacking import PhotoPairs
 from astr_jax.geometry import warp_points
 from astr_jax.images import check_photo
 from astr_jax.supervision import NOTHING, LayersTruth, PairBatch
@@ -46,10 +47,7 @@ class LiftedConfig:
     light: PhotometricConfig = dataclasses.field(default_factory=PhotometricConfig)
 
     def __post_init__(self):
-        if min(self.height, self.width) < 32:
-            raise ValueError(
-                f"height and width must be at least 32; got {self.height} x {self.width}."
-            )
+        check_sides(self)
         if not 0 <= self.max_view_angle <= 80 or not 0 <= self.max_rotation <= 180:
             raise ValueError(
                 "max_view_angle must be in 0 .. 80 degrees, max_rotation in 0 .. 180; "
@@ -60,9 +58,7 @@ class LiftedConfig:
                 "max_approach and max_zoom are factors, at least 1; "
                 f"got {self.max_approach} and {self.max_zoom}."
             )
-        for name in ("min_overlap", "mirror_probability", "max_shift"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
+        check_shares(self, "min_overlap", "mirror_probability", "max_shift")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,8 +75,7 @@ def make_lifted_pair(
 ) -> PairBatch:
     """Makes one pair from a photograph; others are photographs to take foreign pieces from."""
     check_photo(photo, "a photograph", least=LEAST_SIDE)
-    if not 0 <= difficulty <= 1:
-        raise ValueError(f"difficulty must be in [0, 1]; got {difficulty}.")
+    check_difficulty(difficulty)
     if rng.random() < config.mirror_probability:
         photo = cv2.flip(photo, 1)
     strength = (1 + 2 * difficulty) / 3
@@ -142,20 +137,8 @@ def _taken(image, layer, rng, strength, config: LiftedConfig, others):
     return image, np.where(visible, layer, np.uint8(NOTHING))
 
 
-class LiftedPairs:
-    """An endless, repeatable list of pairs: pair i depends on (seed, i, difficulty) alone."""
+class LiftedPairs(PhotoPairs):
+    """Photographs made scenes, by the numbers of their pairs."""
 
     def __init__(self, photos: Sequence[np.ndarray], config: LiftedConfig, seed: int):
-        if len(photos) == 0:
-            raise ValueError("LiftedPairs needs at least one photograph; got none.")
-        self.photos, self.config, self.seed = photos, config, seed
-
-    def pair(self, index: int, difficulty: float) -> PairBatch:
-        """Makes pair `index`."""
-        rng = np.random.default_rng([self.seed, index, SEED])
-        photo = self.photos[rng.integers(len(self.photos))]
-        return make_lifted_pair(photo, rng, difficulty, self.config, self.photos)
-
-    def stack(self, indices: Iterable[int], difficulty: float) -> PairBatch:
-        """A batch of pairs."""
-        return stacked(self.pair(index, difficulty) for index in indices)
+        super().__init__(make_lifted_pair, photos, config, seed, (SEED,))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from astr_jax.data.checks import check_shares
 from astr_jax.data.photometry import PhotometricConfig
 from astr_jax.data.worlds.layouts import KINDS
 
@@ -76,9 +77,7 @@ class WorldConfig:
                 "Focal lengths must obey 0.3 <= min_focal <= max_focal and max_focal_ratio >= 1; "
                 f"got {self.min_focal}, {self.max_focal} and {self.max_focal_ratio}."
             )
-        for name in ("rotation_rate", "same_light_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1]; got {getattr(self, name)}.")
+        check_shares(self, "rotation_rate", "same_light_rate")
         if self.candidates < 1:
             raise ValueError(f"candidates must be 1 or more; got {self.candidates}.")
 

@@ -8,19 +8,17 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from astr_jax.evaluation.reports.bootstrap import draw_weights
 from astr_jax.evaluation.scores.homographies import RIGHT
-from astr_jax.evaluation.studies.phases import with_noise
+from astr_jax.evaluation.studies.phases import NOISE, Image, with_noise
 from astr_jax.evaluation.studies.sweeps import Change, make_view
 from astr_jax.geometry import warp_points
 from astr_jax.types import Matches
 
 WITHIN = 0.6827  # of a normal distribution lies within one standard deviation
 DRAWS = 2000
-NOISE = 2.0  # of image 0, grey values of 255, standard deviation
-Image = UInt8[np.ndarray, "h w"]
 Interval = tuple[float, float, float]  # the value, and the ends of what holds 95 % of the draws
 
 
